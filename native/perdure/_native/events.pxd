@@ -1,0 +1,22 @@
+from libc.stdint cimport int64_t
+
+
+cdef class HistoryEvent:
+    cdef:
+        # header, always decoded
+        readonly int64_t event_id
+        readonly int event_type
+        readonly int64_t event_time          # nanoseconds since the epoch, UTC
+        readonly int64_t version
+        readonly int64_t task_id
+        readonly bint worker_may_ignore
+        # body: a struct, or the bytes it is decoded from on first use
+        object _attributes
+        bytes _raw
+        object _extras
+        bytes _raw_extras
+
+    cdef object attrs(self)
+
+
+cdef HistoryEvent new_event(int64_t event_id, int event_type, int64_t event_time, object attributes)

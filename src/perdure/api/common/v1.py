@@ -1,0 +1,271 @@
+"""Temporal's ``temporal.api.common.v1``: values every other message is made of: payloads, headers, executions, links."""
+
+from __future__ import annotations
+
+from perdure.api._message import Message
+
+
+class ActivityType(Message):
+    """Temporal's ``temporal.api.common.v1.ActivityType``."""
+
+    name: str = ""
+
+
+class Callback(Message):
+    """Temporal's ``temporal.api.common.v1.Callback``."""
+
+    nexus: CallbackNexus | None = None
+    internal: CallbackInternal | None = None
+    nexus_handler: CallbackNexusHandler | None = None
+    links: list[Link] = []
+
+
+class CallbackInternal(Message):
+    """Temporal's ``temporal.api.common.v1.Callback.Internal``."""
+
+    data: bytes = b""
+
+
+class CallbackNexus(Message):
+    """Temporal's ``temporal.api.common.v1.Callback.Nexus``."""
+
+    url: str = ""
+    header: dict[str, str] = {}
+
+
+class CallbackNexusHandler(Message):
+    """Temporal's ``temporal.api.common.v1.Callback.NexusHandler``."""
+
+    task_queue_name: str = ""
+    service: str = ""
+    operation: str = ""
+    source_context: Payload | None = None
+
+
+class DataBlob(Message):
+    """Temporal's ``temporal.api.common.v1.DataBlob``."""
+
+    encoding_type: int = 0
+    data: bytes = b""
+
+
+class Execution(Message):
+    """Temporal's ``temporal.api.common.v1.Execution``."""
+
+    type: int = 0
+    business_id: str = ""
+    run_id: str = ""
+
+
+class FastForwardConfig(Message):
+    """Temporal's ``temporal.api.common.v1.FastForwardConfig``."""
+
+    id: str = ""
+    duration: int | None = None
+
+
+class Header(Message):
+    """Temporal's ``temporal.api.common.v1.Header``."""
+
+    fields: dict[str, Payload] = {}
+
+
+class Link(Message):
+    """Temporal's ``temporal.api.common.v1.Link``."""
+
+    workflow_event: LinkWorkflowEvent | None = None
+    batch_job: LinkBatchJob | None = None
+    activity: LinkActivity | None = None
+    nexus_operation: LinkNexusOperation | None = None
+    workflow: LinkWorkflow | None = None
+    callback: LinkCallback | None = None
+
+
+class LinkActivity(Message):
+    """Temporal's ``temporal.api.common.v1.Link.Activity``."""
+
+    namespace: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+
+
+class LinkBatchJob(Message):
+    """Temporal's ``temporal.api.common.v1.Link.BatchJob``."""
+
+    job_id: str = ""
+
+
+class LinkCallback(Message):
+    """Temporal's ``temporal.api.common.v1.Link.Callback``."""
+
+    namespace: str = ""
+    execution: Execution | None = None
+    component_path: list[str] = []
+    request_id: str = ""
+
+
+class LinkNexusOperation(Message):
+    """Temporal's ``temporal.api.common.v1.Link.NexusOperation``."""
+
+    namespace: str = ""
+    operation_id: str = ""
+    run_id: str = ""
+
+
+class LinkWorkflow(Message):
+    """Temporal's ``temporal.api.common.v1.Link.Workflow``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    reason: str = ""
+
+
+class LinkWorkflowEvent(Message):
+    """Temporal's ``temporal.api.common.v1.Link.WorkflowEvent``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    event_ref: LinkWorkflowEventEventReference | None = None
+    request_id_ref: LinkWorkflowEventRequestIdReference | None = None
+
+
+class LinkWorkflowEventEventReference(Message):
+    """Temporal's ``temporal.api.common.v1.Link.WorkflowEvent.EventReference``."""
+
+    event_id: int = 0
+    event_type: int = 0
+
+
+class LinkWorkflowEventRequestIdReference(Message):
+    """Temporal's ``temporal.api.common.v1.Link.WorkflowEvent.RequestIdReference``."""
+
+    request_id: str = ""
+    event_type: int = 0
+
+
+class Memo(Message):
+    """Temporal's ``temporal.api.common.v1.Memo``."""
+
+    fields: dict[str, Payload] = {}
+
+
+class MeteringMetadata(Message):
+    """Temporal's ``temporal.api.common.v1.MeteringMetadata``."""
+
+    nonfirst_local_activity_execution_attempts: int = 0
+
+
+class Payload(Message):
+    """Temporal's ``temporal.api.common.v1.Payload``."""
+
+    metadata: dict[str, bytes] = {}
+    data: bytes = b""
+    external_payloads: list[PayloadExternalPayloadDetails] = []
+
+
+class PayloadExternalPayloadDetails(Message):
+    """Temporal's ``temporal.api.common.v1.Payload.ExternalPayloadDetails``."""
+
+    size_bytes: int = 0
+
+
+class Payloads(Message):
+    """Temporal's ``temporal.api.common.v1.Payloads``."""
+
+    payloads: list[Payload] = []
+
+
+class Principal(Message):
+    """Temporal's ``temporal.api.common.v1.Principal``."""
+
+    type: str = ""
+    name: str = ""
+
+
+class Priority(Message):
+    """Temporal's ``temporal.api.common.v1.Priority``."""
+
+    priority_key: int = 0
+    fairness_key: str = ""
+    fairness_weight: float = 0.0
+
+
+class RetryPolicy(Message):
+    """Temporal's ``temporal.api.common.v1.RetryPolicy``."""
+
+    initial_interval: int | None = None
+    backoff_coefficient: float = 0.0
+    maximum_interval: int | None = None
+    maximum_attempts: int = 0
+    non_retryable_error_types: list[str] = []
+
+
+class SearchAttributes(Message):
+    """Temporal's ``temporal.api.common.v1.SearchAttributes``."""
+
+    indexed_fields: dict[str, Payload] = {}
+
+
+class TimeSkippingConfig(Message):
+    """Temporal's ``temporal.api.common.v1.TimeSkippingConfig``."""
+
+    enabled: bool = False
+    fast_forward_config: FastForwardConfig | None = None
+    disable_propagation: bool = False
+    max_session_skip_count: int = 0
+
+
+class TimeSkippingFastForwardInfo(Message):
+    """Temporal's ``temporal.api.common.v1.TimeSkippingFastForwardInfo``."""
+
+    fast_forward_duration: int | None = None
+    fast_forward_id: str = ""
+    target_time: int | None = None
+    has_completed: bool = False
+
+
+class TimeSkippingInfo(Message):
+    """Temporal's ``temporal.api.common.v1.TimeSkippingInfo``."""
+
+    current_time: int | None = None
+    effective_config: TimeSkippingConfig | None = None
+    fast_forward_info: TimeSkippingFastForwardInfo | None = None
+    current_session_skip_count: int = 0
+
+
+class TimeSkippingStatePropagation(Message):
+    """Temporal's ``temporal.api.common.v1.TimeSkippingStatePropagation``."""
+
+    initial_skipped_duration: int | None = None
+    fast_forward_target_time: int | None = None
+    initial_skip_count: int = 0
+
+
+class WorkerVersionCapabilities(Message):
+    """Temporal's ``temporal.api.common.v1.WorkerVersionCapabilities``."""
+
+    build_id: str = ""
+    use_versioning: bool = False
+    deployment_series_name: str = ""
+
+
+class WorkerVersionStamp(Message):
+    """Temporal's ``temporal.api.common.v1.WorkerVersionStamp``."""
+
+    build_id: str = ""
+    use_versioning: bool = False
+
+
+class WorkflowExecution(Message):
+    """Temporal's ``temporal.api.common.v1.WorkflowExecution``."""
+
+    workflow_id: str = ""
+    run_id: str = ""
+
+
+class WorkflowType(Message):
+    """Temporal's ``temporal.api.common.v1.WorkflowType``."""
+
+    name: str = ""

@@ -1,0 +1,755 @@
+"""Temporal's ``temporal.api.workflowservice.v1``: requests and responses of WorkflowService, one pair per RPC."""
+
+from __future__ import annotations
+
+from perdure.api._message import Message
+from perdure.api.command import v1 as command_v1
+from perdure.api.common import v1 as common_v1
+from perdure.api.deployment import v1 as deployment_v1
+from perdure.api.failure import v1 as failure_v1
+from perdure.api.history import v1 as history_v1
+from perdure.api.namespace import v1 as namespace_v1
+from perdure.api.nexus import v1 as nexus_v1
+from perdure.api.protocol import v1 as protocol_v1
+from perdure.api.query import v1 as query_v1
+from perdure.api.replication import v1 as replication_v1
+from perdure.api.sdk import v1 as sdk_v1
+from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.update import v1 as update_v1
+from perdure.api.worker import v1 as worker_v1
+from perdure.api.workflow import v1 as workflow_v1
+
+
+class CountWorkflowExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountWorkflowExecutionsRequest``."""
+
+    namespace: str = ""
+    query: str = ""
+
+
+class CountWorkflowExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountWorkflowExecutionsResponse``."""
+
+    count: int = 0
+    groups: list[CountWorkflowExecutionsResponseAggregationGroup] = []
+
+
+class CountWorkflowExecutionsResponseAggregationGroup(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountWorkflowExecutionsResponse.AggregationGroup``."""
+
+    group_values: list[common_v1.Payload] = []
+    count: int = 0
+
+
+class DeleteWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+
+
+class DeleteWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkflowExecutionResponse``."""
+
+
+class DescribeNamespaceRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeNamespaceRequest``."""
+
+    namespace: str = ""
+    id: str = ""
+    weak_consistency: bool = False
+
+
+class DescribeNamespaceResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeNamespaceResponse``."""
+
+    namespace_info: namespace_v1.NamespaceInfo | None = None
+    config: namespace_v1.NamespaceConfig | None = None
+    replication_config: replication_v1.NamespaceReplicationConfig | None = None
+    failover_version: int = 0
+    is_global_namespace: bool = False
+    failover_history: list[replication_v1.FailoverStatus] = []
+    poller_group_infos: list[taskqueue_v1.PollerGroupInfo] = []
+    poller_groups_info: taskqueue_v1.PollerGroupsInfo | None = None
+
+
+class DescribeTaskQueueRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeTaskQueueRequest``."""
+
+    namespace: str = ""
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    task_queue_type: int = 0
+    include_task_queue_status: bool = False
+    api_mode: int = 0
+    versions: taskqueue_v1.TaskQueueVersionSelection | None = None
+    task_queue_types: list[int] = []
+    report_stats: bool = False
+    report_pollers: bool = False
+    report_task_reachability: bool = False
+    report_config: bool = False
+
+
+class DescribeTaskQueueResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeTaskQueueResponse``."""
+
+    pollers: list[taskqueue_v1.PollerInfo] = []
+    task_queue_status: taskqueue_v1.TaskQueueStatus | None = None
+    versions_info: dict[str, taskqueue_v1.TaskQueueVersionInfo] = {}
+    versioning_info: taskqueue_v1.TaskQueueVersioningInfo | None = None
+    stats: taskqueue_v1.TaskQueueStats | None = None
+    config: taskqueue_v1.TaskQueueConfig | None = None
+    effective_rate_limit: DescribeTaskQueueResponseEffectiveRateLimit | None = None
+    stats_by_priority_key: dict[int, taskqueue_v1.TaskQueueStats] = {}
+
+
+class DescribeTaskQueueResponseEffectiveRateLimit(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeTaskQueueResponse.EffectiveRateLimit``."""
+
+    requests_per_second: float = 0.0
+    rate_limit_source: int = 0
+
+
+class DescribeWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+
+
+class DescribeWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkflowExecutionResponse``."""
+
+    execution_config: workflow_v1.WorkflowExecutionConfig | None = None
+    workflow_execution_info: workflow_v1.WorkflowExecutionInfo | None = None
+    pending_activities: list[workflow_v1.PendingActivityInfo] = []
+    pending_children: list[workflow_v1.PendingChildExecutionInfo] = []
+    pending_workflow_task: workflow_v1.PendingWorkflowTaskInfo | None = None
+    callbacks: list[workflow_v1.CallbackInfo] = []
+    pending_nexus_operations: list[workflow_v1.PendingNexusOperationInfo] = []
+    workflow_extended_info: workflow_v1.WorkflowExecutionExtendedInfo | None = None
+
+
+class GetSystemInfoRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetSystemInfoRequest``."""
+
+
+class GetSystemInfoResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetSystemInfoResponse``."""
+
+    server_version: str = ""
+    capabilities: GetSystemInfoResponseCapabilities | None = None
+
+
+class GetSystemInfoResponseCapabilities(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetSystemInfoResponse.Capabilities``."""
+
+    signal_and_query_header: bool = False
+    internal_error_differentiation: bool = False
+    activity_failure_include_heartbeat: bool = False
+    supports_schedules: bool = False
+    encoded_failure_attributes: bool = False
+    build_id_based_versioning: bool = False
+    upsert_memo: bool = False
+    eager_workflow_start: bool = False
+    sdk_metadata: bool = False
+    count_group_by_execution_status: bool = False
+    nexus: bool = False
+    server_scaled_deployments: bool = False
+    server_scaled_provider_cloud_run: bool = False
+
+
+class GetWorkflowExecutionHistoryRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkflowExecutionHistoryRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    maximum_page_size: int = 0
+    next_page_token: bytes = b""
+    wait_new_event: bool = False
+    history_event_filter_type: int = 0
+    skip_archival: bool = False
+
+
+class GetWorkflowExecutionHistoryResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkflowExecutionHistoryResponse``."""
+
+    history: history_v1.History | None = None
+    raw_history: list[common_v1.DataBlob] = []
+    next_page_token: bytes = b""
+    archived: bool = False
+    propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
+
+
+class GetWorkflowExecutionHistoryReverseRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkflowExecutionHistoryReverseRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    maximum_page_size: int = 0
+    next_page_token: bytes = b""
+
+
+class GetWorkflowExecutionHistoryReverseResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkflowExecutionHistoryReverseResponse``."""
+
+    history: history_v1.History | None = None
+    next_page_token: bytes = b""
+
+
+class ListWorkflowExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkflowExecutionsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+
+
+class ListWorkflowExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkflowExecutionsResponse``."""
+
+    executions: list[workflow_v1.WorkflowExecutionInfo] = []
+    next_page_token: bytes = b""
+
+
+class PollActivityTaskQueueRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollActivityTaskQueueRequest``."""
+
+    namespace: str = ""
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    identity: str = ""
+    task_queue_metadata: taskqueue_v1.TaskQueueMetadata | None = None
+    worker_version_capabilities: common_v1.WorkerVersionCapabilities | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    worker_instance_key: str = ""
+    worker_control_task_queue: str = ""
+    poller_group_id: str = ""
+
+
+class PollActivityTaskQueueResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollActivityTaskQueueResponse``."""
+
+    task_token: bytes = b""
+    workflow_namespace: str = ""
+    workflow_type: common_v1.WorkflowType | None = None
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    activity_type: common_v1.ActivityType | None = None
+    activity_id: str = ""
+    header: common_v1.Header | None = None
+    input: common_v1.Payloads | None = None
+    heartbeat_details: common_v1.Payloads | None = None
+    scheduled_time: int | None = None
+    current_attempt_scheduled_time: int | None = None
+    started_time: int | None = None
+    attempt: int = 0
+    schedule_to_close_timeout: int | None = None
+    start_to_close_timeout: int | None = None
+    heartbeat_timeout: int | None = None
+    retry_policy: common_v1.RetryPolicy | None = None
+    poller_scaling_decision: taskqueue_v1.PollerScalingDecision | None = None
+    priority: common_v1.Priority | None = None
+    activity_run_id: str = ""
+    poller_group_infos: list[taskqueue_v1.PollerGroupInfo] = []
+    poller_groups_info: taskqueue_v1.PollerGroupsInfo | None = None
+    propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
+
+
+class PollWorkflowExecutionUpdateRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollWorkflowExecutionUpdateRequest``."""
+
+    namespace: str = ""
+    update_ref: update_v1.UpdateRef | None = None
+    identity: str = ""
+    wait_policy: update_v1.WaitPolicy | None = None
+
+
+class PollWorkflowExecutionUpdateResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollWorkflowExecutionUpdateResponse``."""
+
+    outcome: update_v1.Outcome | None = None
+    stage: int = 0
+    update_ref: update_v1.UpdateRef | None = None
+
+
+class PollWorkflowTaskQueueRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollWorkflowTaskQueueRequest``."""
+
+    namespace: str = ""
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    identity: str = ""
+    binary_checksum: str = ""
+    worker_version_capabilities: common_v1.WorkerVersionCapabilities | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    worker_instance_key: str = ""
+    worker_control_task_queue: str = ""
+    poller_group_id: str = ""
+
+
+class PollWorkflowTaskQueueResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollWorkflowTaskQueueResponse``."""
+
+    task_token: bytes = b""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    workflow_type: common_v1.WorkflowType | None = None
+    previous_started_event_id: int = 0
+    started_event_id: int = 0
+    attempt: int = 0
+    backlog_count_hint: int = 0
+    history: history_v1.History | None = None
+    next_page_token: bytes = b""
+    query: query_v1.WorkflowQuery | None = None
+    workflow_execution_task_queue: taskqueue_v1.TaskQueue | None = None
+    scheduled_time: int | None = None
+    started_time: int | None = None
+    queries: dict[str, query_v1.WorkflowQuery] = {}
+    messages: list[protocol_v1.Message] = []
+    poller_scaling_decision: taskqueue_v1.PollerScalingDecision | None = None
+    poller_group_id: str = ""
+    poller_group_infos: list[taskqueue_v1.PollerGroupInfo] = []
+    poller_groups_info: taskqueue_v1.PollerGroupsInfo | None = None
+
+
+class QueryWorkflowRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.QueryWorkflowRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    query: query_v1.WorkflowQuery | None = None
+    query_reject_condition: int = 0
+
+
+class QueryWorkflowResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.QueryWorkflowResponse``."""
+
+    query_result: common_v1.Payloads | None = None
+    query_rejected: query_v1.QueryRejected | None = None
+    link: common_v1.Link | None = None
+
+
+class RecordActivityTaskHeartbeatByIdRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RecordActivityTaskHeartbeatByIdRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    activity_id: str = ""
+    details: common_v1.Payloads | None = None
+    identity: str = ""
+    resource_id: str = ""
+
+
+class RecordActivityTaskHeartbeatByIdResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RecordActivityTaskHeartbeatByIdResponse``."""
+
+    cancel_requested: bool = False
+    activity_paused: bool = False
+    activity_reset: bool = False
+
+
+class RecordActivityTaskHeartbeatRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RecordActivityTaskHeartbeatRequest``."""
+
+    task_token: bytes = b""
+    details: common_v1.Payloads | None = None
+    identity: str = ""
+    namespace: str = ""
+    resource_id: str = ""
+
+
+class RecordActivityTaskHeartbeatResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RecordActivityTaskHeartbeatResponse``."""
+
+    cancel_requested: bool = False
+    activity_paused: bool = False
+    activity_reset: bool = False
+
+
+class RequestCancelWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RequestCancelWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    identity: str = ""
+    request_id: str = ""
+    first_execution_run_id: str = ""
+    reason: str = ""
+    links: list[common_v1.Link] = []
+
+
+class RequestCancelWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RequestCancelWorkflowExecutionResponse``."""
+
+
+class ResetStickyTaskQueueRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetStickyTaskQueueRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+
+
+class ResetStickyTaskQueueResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetStickyTaskQueueResponse``."""
+
+
+class ResetWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    reason: str = ""
+    workflow_task_finish_event_id: int = 0
+    request_id: str = ""
+    reset_reapply_type: int = 0
+    reset_reapply_exclude_types: list[int] = []
+    post_reset_operations: list[workflow_v1.PostResetOperation] = []
+    identity: str = ""
+
+
+class ResetWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetWorkflowExecutionResponse``."""
+
+    run_id: str = ""
+
+
+class RespondActivityTaskCanceledByIdRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCanceledByIdRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    activity_id: str = ""
+    details: common_v1.Payloads | None = None
+    identity: str = ""
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    resource_id: str = ""
+
+
+class RespondActivityTaskCanceledByIdResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCanceledByIdResponse``."""
+
+
+class RespondActivityTaskCanceledRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCanceledRequest``."""
+
+    task_token: bytes = b""
+    details: common_v1.Payloads | None = None
+    identity: str = ""
+    namespace: str = ""
+    worker_version: common_v1.WorkerVersionStamp | None = None
+    deployment: deployment_v1.Deployment | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    resource_id: str = ""
+
+
+class RespondActivityTaskCanceledResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCanceledResponse``."""
+
+
+class RespondActivityTaskCompletedByIdRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCompletedByIdRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    activity_id: str = ""
+    result: common_v1.Payloads | None = None
+    identity: str = ""
+    resource_id: str = ""
+
+
+class RespondActivityTaskCompletedByIdResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCompletedByIdResponse``."""
+
+
+class RespondActivityTaskCompletedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCompletedRequest``."""
+
+    task_token: bytes = b""
+    result: common_v1.Payloads | None = None
+    identity: str = ""
+    namespace: str = ""
+    worker_version: common_v1.WorkerVersionStamp | None = None
+    deployment: deployment_v1.Deployment | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    resource_id: str = ""
+
+
+class RespondActivityTaskCompletedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskCompletedResponse``."""
+
+
+class RespondActivityTaskFailedByIdRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskFailedByIdRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    activity_id: str = ""
+    failure: failure_v1.Failure | None = None
+    identity: str = ""
+    last_heartbeat_details: common_v1.Payloads | None = None
+    resource_id: str = ""
+    cause: int = 0
+
+
+class RespondActivityTaskFailedByIdResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskFailedByIdResponse``."""
+
+    failures: list[failure_v1.Failure] = []
+
+
+class RespondActivityTaskFailedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskFailedRequest``."""
+
+    task_token: bytes = b""
+    failure: failure_v1.Failure | None = None
+    identity: str = ""
+    namespace: str = ""
+    last_heartbeat_details: common_v1.Payloads | None = None
+    worker_version: common_v1.WorkerVersionStamp | None = None
+    deployment: deployment_v1.Deployment | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    resource_id: str = ""
+    cause: int = 0
+
+
+class RespondActivityTaskFailedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskFailedResponse``."""
+
+    failures: list[failure_v1.Failure] = []
+
+
+class RespondQueryTaskCompletedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondQueryTaskCompletedRequest``."""
+
+    task_token: bytes = b""
+    completed_type: int = 0
+    query_result: common_v1.Payloads | None = None
+    error_message: str = ""
+    namespace: str = ""
+    failure: failure_v1.Failure | None = None
+    cause: int = 0
+    poller_group_id: str = ""
+
+
+class RespondQueryTaskCompletedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondQueryTaskCompletedResponse``."""
+
+
+class RespondWorkflowTaskCompletedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest``."""
+
+    task_token: bytes = b""
+    commands: list[command_v1.Command] = []
+    identity: str = ""
+    sticky_attributes: taskqueue_v1.StickyExecutionAttributes | None = None
+    return_new_workflow_task: bool = False
+    force_create_new_workflow_task: bool = False
+    binary_checksum: str = ""
+    query_results: dict[str, query_v1.WorkflowQueryResult] = {}
+    namespace: str = ""
+    worker_version_stamp: common_v1.WorkerVersionStamp | None = None
+    messages: list[protocol_v1.Message] = []
+    sdk_metadata: sdk_v1.WorkflowTaskCompletedMetadata | None = None
+    metering_metadata: common_v1.MeteringMetadata | None = None
+    capabilities: RespondWorkflowTaskCompletedRequestCapabilities | None = None
+    deployment: deployment_v1.Deployment | None = None
+    versioning_behavior: int = 0
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    resource_id: str = ""
+    worker_instance_key: str = ""
+    worker_control_task_queue: str = ""
+    page_number: int = 0
+    intermediate_page: bool = False
+
+
+class RespondWorkflowTaskCompletedRequestCapabilities(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedRequest.Capabilities``."""
+
+    discard_speculative_workflow_task_with_events: bool = False
+
+
+class RespondWorkflowTaskCompletedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskCompletedResponse``."""
+
+    workflow_task: PollWorkflowTaskQueueResponse | None = None
+    activity_tasks: list[PollActivityTaskQueueResponse] = []
+    reset_history_event_id: int = 0
+
+
+class RespondWorkflowTaskFailedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskFailedRequest``."""
+
+    task_token: bytes = b""
+    cause: int = 0
+    failure: failure_v1.Failure | None = None
+    identity: str = ""
+    binary_checksum: str = ""
+    namespace: str = ""
+    messages: list[protocol_v1.Message] = []
+    worker_version: common_v1.WorkerVersionStamp | None = None
+    deployment: deployment_v1.Deployment | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    resource_id: str = ""
+
+
+class RespondWorkflowTaskFailedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskFailedResponse``."""
+
+
+class ShutdownWorkerRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ShutdownWorkerRequest``."""
+
+    namespace: str = ""
+    sticky_task_queue: str = ""
+    identity: str = ""
+    reason: str = ""
+    worker_heartbeat: worker_v1.WorkerHeartbeat | None = None
+    worker_instance_key: str = ""
+    task_queue: str = ""
+    task_queue_types: list[int] = []
+
+
+class ShutdownWorkerResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ShutdownWorkerResponse``."""
+
+
+class SignalWithStartWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SignalWithStartWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    workflow_type: common_v1.WorkflowType | None = None
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    input: common_v1.Payloads | None = None
+    workflow_execution_timeout: int | None = None
+    workflow_run_timeout: int | None = None
+    workflow_task_timeout: int | None = None
+    identity: str = ""
+    request_id: str = ""
+    workflow_id_reuse_policy: int = 0
+    signal_name: str = ""
+    signal_input: common_v1.Payloads | None = None
+    control: str = ""
+    retry_policy: common_v1.RetryPolicy | None = None
+    cron_schedule: str = ""
+    memo: common_v1.Memo | None = None
+    search_attributes: common_v1.SearchAttributes | None = None
+    header: common_v1.Header | None = None
+    workflow_start_delay: int | None = None
+    workflow_id_conflict_policy: int = 0
+    user_metadata: sdk_v1.UserMetadata | None = None
+    links: list[common_v1.Link] = []
+    versioning_override: workflow_v1.VersioningOverride | None = None
+    priority: common_v1.Priority | None = None
+    time_skipping_config: common_v1.TimeSkippingConfig | None = None
+
+
+class SignalWithStartWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SignalWithStartWorkflowExecutionResponse``."""
+
+    run_id: str = ""
+    started: bool = False
+    signal_link: common_v1.Link | None = None
+    first_execution_run_id: str = ""
+
+
+class SignalWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SignalWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    signal_name: str = ""
+    input: common_v1.Payloads | None = None
+    identity: str = ""
+    request_id: str = ""
+    control: str = ""
+    header: common_v1.Header | None = None
+    links: list[common_v1.Link] = []
+
+
+class SignalWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SignalWorkflowExecutionResponse``."""
+
+    link: common_v1.Link | None = None
+
+
+class StartWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    workflow_type: common_v1.WorkflowType | None = None
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    input: common_v1.Payloads | None = None
+    workflow_execution_timeout: int | None = None
+    workflow_run_timeout: int | None = None
+    workflow_task_timeout: int | None = None
+    identity: str = ""
+    request_id: str = ""
+    workflow_id_reuse_policy: int = 0
+    retry_policy: common_v1.RetryPolicy | None = None
+    cron_schedule: str = ""
+    memo: common_v1.Memo | None = None
+    search_attributes: common_v1.SearchAttributes | None = None
+    header: common_v1.Header | None = None
+    request_eager_execution: bool = False
+    continued_failure: failure_v1.Failure | None = None
+    last_completion_result: common_v1.Payloads | None = None
+    workflow_start_delay: int | None = None
+    completion_callbacks: list[common_v1.Callback] = []
+    workflow_id_conflict_policy: int = 0
+    user_metadata: sdk_v1.UserMetadata | None = None
+    links: list[common_v1.Link] = []
+    versioning_override: workflow_v1.VersioningOverride | None = None
+    on_conflict_options: workflow_v1.OnConflictOptions | None = None
+    priority: common_v1.Priority | None = None
+    eager_worker_deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    time_skipping_config: common_v1.TimeSkippingConfig | None = None
+    propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
+
+
+class StartWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartWorkflowExecutionResponse``."""
+
+    run_id: str = ""
+    eager_workflow_task: PollWorkflowTaskQueueResponse | None = None
+    started: bool = False
+    link: common_v1.Link | None = None
+    status: int = 0
+    first_execution_run_id: str = ""
+
+
+class TerminateWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.TerminateWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    reason: str = ""
+    details: common_v1.Payloads | None = None
+    identity: str = ""
+    first_execution_run_id: str = ""
+    links: list[common_v1.Link] = []
+
+
+class TerminateWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.TerminateWorkflowExecutionResponse``."""
+
+
+class UpdateWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    first_execution_run_id: str = ""
+    wait_policy: update_v1.WaitPolicy | None = None
+    request: update_v1.Request | None = None
+
+
+class UpdateWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkflowExecutionResponse``."""
+
+    update_ref: update_v1.UpdateRef | None = None
+    outcome: update_v1.Outcome | None = None
+    stage: int = 0
+    link: common_v1.Link | None = None
