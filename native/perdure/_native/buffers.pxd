@@ -24,7 +24,7 @@ cdef struct Reader:
 
 cdef int open_reader(Reader* r, bytes data) except -1
 cdef uint64_t read_varint(Reader* r) except? 18446744073709551615
-cdef int64_t read_zigzag(Reader* r) except? -9223372036854775808
+cdef int64_t read_zigzag(Reader* r) except? -9223372036854775807
 cdef int read_u8(Reader* r) except -1
 cdef bytes read_block(Reader* r)
 cdef int skip_block(Reader* r) except -1

@@ -88,7 +88,7 @@ cdef uint64_t read_varint(Reader* r) except? 18446744073709551615:
         shift += 7
 
 
-cdef int64_t read_zigzag(Reader* r) except? -9223372036854775808:
+cdef int64_t read_zigzag(Reader* r) except? -9223372036854775807:
     cdef uint64_t value = read_varint(r)
     return <int64_t> (value >> 1) ^ -<int64_t> (value & 1)
 
