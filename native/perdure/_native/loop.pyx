@@ -1,0 +1,456 @@
+"""A deterministic asyncio event loop for workflow code.
+
+The stock (C) asyncio task and future classes run on it unchanged. What makes it deterministic:
+
+* one FIFO queue of ready callbacks and nothing else: no selector, no clock, no threads;
+* a timer is whatever the owner makes of it (a Temporal timer); the owner fires its handle;
+* tasks and futures carry a number given at creation, and hash by it, so that sets of them iterate in an order that
+  depends on the program alone. Ordinary futures hash by memory address;
+* task names count per loop, not per process.
+
+The owner is asked for three things: ``_loop_timer(delay_ns, handle)`` returns an object with ``cancel()``;
+``_loop_exception(context)`` hears of exceptions nobody caught; and it calls :meth:`WorkflowLoop.run_until_idle`.
+"""
+
+import asyncio
+import sys
+from asyncio import events as _events
+from asyncio.events import AbstractEventLoop
+from threading import get_ident
+
+cimport cython
+from cpython.object cimport PyObject, PyObject_CallObject
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t
+
+
+cdef extern from *:
+    """
+    /* Task and Future with a creation number behind the base's fields, and a hash made of it.
+       Until the number is set the hash is the address: asyncio itself hashes a task while it is being made. */
+    static Py_ssize_t perdure_number_at[2];
+
+    static inline int64_t *perdure_number(PyObject *self, int kind) {
+        return (int64_t *)((char *)self + perdure_number_at[kind]);
+    }
+    static Py_hash_t perdure_hash(PyObject *self, int kind) {
+        int64_t number = *perdure_number(self, kind);
+        return number ? (Py_hash_t)number : (Py_hash_t)((size_t)self >> 4);
+    }
+    static Py_hash_t perdure_hash_task(PyObject *self) { return perdure_hash(self, 0); }
+    static Py_hash_t perdure_hash_future(PyObject *self) { return perdure_hash(self, 1); }
+
+    static PyObject *perdure_numbered_type(const char *name, const char *doc, PyObject *base, int kind) {
+        Py_ssize_t size = ((PyTypeObject *)base)->tp_basicsize;
+        PyType_Slot slots[] = {
+            {Py_tp_hash, kind ? (void *)perdure_hash_future : (void *)perdure_hash_task},
+            {Py_tp_doc, (void *)doc},
+            {0, NULL},
+        };
+        PyType_Spec spec = {name, (int)(size + sizeof(int64_t)), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+        PyObject *bases = PyTuple_Pack(1, base), *type;
+        if (bases == NULL) return NULL;
+        perdure_number_at[kind] = size;
+        type = PyType_FromSpecWithBases(&spec, bases);
+        Py_DECREF(bases);
+        return type;
+    }
+    """
+    object perdure_numbered_type(const char* name, const char* doc, object base, int kind)
+    int64_t* perdure_number(object self, int kind)
+
+
+cdef extern from "Python.h":
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+    object PyContext_CopyCurrent()
+    ctypedef struct PyThreadState:
+        PyObject* async_gen_firstiter
+        PyObject* async_gen_finalizer
+    PyThreadState* PyThreadState_Get()
+
+
+cdef enum:
+    KIND_TASK = 0
+    KIND_FUTURE = 1
+
+Task = perdure_numbered_type(
+    b"perdure._native.loop.Task", b"An asyncio task numbered at creation.", asyncio.Task, KIND_TASK)
+Future = perdure_numbered_type(
+    b"perdure._native.loop.Future", b"An asyncio future numbered at creation.", asyncio.Future, KIND_FUTURE)
+
+cdef object _Task = Task
+cdef object _Future = Future
+cdef object _set_running_loop = _events._set_running_loop
+cdef object _get_running_loop = _events._get_running_loop
+# From 3.14 the current task belongs to the thread, not to the loop, so the outer loop's one steps aside.
+cdef object _swap_current_task = asyncio.tasks._swap_current_task if sys.version_info >= (3, 14) else None
+cdef tuple _names = tuple([f"Task-{n}" for n in range(1, 257)])
+cdef tuple _nothing = ()
+cdef list _stuck = []          # coroutines that cannot be closed; kept so that no other thread ever runs them
+
+
+@cython.freelist(256)
+@cython.trashcan(True)
+cdef class Handle:
+    """A callback in the ready queue; see :class:`asyncio.Handle`."""
+
+    def __init__(self):
+        raise TypeError("A Handle is made by WorkflowLoop.call_soon().")
+
+    cdef int run(self) except -1:
+        PyContext_Enter(self._context)
+        try:
+            PyObject_CallObject(self._callback, self._args)
+        finally:
+            PyContext_Exit(self._context)
+        return 0
+
+    def cancel(self):
+        """Forget the callback; it will not run."""
+        self._cancelled = True
+        self._callback = None
+        self._args = _nothing
+
+    def cancelled(self):
+        """Whether :meth:`cancel` was called."""
+        return self._cancelled
+
+    def get_context(self):
+        """The context the callback runs in."""
+        return self._context
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {'cancelled' if self._cancelled else self._callback!r}>"
+
+
+cdef class TimerHandle(Handle):
+    """A callback that waits for the owner to call :meth:`fire`; see :class:`asyncio.TimerHandle`."""
+
+    def when(self):
+        """The loop time at which the callback is due."""
+        return self._when
+
+    def fire(self):
+        """Put the callback into the ready queue. The owner calls this, once, when the timer has fired."""
+        if self._fired or self._cancelled:
+            return
+        self._fired = True
+        self._timer = None
+        self._loop.push(self)
+
+    def cancel(self):
+        """Forget the callback and cancel the owner's timer."""
+        cdef object timer = self._timer
+        if self._cancelled:
+            return
+        Handle.cancel(self)
+        self._timer = None
+        if timer is not None and not self._loop._closing:
+            timer.cancel()
+
+
+cdef Handle new_handle(object callback, tuple args, object context):
+    cdef Handle handle = Handle.__new__(Handle)
+    handle._callback = callback
+    handle._args = args
+    handle._context = PyContext_CopyCurrent() if context is None else context
+    return handle
+
+
+cdef class WorkflowLoopCore:
+    """The compiled part of :class:`WorkflowLoop`."""
+
+    def __init__(self, owner):
+        self.owner = owner
+        self._tasks = []
+        self._sweep_at = 32
+
+    # --- the queue
+
+    cdef int push(self, Handle handle) except -1:
+        if self._closing:
+            return 0
+        if self._tail is None:
+            self._head = handle
+        else:
+            self._tail._next = handle
+        self._tail = handle
+        return 0
+
+    cdef Handle soon(self, object callback, tuple args, object context):
+        cdef Handle handle = new_handle(callback, args, context)
+        self.push(handle)
+        return handle
+
+    cdef int drain(self) except -1:
+        cdef Handle handle
+        while self._head is not None:
+            if self._stop is not None:
+                error, self._stop = self._stop, None
+                raise error
+            handle = self._head
+            self._head = handle._next
+            if self._head is None:
+                self._tail = None
+            else:
+                handle._next = None
+            if handle._cancelled:
+                continue
+            try:
+                handle.run()
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                self.report(error, handle)
+        if self._stop is not None:
+            error, self._stop = self._stop, None
+            raise error
+        return 0
+
+    cdef int report(self, object error, Handle handle) except -1:
+        self.call_exception_handler(
+            {"message": f"Exception in callback {handle!r}", "exception": error, "handle": handle})
+        return 0
+
+    def run_until_idle(self):
+        """Run ready callbacks, in order, until there are none.
+
+        Exceptions of callbacks go to the owner. SystemExit, KeyboardInterrupt and an exception given to :meth:`stop_with`
+        come out of here; callbacks not yet run stay queued.
+        """
+        if self._head is None and self._stop is None:
+            return
+        if self._running:
+            raise RuntimeError("This workflow loop is already running: workflow code cannot run it again.")
+        if self._closed:
+            raise RuntimeError("This workflow loop is closed: its run was evicted or has ended.")
+        self.enter()
+        try:
+            self.drain()
+        finally:
+            self.leave()
+
+    cdef int enter(self) except -1:
+        cdef PyThreadState* state = PyThreadState_Get()
+        self._outer_loop = _get_running_loop()
+        if _swap_current_task is not None and self._outer_loop is not None:
+            self._outer_task = _swap_current_task(self._outer_loop, None)
+        _set_running_loop(self)
+        # Async generators must not register with the outer loop. Without hooks they close where they are dropped.
+        self._firstiter = state.async_gen_firstiter
+        self._finalizer = state.async_gen_finalizer
+        state.async_gen_firstiter = NULL
+        state.async_gen_finalizer = NULL
+        self._running = True
+        return 0
+
+    cdef int leave(self) except -1:
+        cdef PyThreadState* state = PyThreadState_Get()
+        self._running = False
+        state.async_gen_firstiter = self._firstiter
+        state.async_gen_finalizer = self._finalizer
+        outer, self._outer_loop = self._outer_loop, None
+        task, self._outer_task = self._outer_task, None
+        _set_running_loop(outer)
+        if task is not None:
+            _swap_current_task(outer, task)
+        return 0
+
+    def stop_with(self, error not None):
+        """Make :meth:`run_until_idle` raise ``error`` before it runs another callback."""
+        self._stop = error
+
+    def has_ready(self):
+        """Whether a callback waits to run."""
+        return self._head is not None
+
+    # --- what asyncio asks of a loop
+
+    def call_soon(self, callback, *args, context=None):
+        """Run ``callback(*args)`` after the callbacks that are ready now."""
+        return self.soon(callback, args, context)
+
+    def call_soon_threadsafe(self, callback, *args, context=None):
+        """As :meth:`call_soon`; refused on any other thread than the one that runs this workflow."""
+        if not self._running or _get_running_loop() is not self:
+            raise RuntimeError(
+                "call_soon_threadsafe() on a workflow's loop from outside the workflow: a workflow cannot be woken by "
+                "threads; send it a signal or an update.")
+        return self.soon(callback, args, context)
+
+    def call_later(self, delay, callback, *args, context=None):
+        """Run ``callback(*args)`` in ``delay`` seconds, by a timer of the owner."""
+        cdef double seconds = delay
+        if not seconds >= 0:
+            raise ValueError(f"call_later() with a delay of {delay!r} seconds: it must be zero or more.")
+        return self.timer(<int64_t> (seconds * 1e9 + 0.5), self.time() + seconds, callback, args, context)
+
+    def call_at(self, when, callback, *args, context=None):
+        """Run ``callback(*args)`` at loop time ``when``, rounded to the millisecond, by a timer of the owner."""
+        cdef double seconds = when
+        cdef int64_t delay_ms = <int64_t> (max(seconds - self.time_ns / 1e9, 0.0) * 1e3 + 0.5)
+        return self.timer(delay_ms * 1000000, seconds, callback, args, context)
+
+    cdef object timer(self, int64_t delay_ns, double when, object callback, tuple args, object context):
+        cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
+        handle._callback = callback
+        handle._args = args
+        handle._context = PyContext_CopyCurrent() if context is None else context
+        handle._loop = self
+        handle._when = when
+        if not self._closing:
+            handle._timer = self.owner._loop_timer(delay_ns, handle)
+        return handle
+
+    def time(self):
+        """The workflow's time in seconds; set by the owner, it stands still while callbacks run."""
+        return self.time_ns / 1e9
+
+    def create_future(self):
+        """A future numbered at creation."""
+        return self.new_future()
+
+    def create_task(self, coro, *, name=None, context=None, eager_start=None):
+        """A task numbered and, unless ``name`` is given, named by this loop's count."""
+        if eager_start:
+            return self.add_task(_Task(coro, loop=self, name=self.task_name(name), context=context, eager_start=True))
+        return self.new_task(coro, name, context)
+
+    cdef object task_name(self, object name):
+        self._task_count += 1
+        if name is not None:
+            return name
+        if self._task_count <= 256:
+            return _names[self._task_count - 1]
+        return f"Task-{self._task_count}"
+
+    cdef object new_task(self, object coro, object name, object context):
+        return self.add_task(_Task(coro, loop=self, name=self.task_name(name), context=context))
+
+    cdef object add_task(self, object task):
+        cdef list tasks = self._tasks
+        self._number += 1
+        perdure_number(task, KIND_TASK)[0] = self._number
+        if len(tasks) >= self._sweep_at:
+            tasks[:] = [t for t in tasks if not t.done()]
+            self._sweep_at = max(2 * len(tasks), 32)
+        tasks.append(task)
+        return task
+
+    cdef object new_future(self):
+        future = _Future(loop=self)
+        self._number += 1
+        perdure_number(future, KIND_FUTURE)[0] = self._number
+        return future
+
+    def tasks(self):
+        """The unfinished tasks of this loop, oldest first."""
+        return [task for task in self._tasks if not task.done()]
+
+    def get_debug(self):
+        """False: asyncio's debug mode is not for workflows."""
+        return False
+
+    def is_running(self):
+        """Whether callbacks are being run."""
+        return self._running
+
+    def is_closed(self):
+        """Whether :meth:`close` was called."""
+        return self._closed or self._closing
+
+    def call_exception_handler(self, context):
+        """Tell the exception handler, or else the owner, of an exception nobody caught."""
+        if self._closing:
+            return
+        handler = self._exception_handler
+        if handler is None:
+            self.owner._loop_exception(context)
+            return
+        try:
+            handler(self, context)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.owner._loop_exception(
+                {"message": "Exception in the loop's exception handler", "exception": error, "context": context})
+
+    def default_exception_handler(self, context):
+        """Tell the owner of an exception nobody caught."""
+        if not self._closing:
+            self.owner._loop_exception(context)
+
+    def get_exception_handler(self):
+        """What :meth:`set_exception_handler` was given, or None."""
+        return self._exception_handler
+
+    def set_exception_handler(self, handler):
+        """Have ``handler(loop, context)`` called in place of the owner's; None undoes it."""
+        if handler is not None and not callable(handler):
+            raise TypeError(f"set_exception_handler() takes a callable or None, not {handler!r}.")
+        self._exception_handler = handler
+
+    # --- the end
+
+    def close(self):
+        """Close every coroutine still open, here and now, and drop the queue. Safe to repeat.
+
+        From the first moment :meth:`is_closed` is true, timers are not asked of the owner and nothing is queued, so
+        ``finally`` blocks run without effect on the workflow. Code that goes on awaiting has its next await closed too.
+        """
+        if self._closed or self._closing:
+            return
+        if self._running:
+            raise RuntimeError("This workflow loop is running: it cannot be closed from inside its workflow.")
+        self._closing = True
+        try:
+            if self._tasks:
+                self.enter()
+                try:
+                    self.close_tasks()
+                finally:
+                    self.leave()
+        finally:
+            self._closed = True
+            self._tasks = []
+            while self._head is not None:
+                self._head, self._head._next = self._head._next, None
+            self._tail = None
+
+    cdef int close_tasks(self) except -1:
+        cdef Py_ssize_t index = 0
+        while index < len(self._tasks):        # a finally block may make another task
+            task = self._tasks[index]
+            index += 1
+            if task.done():
+                continue
+            task._log_destroy_pending = False
+            coro = task.get_coro()
+            if coro is not None and not close_coroutine(coro):
+                _stuck.append(coro)
+        return 0
+
+
+cdef bint close_coroutine(object coro):
+    """Close a coroutine however hard it resists: each attempt ends one more of its awaits."""
+    cdef int attempt
+    for attempt in range(1000):
+        try:
+            coro.close()
+        except RuntimeError:
+            if not is_open(coro):
+                return True
+        except BaseException:
+            return True
+        else:
+            return True
+    return False
+
+
+cdef bint is_open(object coro):
+    return getattr(coro, "cr_frame", None) is not None or getattr(coro, "gi_frame", None) is not None
+
+
+class WorkflowLoop(WorkflowLoopCore, AbstractEventLoop):
+    """The event loop of one workflow run; made and driven by its owner."""
