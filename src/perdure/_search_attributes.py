@@ -130,7 +130,7 @@ class SearchAttributeKey(ABC, Generic[SearchAttributeValueType]):
     @staticmethod
     def for_keyword_list(name: str) -> SearchAttributeKey[Sequence[str]]:
         """Several keywords, each matching on its own."""
-        return _SearchAttributeKey(name, _INDEX.KEYWORD_LIST, Sequence[str])
+        return _SearchAttributeKey(name, _INDEX.KEYWORD_LIST, Sequence[str])  # type: ignore[type-abstract]
 
     @staticmethod
     def _from_metadata_type(name: str, metadata_type: str) -> SearchAttributeKey[Any] | None:

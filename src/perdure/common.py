@@ -34,7 +34,6 @@ from perdure._search_attributes import (
     SearchAttributeValues,
     SearchAttributeValueType,
     TypedSearchAttributes,
-    _warn_on_deprecated_search_attributes as _warn_on_deprecated_search_attributes,
 )
 from perdure._times import duration_from_ns, duration_to_ns
 from perdure.api.common import v1 as common_v1
