@@ -76,7 +76,9 @@ cdef class HistoryEvent:
         if self._attributes is None and self._raw is not None:
             decode = _decoders[self.event_type] if 0 <= self.event_type < TYPE_ROOM else None
             if decode is None:
-                raise ValueError(f"event {self.event_id} is of unknown type {self.event_type}: written by a newer perdure?")
+                raise ValueError(
+                    f"event {self.event_id} is of unknown type {self.event_type}: written by a newer perdure?"
+                )
             self._attributes = decode(self._raw)
             self._raw = None
         return self._attributes
