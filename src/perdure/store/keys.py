@@ -1,0 +1,61 @@
+"""What local stores order by: bounded texts, run ids as bytes, positions in a listing.
+
+Both the memory store and the LMDB store sort by these, so that one is the oracle of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from perdure.store.api import RunUpdate, VisibilityRecord
+
+#: Texts of more encoded bytes than this are cut and end in a hash: LMDB's keys hold at most 511 bytes.
+TEXT_LIMIT = 400
+_HASH_SIZE = 16
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+#: Event ids and counts are stored in four bytes.
+MAX_EVENT_ID = 0xFFFFFFFF
+MAX_TIME = 0x7FFFFFFFFFFFFFFF
+
+
+def ordered_text(text: str) -> bytes:
+    """A key part that sorts as the text's UTF-8 does and is never a prefix of another one.
+
+    Zero bytes are escaped, two zero bytes end it. A text beyond ``TEXT_LIMIT`` keeps its head and a hash of all of
+    it: equal texts stay equal, different ones differ, and only the order among texts with the same head is arbitrary.
+    """
+    data = text.encode().replace(b"\0", b"\0\xff")
+    if len(data) > TEXT_LIMIT:
+        data = data[: TEXT_LIMIT - _HASH_SIZE] + hashlib.blake2b(data, digest_size=_HASH_SIZE).digest().replace(
+            b"\0", b"\1"
+        )
+    return data + b"\0\0"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text can be a stored run's or namespace's id: a UUID in its canonical spelling."""
+    return _CANONICAL_UUID.fullmatch(text) is not None
+
+
+def visibility_position(record: VisibilityRecord) -> tuple[int, int, int, str]:
+    """Sorts records as listings show them: open before closed, then newest first, then by run id."""
+    if record.close_time:
+        return (1, -record.close_time, -record.start_time, record.key.run_id)
+    return (0, -record.start_time, 0, record.key.run_id)
+
+
+def check_update(update: RunUpdate) -> None:
+    """Refuse an update that no store could keep.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    for name, text in (("namespace_id", update.key.namespace_id), ("run_id", update.key.run_id)):
+        if not is_run_id(text):
+            raise ValueError(f"{name} {text!r} is not a UUID in lower case with dashes")
+    if update.version < 1:
+        raise ValueError(f"version {update.version} of run {update.key.run_id} is below 1")
+    for first_event_id, count, _batch in update.history:
+        if first_event_id < 1 or count < 1 or first_event_id + count > MAX_EVENT_ID:
+            raise ValueError(f"batch of {count} events from {first_event_id} of run {update.key.run_id} is out of range")

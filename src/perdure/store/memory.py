@@ -1,0 +1,232 @@
+"""A store without a disk: for unit tests and time skipping, and the oracle the other stores are compared with."""
+
+from __future__ import annotations
+
+import copy
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+
+from perdure.store.api import (
+    Capability,
+    Durability,
+    HistoryPage,
+    NamespaceRecord,
+    RunKey,
+    RunUpdate,
+    StaleRunError,
+    StoreClosedError,
+    StoredRun,
+    TaskRow,
+    VisibilityPage,
+    VisibilityRecord,
+)
+from perdure.store.keys import check_update, ordered_text, visibility_position
+from perdure.store.visibility import Query, count_records, list_records
+
+_Run = tuple[str, str]
+_TaskKey = tuple[int, int, bytes, int]
+
+
+class MemoryStore:
+    """Keeps everything in dictionaries of this process.
+
+    No method suspends. Nothing survives the process, so :attr:`durability` is only what the caller wants to be told.
+    """
+
+    name = "memory"
+    capabilities = Capability(0)
+
+    def __init__(self, durability: Durability = Durability.FULL) -> None:
+        self.durability = durability
+        self.epoch = 1
+        self._closed = False
+        self._namespace_numbers: dict[str, int] = {}
+        self._namespaces: dict[int, NamespaceRecord] = {}
+        self._runs: dict[_Run, tuple[StoredRun, str]] = {}
+        self._histories: dict[_Run, list[tuple[int, int, bytes]]] = {}
+        self._current: dict[tuple[str, str], str] = {}
+        self._due: list[tuple[int, int, str, RunKey]] = []
+        self._tasks: dict[_TaskKey, TaskRow] = {}
+        self._visibility: dict[str, dict[tuple[int, int, int, str], VisibilityRecord]] = {}
+        #: Listing order of a namespace's records; forgotten when they change.
+        self._listings: dict[str, list[VisibilityRecord]] = {}
+
+    @classmethod
+    async def open(cls, *, durability: Durability = Durability.FULL) -> MemoryStore:
+        """A new, empty store."""
+        return cls(durability)
+
+    async def commit(self, updates: Sequence[RunUpdate]) -> None:
+        self._check_open()
+        versions: dict[_Run, int] = {}
+        for update in updates:
+            check_update(update)
+            run = (update.key.namespace_id, update.key.run_id)
+            found = versions.get(run)
+            if found is None:
+                stored = self._runs.get(run)
+                found = stored[0].version if stored is not None else 0
+            if found != update.version - 1:
+                raise StaleRunError(update.key, update.version - 1, found)
+            versions[run] = 0 if update.delete else update.version
+        for update in updates:
+            self._apply(update)
+
+    def _apply(self, update: RunUpdate) -> None:
+        key = update.key
+        run = (key.namespace_id, key.run_id)
+        number = self._number(key.namespace_id)
+        removed_due, added_due = update.timer
+        if removed_due:
+            self._remove_due((removed_due, number, key.run_id, key))
+        for row in update.delete_tasks:
+            self._tasks.pop(self._task_key(row), None)
+        removed, added = update.visibility
+        if removed is not None:
+            self._records(removed.key.namespace_id).pop(visibility_position(removed), None)
+        if update.delete:
+            self._runs.pop(run, None)
+            self._histories.pop(run, None)
+            if self._current.get((key.namespace_id, key.workflow_id)) == key.run_id:
+                del self._current[key.namespace_id, key.workflow_id]
+            return
+        stored = self._runs.get(run)
+        state = update.state if update.state or stored is None else stored[0].state
+        self._runs[run] = (StoredRun(update.version, state), key.workflow_id)
+        if update.history:
+            history = self._histories.setdefault(run, [])
+            for batch in update.history:
+                index = bisect_left(history, batch[0], key=_first)
+                if index < len(history) and history[index][0] == batch[0]:
+                    history[index] = batch
+                else:
+                    history.insert(index, batch)
+        if update.make_current:
+            self._current[key.namespace_id, key.workflow_id] = key.run_id
+        if added_due:
+            entry = (added_due, number, key.run_id, key)
+            self._remove_due(entry)
+            insort(self._due, entry)
+        for row in update.put_tasks:
+            self._tasks[self._task_key(row)] = row
+        if added is not None:
+            self._records(added.key.namespace_id)[visibility_position(added)] = copy.copy(added)
+
+    async def load_run(self, key: RunKey) -> StoredRun | None:
+        self._check_open()
+        stored = self._runs.get((key.namespace_id, key.run_id))
+        return stored[0] if stored is not None and stored[1] == key.workflow_id else None
+
+    async def current_run(self, namespace_id: str, workflow_id: str) -> str | None:
+        self._check_open()
+        return self._current.get((namespace_id, workflow_id))
+
+    async def find_run(self, namespace_id: str, run_id: str) -> RunKey | None:
+        self._check_open()
+        stored = self._runs.get((namespace_id, run_id))
+        return RunKey(namespace_id, stored[1], run_id) if stored is not None else None
+
+    async def read_history(
+        self, key: RunKey, first_event_id: int = 1, next_event_id: int = 0, *, max_events: int = 0
+    ) -> HistoryPage:
+        self._check_open()
+        history = self._histories.get((key.namespace_id, key.run_id), [])
+        index = bisect_right(history, first_event_id, key=_first) - 1
+        if index < 0 or history[index][0] + history[index][1] <= first_event_id:
+            index += 1
+        batches: list[bytes] = []
+        events = 0
+        for first, count, batch in history[index:]:
+            if next_event_id and first >= next_event_id:
+                break
+            events += count
+            if max_events and batches and events > max_events:
+                return HistoryPage(batches, first)
+            batches.append(batch)
+        return HistoryPage(batches, 0)
+
+    async def read_history_reverse(self, key: RunKey, last_event_id: int = 0, *, max_events: int = 0) -> HistoryPage:
+        self._check_open()
+        history = self._histories.get((key.namespace_id, key.run_id), [])
+        end = bisect_right(history, last_event_id, key=_first) if last_event_id else len(history)
+        batches: list[bytes] = []
+        events = 0
+        for first, count, batch in reversed(history[:end]):
+            events += count
+            if max_events and batches and events > max_events:
+                return HistoryPage(batches, first + count - 1)
+            batches.append(batch)
+        return HistoryPage(batches, 0)
+
+    async def due_runs(
+        self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
+    ) -> list[tuple[int, RunKey]]:
+        self._check_open()
+        start = 0
+        if after is not None:
+            due, key = after
+            start = bisect_right(self._due, (due, self._number(key.namespace_id), key.run_id), key=_due_order)
+        end = bisect_right(self._due, until_ms, key=_first)
+        return [(entry[0], entry[3]) for entry in self._due[start : min(end, start + limit)]]
+
+    async def pending_tasks(self, limit: int, after: TaskRow | None = None) -> list[TaskRow]:
+        self._check_open()
+        keys = sorted(self._tasks)
+        start = bisect_right(keys, self._task_key(after)) if after is not None else 0
+        return [self._tasks[key] for key in keys[start : start + limit]]
+
+    async def list_runs(
+        self, namespace_id: str, query: Query | None, page_size: int, next_page_token: bytes = b""
+    ) -> VisibilityPage:
+        self._check_open()
+        return list_records(self._listing(namespace_id), query, page_size, next_page_token)
+
+    async def count_runs(self, namespace_id: str, query: Query | None) -> dict[tuple[str, ...], int]:
+        self._check_open()
+        return count_records(self._listing(namespace_id), query)
+
+    async def load_namespaces(self) -> list[NamespaceRecord]:
+        self._check_open()
+        return [self._namespaces[number] for number in sorted(self._namespaces)]
+
+    async def put_namespace(self, record: NamespaceRecord) -> None:
+        self._check_open()
+        self._namespaces[self._number(record.namespace_id)] = copy.copy(record)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError("the memory store is closed")
+
+    def _number(self, namespace_id: str) -> int:
+        """Namespaces count up from their first use, as in every store that keeps their ids short."""
+        return self._namespace_numbers.setdefault(namespace_id, len(self._namespace_numbers) + 1)
+
+    def _task_key(self, row: TaskRow) -> _TaskKey:
+        return (self._number(row.key.namespace_id), row.kind, ordered_text(row.task_queue), row.task_id)
+
+    def _remove_due(self, entry: tuple[int, int, str, RunKey]) -> None:
+        index = bisect_left(self._due, entry)
+        if index < len(self._due) and self._due[index] == entry:
+            del self._due[index]
+
+    def _records(self, namespace_id: str) -> dict[tuple[int, int, int, str], VisibilityRecord]:
+        self._listings.pop(namespace_id, None)
+        return self._visibility.setdefault(namespace_id, {})
+
+    def _listing(self, namespace_id: str) -> list[VisibilityRecord]:
+        listing = self._listings.get(namespace_id)
+        if listing is None:
+            records = self._visibility.get(namespace_id, {})
+            listing = self._listings[namespace_id] = [records[position] for position in sorted(records)]
+        return listing
+
+
+def _first(entry: tuple[int, int, bytes] | tuple[int, int, str, RunKey]) -> int:
+    return entry[0]
+
+
+def _due_order(entry: tuple[int, int, str, RunKey]) -> tuple[int, int, str]:
+    return entry[:3]

@@ -1,0 +1,140 @@
+"""Pages, orders and counts over records."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from functools import cmp_to_key
+from typing import Any, NamedTuple
+
+import msgspec
+
+from perdure.store.api import VisibilityPage, VisibilityRecord
+from perdure.store.keys import visibility_position
+from perdure.store.visibility._evaluate import field_value, predicate
+from perdure.store.visibility._query import STATUS_NAMES, Field, Query
+
+MAX_PAGE_SIZE = 1000
+Position = tuple[int, int, int, str]
+
+
+class PageToken(NamedTuple):
+    """Where a listing goes on: after a position of the default order, or after ORDER BY values and a position."""
+
+    position: Position
+    values: tuple[Any, ...] = ()
+
+
+class Page(NamedTuple):
+    """What a listing was asked for, checked."""
+
+    size: int
+    after: PageToken | None
+
+
+def read_page(query: Query | None, page_size: int, next_page_token: bytes) -> Page:
+    """Check what :meth:`Store.list_runs` was given.
+
+    Raises:
+        ValueError: the query groups, or the token is not one of a listing with this order.
+    """
+    if query is not None and query.group_by is not None:
+        raise ValueError("GROUP BY is for counting, a listing cannot group")
+    size = min(page_size, MAX_PAGE_SIZE) if page_size > 0 else MAX_PAGE_SIZE
+    return Page(size, read_token(query, next_page_token))
+
+
+def read_token(query: Query | None, token: bytes) -> PageToken | None:
+    """The token of :func:`write_token`; None for b""."""
+    if not token:
+        return None
+    try:
+        position, values = msgspec.msgpack.decode(token, type=tuple[Position, tuple[Any, ...]])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise ValueError("next_page_token is not one that a listing gave") from None
+    if len(values) != (len(query.order_by) if query is not None else 0):
+        raise ValueError("next_page_token is of a listing with another ORDER BY")
+    return PageToken(position, values)
+
+
+def write_token(query: Query | None, last: VisibilityRecord) -> bytes:
+    """The token that goes on after a record."""
+    values = () if query is None else tuple(field_value(field, last) for field, _ in query.order_by)
+    return msgspec.msgpack.encode((visibility_position(last), values))
+
+
+def list_records(
+    listing: Sequence[VisibilityRecord], query: Query | None, page_size: int, next_page_token: bytes
+) -> VisibilityPage:
+    """One page of records that are all at hand, in the default order."""
+    page = read_page(query, page_size, next_page_token)
+    holds = predicate(query)
+    if query is not None and query.order_by:
+        return order_records([record for record in listing if holds(record)], query, page)
+    start = 0 if page.after is None else bisect_right(listing, page.after.position, key=visibility_position)
+    found: list[VisibilityRecord] = []
+    for index in range(start, len(listing)):
+        if holds(listing[index]):
+            if len(found) == page.size:
+                return VisibilityPage(found, write_token(query, found[-1]))
+            found.append(listing[index])
+    return VisibilityPage(found, b"")
+
+
+def order_records(records: list[VisibilityRecord], query: Query, page: Page) -> VisibilityPage:
+    """One page of all matching records by the query's ORDER BY; unset values come last in either direction."""
+    records.sort(key=visibility_position)
+    for field, descending in reversed(query.order_by):
+        records.sort(key=lambda record: _sortable(field, record, descending), reverse=descending)
+    start = 0
+    if page.after is not None:
+        wanted = (*page.after.values, page.after.position)
+        orders = [descending for _, descending in query.order_by]
+
+        def place(record: VisibilityRecord) -> Any:
+            values = [field_value(field, record) for field, _ in query.order_by]
+            return cmp_to_key(compare)((*values, visibility_position(record)))
+
+        def compare(left: tuple[Any, ...], right: tuple[Any, ...]) -> int:
+            for one, other, descending in zip(left, right, [*orders, False], strict=True):
+                if one == other:
+                    continue
+                if one is None or other is None:
+                    return 1 if one is None else -1
+                return 1 if (one > other) is not descending else -1
+            return 0
+
+        start = bisect_right(records, cmp_to_key(compare)(wanted), key=place)
+    found = records[start : start + page.size]
+    more = start + page.size < len(records)
+    return VisibilityPage(found, write_token(query, found[-1]) if more else b"")
+
+
+def _sortable(field: Field, record: VisibilityRecord, descending: bool) -> tuple[bool, Any]:
+    value = field_value(field, record)
+    return ((value is None) is not descending, 0 if value is None else value)
+
+
+def count_records(records: Iterable[VisibilityRecord], query: Query | None) -> dict[tuple[str, ...], int]:
+    """Counts of matching records by group."""
+    holds = predicate(query)
+    counts: dict[tuple[str, ...], int] = {}
+    for record in records:
+        if holds(record):
+            key = group_key(query, record)
+            counts[key] = counts.get(key, 0) + 1
+    if not counts and (query is None or query.group_by is None):
+        counts[()] = 0
+    return counts
+
+
+def group_key(query: Query | None, record: VisibilityRecord) -> tuple[str, ...]:
+    """The group a record counts in: ``()`` without GROUP BY, an empty text for an unset value."""
+    if query is None or query.group_by is None:
+        return ()
+    value = field_value(query.group_by, record)
+    if query.group_by.name == "ExecutionStatus":
+        return (STATUS_NAMES[value] if 0 <= value < len(STATUS_NAMES) else str(value),)
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    return ("" if value is None else str(value),)
