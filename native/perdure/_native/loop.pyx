@@ -13,14 +13,15 @@ The owner is asked for three things: ``_loop_timer(delay_ns, handle)`` returns a
 """
 
 import asyncio
+import gc
 import sys
+import weakref
 from asyncio import events as _events
 from asyncio.events import AbstractEventLoop
-from threading import get_ident
 
 cimport cython
 from cpython.object cimport PyObject, PyObject_CallObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport int64_t
 
 
@@ -87,6 +88,7 @@ cdef object _get_running_loop = _events._get_running_loop
 cdef object _swap_current_task = asyncio.tasks._swap_current_task if sys.version_info >= (3, 14) else None
 cdef tuple _names = tuple([f"Task-{n}" for n in range(1, 257)])
 cdef tuple _nothing = ()
+cdef bint _collecting = False   # the garbage collector is at work; kept by a callback of install()
 cdef list _stuck = []          # coroutines that cannot be closed; kept so that no other thread ever runs them
 
 
@@ -237,17 +239,21 @@ cdef class WorkflowLoopCore:
         if _swap_current_task is not None and self._outer_loop is not None:
             self._outer_task = _swap_current_task(self._outer_loop, None)
         _set_running_loop(self)
-        # Async generators must not register with the outer loop. Without hooks they close where they are dropped.
+        # Async generators must not register with the outer loop.
         self._firstiter = state.async_gen_firstiter
         self._finalizer = state.async_gen_finalizer
+        finalizer = self._dropped
+        Py_INCREF(finalizer)
         state.async_gen_firstiter = NULL
-        state.async_gen_finalizer = NULL
+        state.async_gen_finalizer = <PyObject*> finalizer
         self._running = True
         return 0
 
     cdef int leave(self) except -1:
         cdef PyThreadState* state = PyThreadState_Get()
         self._running = False
+        Py_XDECREF(state.async_gen_firstiter)
+        Py_XDECREF(state.async_gen_finalizer)
         state.async_gen_firstiter = self._firstiter
         state.async_gen_finalizer = self._finalizer
         outer, self._outer_loop = self._outer_loop, None
@@ -256,6 +262,12 @@ cdef class WorkflowLoopCore:
         if task is not None:
             _swap_current_task(outer, task)
         return 0
+
+    def _dropped(self, generator):
+        # An async generator was dropped unfinished: as asyncio does, a task closes it. Not when the garbage collector
+        # found it, for the moment of that is not the program's; and not once the run is over.
+        if self._running and not self._closing and not _collecting:
+            self.new_task(generator.aclose(), None, None)
 
     def stop_with(self, error not None):
         """Make :meth:`run_until_idle` raise ``error`` before it runs another callback."""
@@ -348,6 +360,10 @@ cdef class WorkflowLoopCore:
         """The unfinished tasks of this loop, oldest first."""
         return [task for task in self._tasks if not task.done()]
 
+    def get_task_factory(self):
+        """None: tasks are always this loop's own."""
+        return None
+
     def get_debug(self):
         """False: asyncio's debug mode is not for workflows."""
         return False
@@ -420,6 +436,7 @@ cdef class WorkflowLoopCore:
 
     cdef int close_tasks(self) except -1:
         cdef Py_ssize_t index = 0
+        interrupt = None
         while index < len(self._tasks):        # a finally block may make another task
             task = self._tasks[index]
             index += 1
@@ -427,30 +444,127 @@ cdef class WorkflowLoopCore:
                 continue
             task._log_destroy_pending = False
             coro = task.get_coro()
-            if coro is not None and not close_coroutine(coro):
-                _stuck.append(coro)
+            try:
+                if coro is not None and not close_coroutine(coro):
+                    _stuck.append(coro)
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
         return 0
 
 
-cdef bint close_coroutine(object coro):
-    """Close a coroutine however hard it resists: each attempt ends one more of its awaits."""
+cdef int close_coroutine(object coro) except -1:
+    # 1 once closed. Each attempt ends one more of the awaits a coroutine adds when it should finish.
     cdef int attempt
     for attempt in range(1000):
         try:
             coro.close()
-        except RuntimeError:
-            if not is_open(coro):
-                return True
+        except KeyboardInterrupt:
+            raise
         except BaseException:
-            return True
+            if getattr(coro, "cr_frame", None) is None and getattr(coro, "gi_frame", None) is None:
+                return 1
         else:
-            return True
-    return False
+            return 1
+    return 0
 
 
-cdef bint is_open(object coro):
-    return getattr(coro, "cr_frame", None) is not None or getattr(coro, "gi_frame", None) is not None
+def number_of(future):
+    """The creation number of a future of a workflow loop; 0 if it has none.
+
+    Futures that the loop did not make itself get one by :func:`give_number`.
+    """
+    if isinstance(future, _Task):
+        return perdure_number(future, KIND_TASK)[0]
+    if isinstance(future, _Future):
+        return perdure_number(future, KIND_FUTURE)[0]
+    return getattr(future, "_perdure_number", 0)
+
+
+def give_number(future, WorkflowLoopCore loop not None):
+    """Number a future the loop did not make, at its first use that needs an order."""
+    loop._number += 1
+    future._perdure_number = loop._number
+    return loop._number
+
+
+def current_loop():
+    """The workflow loop running on this thread, or None."""
+    loop = _get_running_loop()
+    return loop if isinstance(loop, WorkflowLoopCore) else None
+
+
+def install():
+    """Teach asyncio's own registry of tasks about workflow loops. Safe to repeat.
+
+    Up to Python 3.13 asyncio keeps every task of the process in one WeakSet. Tasks of a workflow loop stay out of it: the
+    loop keeps its own, which is also how it learns of tasks made without it, by ``asyncio.Task(...)``.
+    """
+    global _collecting, _installed
+    if _installed:
+        return
+    _installed = True
+    gc.callbacks.append(_note_collection)
+    registry = getattr(asyncio.tasks, "_scheduled_tasks", getattr(asyncio.tasks, "_all_tasks", None))
+    if isinstance(registry, weakref.WeakSet):
+        registry.add = _Register(registry.add)
+
+
+cdef bint _installed = False
+
+
+def _note_collection(phase, info):
+    global _collecting
+    _collecting = phase == "start"
+
+
+cdef class _Register:
+    cdef object _add
+
+    def __init__(self, add):
+        self._add = add
+
+    def __call__(self, task):
+        if type(task) is _Task:
+            return
+        loop = task.get_loop()
+        if isinstance(loop, WorkflowLoopCore):
+            (<WorkflowLoopCore> loop)._tasks.append(task)
+        else:
+            self._add(task)
 
 
 class WorkflowLoop(WorkflowLoopCore, AbstractEventLoop):
     """The event loop of one workflow run; made and driven by its owner."""
+    __slots__ = ()
+
+
+def _refuse(str name, str cure):
+    def refused(self, *args, **kwargs):
+        raise RuntimeError(f"{name}() was called on the event loop of a workflow: {cure}.")
+
+    refused.__name__ = name
+    refused.__qualname__ = f"WorkflowLoop.{name}"
+    refused.__doc__ = f"Refused: {cure}."
+    setattr(WorkflowLoop, name, refused)
+
+
+cdef str _WORKER = "the worker runs it, workflow code cannot"
+cdef str _THREAD = "a workflow has no threads (asyncio.to_thread() ends here too); do this in an activity"
+cdef str _INPUT = "a workflow does no input or output of its own; do this in an activity"
+
+for _cure, _methods in (
+    (_WORKER, "run_forever run_until_complete stop shutdown_asyncgens shutdown_default_executor set_task_factory "
+              "set_debug"),
+    (_THREAD, "run_in_executor set_default_executor"),
+    ("a workflow gets no signals of the operating system; send it a workflow signal",
+     "add_signal_handler remove_signal_handler"),
+    ("a workflow starts no processes; do this in an activity", "subprocess_shell subprocess_exec"),
+    (_INPUT, "getaddrinfo getnameinfo create_connection create_server sendfile start_tls create_unix_connection "
+             "create_unix_server connect_accepted_socket create_datagram_endpoint connect_read_pipe "
+             "connect_write_pipe add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into "
+             "sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept sock_sendfile"),
+):
+    for _method in _methods.split():
+        _refuse(_method, _cure)

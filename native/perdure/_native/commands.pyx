@@ -1,0 +1,438 @@
+"""The commands of a completed workflow task: checked as a whole first, then applied.
+
+:func:`check` finds what Temporal's server would find; after it, :func:`apply` cannot fail, so a refused completion
+leaves no trace in the state.
+"""
+
+from libc.stdint cimport int64_t
+
+from perdure._native.activities cimport cancel_unstarted
+from perdure._native.events cimport HistoryEvent
+from perdure._native.mutable_state cimport (
+    CANCEL_EXTERNAL,
+    DISPATCH_ACTIVITY,
+    SIGNAL_EXTERNAL,
+    START_CHILD,
+    ActivityInfo,
+    MutableState,
+    TimerInfo,
+)
+from perdure._native.transitions cimport messages
+
+cdef enum:
+    MS = 1000000
+    MAX_ID = 1000
+    MAX_BLOB = 2097152
+    MAX_PENDING = 2000
+    # CommandType
+    SCHEDULE_ACTIVITY_TASK = 1
+    REQUEST_CANCEL_ACTIVITY_TASK = 2
+    START_TIMER = 3
+    COMPLETE_WORKFLOW = 4
+    FAIL_WORKFLOW = 5
+    CANCEL_TIMER = 6
+    CANCEL_WORKFLOW = 7
+    REQUEST_CANCEL_EXTERNAL = 8
+    RECORD_MARKER = 9
+    CONTINUE_AS_NEW = 10
+    START_CHILD_WORKFLOW = 11
+    SIGNAL_EXTERNAL_WORKFLOW = 12
+    UPSERT_SEARCH_ATTRIBUTES = 13
+    PROTOCOL_MESSAGE = 14
+    MODIFY_PROPERTIES = 16
+
+CLOSE_COMMANDS = frozenset((COMPLETE_WORKFLOW, FAIL_WORKFLOW, CANCEL_WORKFLOW, CONTINUE_AS_NEW))
+KNOWN_COMMANDS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16))
+
+
+class CommandError(Exception):
+    """A command the service refuses: the workflow task fails with ``cause``, or ``terminate`` ends the run."""
+
+    def __init__(self, cause, message, terminate=False):
+        super().__init__(message)
+        self.cause = cause
+        self.message = message
+        self.terminate = terminate
+
+
+def check_sequence(list commands not None):
+    """What is wrong with the order or kinds of the commands, as a sentence; None when nothing is."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t last = len(commands) - 1
+    for i, command in enumerate(commands):
+        if command.command_type not in KNOWN_COMMANDS:
+            return f"unknown command type {command.command_type}"
+        if i != last and command.command_type in CLOSE_COMMANDS:
+            return f"invalid command sequence: command {i + 1} of {last + 1} closes the workflow, but is not the last"
+    return None
+
+
+cdef int64_t payloads_size(object payloads) except -1:
+    """Bytes of the data and metadata of ``Payloads``; None counts nothing."""
+    cdef int64_t size = 0
+    if payloads is None:
+        return 0
+    for payload in payloads.payloads:
+        size += len(payload.data)
+        for key, value in payload.metadata.items():
+            size += len(key) + len(value)
+    return size
+
+
+def size_of(payloads):
+    """Bytes of the data and metadata of ``Payloads``; None counts nothing."""
+    return payloads_size(payloads)
+
+
+cdef int _check_retry(object policy, int cause) except -1:
+    """Raises CommandError when a retry policy is contradictory."""
+    text = retry_policy_error(policy)
+    if text is not None:
+        raise CommandError(cause, text)
+    return 0
+
+
+def retry_policy_error(policy):
+    """What is wrong with a retry policy, as a sentence; None when nothing is. A policy of one attempt is not checked."""
+    if policy is None or policy.maximum_attempts == 1:
+        return None
+    if (policy.initial_interval or 0) < 0:
+        return "initial_interval of the retry policy is negative"
+    if policy.backoff_coefficient and policy.backoff_coefficient < 1:
+        return f"backoff_coefficient of the retry policy is {policy.backoff_coefficient:g}, it must be at least 1"
+    if (policy.maximum_interval or 0) < 0:
+        return "maximum_interval of the retry policy is negative"
+    if policy.maximum_interval and policy.maximum_interval < (policy.initial_interval or 1000 * MS):
+        return "maximum_interval of the retry policy is shorter than its initial_interval"
+    if policy.maximum_attempts < 0:
+        return "maximum_attempts of the retry policy is negative"
+    for kind in policy.non_retryable_error_types:
+        if kind.startswith("TemporalTimeout:") and kind[16:] not in ("StartToClose", "Heartbeat", "ScheduleToStart", "ScheduleToClose"):
+            return f"{kind!r} in non_retryable_error_types names no timeout type"
+    return None
+
+
+cdef int _check_duration(object value, str what, int cause) except -1:
+    if value is not None and value < 0:
+        raise CommandError(cause, f"{what} is negative")
+    return 0
+
+
+cdef int _check_id(str value, str what, int cause, bint required=True) except -1:
+    if required and not value:
+        raise CommandError(cause, f"{what} is not set")
+    if len(value) > MAX_ID or len(value.encode()) > MAX_ID:
+        raise CommandError(cause, f"{what} is longer than {MAX_ID} bytes")
+    return 0
+
+
+cdef int _check_queue(object queue, int cause) except -1:
+    if queue is not None and queue.name:
+        _check_id(queue.name, "the task queue", cause)
+        if queue.name.startswith("/_sys/"):
+            raise CommandError(cause, f"task queue {queue.name!r} is reserved")
+    return 0
+
+
+cdef int _check_blob(object payloads, str what) except -1:
+    cdef int64_t size = payloads_size(payloads)
+    if size > MAX_BLOB:
+        raise CommandError(2, f"{what} has {size} bytes, more than the limit of {MAX_BLOB}", True)
+    return 0
+
+
+def check(MutableState s not None, list commands not None, str namespace):
+    """Raise CommandError for the first command the run cannot take."""
+    cdef int kind
+    cdef int64_t pending_activities = len(s.activities)
+    cdef int64_t pending_children = len(s.children)
+    cdef int64_t pending_signals = len(s.signals)
+    cdef int64_t pending_cancels = len(s.cancels)
+    cdef set activity_ids = set()
+    cdef set freed_activity_ids = set()
+    cdef set timer_ids = set()
+    cdef set freed_timer_ids = set()
+    cdef set cancel_requested = set()
+    cdef set started_children = set()
+    for command in commands:
+        kind = command.command_type
+        a = command.attributes
+        if a is None:
+            raise CommandError(2, f"command of type {kind} has no attributes")
+        if kind == SCHEDULE_ACTIVITY_TASK:
+            _check_id(a.activity_id, "activity_id", 2)
+            _check_id("" if a.activity_type is None else a.activity_type.name, "activity type", 2)
+            _check_queue(a.task_queue, 2)
+            for what in ("schedule_to_close_timeout", "schedule_to_start_timeout", "start_to_close_timeout", "heartbeat_timeout"):
+                _check_duration(getattr(a, what), f"{what} of activity {a.activity_id!r}", 2)
+            if not a.schedule_to_close_timeout and not a.start_to_close_timeout:
+                raise CommandError(
+                    2, f"a valid StartToClose or ScheduleToClose timeout must be set on activity {a.activity_id!r}"
+                )
+            _check_retry(a.retry_policy, 2)
+            _check_blob(a.input, f"the input of activity {a.activity_id!r}")
+            if a.activity_id in activity_ids or (a.activity_id in s.activity_ids and a.activity_id not in freed_activity_ids):
+                raise CommandError(22, f"an activity with id {a.activity_id!r} is pending already")
+            if pending_activities >= MAX_PENDING:
+                raise CommandError(27, f"the workflow has {MAX_PENDING} pending activities, which is the limit")
+            activity_ids.add(a.activity_id)
+            pending_activities += 1
+        elif kind == COMPLETE_WORKFLOW:
+            _check_blob(a.result, "the workflow's result")
+        elif kind == START_TIMER:
+            _check_id(a.timer_id, "timer_id", 4)
+            _check_duration(a.start_to_fire_timeout, f"the duration of timer {a.timer_id!r}", 4)
+            if a.timer_id in timer_ids or (a.timer_id in s.timers and a.timer_id not in freed_timer_ids):
+                raise CommandError(12, f"a timer with id {a.timer_id!r} is pending already")
+            timer_ids.add(a.timer_id)
+        elif kind == CANCEL_TIMER:
+            _check_id(a.timer_id, "timer_id", 5)
+            if a.timer_id in timer_ids:
+                timer_ids.remove(a.timer_id)
+            elif a.timer_id in freed_timer_ids or (a.timer_id not in s.timers and _buffered_firing(s, a.timer_id) is None):
+                raise CommandError(5, f"no timer with id {a.timer_id!r} is pending")
+            freed_timer_ids.add(a.timer_id)
+        elif kind == REQUEST_CANCEL_ACTIVITY_TASK:
+            if a.scheduled_event_id <= 0:
+                raise CommandError(3, "scheduled_event_id of the activity to cancel is not set")
+            if a.scheduled_event_id >= s.next_event_id:
+                continue  # scheduled by this very completion; its event id is checked when it is applied
+            activity = s.activities.get(a.scheduled_event_id)
+            if activity is None:
+                if not _has_buffered_close(s, a.scheduled_event_id):
+                    raise CommandError(3, f"no activity scheduled by event {a.scheduled_event_id} is pending")
+            elif (<ActivityInfo> activity).cancel_requested_id or a.scheduled_event_id in cancel_requested:
+                raise CommandError(3, f"the activity scheduled by event {a.scheduled_event_id} was asked to cancel before")
+            elif (<ActivityInfo> activity).started_ns == 0:
+                freed_activity_ids.add((<ActivityInfo> activity).activity_id)
+                pending_activities -= 1
+            cancel_requested.add(a.scheduled_event_id)
+        elif kind == RECORD_MARKER:
+            _check_id(a.marker_name, "marker_name", 6)
+            for payloads in a.details.values():
+                _check_blob(payloads, f"a detail of marker {a.marker_name!r}")
+        elif kind == FAIL_WORKFLOW:
+            if a.failure is None:
+                raise CommandError(8, "the failure of the workflow is not set")
+        elif kind == CANCEL_WORKFLOW:
+            _check_blob(a.details, "the details of the cancellation")
+        elif kind == CONTINUE_AS_NEW:
+            _check_queue(a.task_queue, 11)
+            for what in ("workflow_run_timeout", "workflow_task_timeout", "backoff_start_interval"):
+                _check_duration(getattr(a, what), f"{what} of continue-as-new", 11)
+            _check_retry(a.retry_policy, 11)
+            _check_blob(a.input, "the input of continue-as-new")
+        elif kind == START_CHILD_WORKFLOW:
+            _check_id(a.workflow_id, "the child's workflow_id", 16)
+            _check_id("" if a.workflow_type is None else a.workflow_type.name, "the child's workflow type", 16)
+            _check_namespace(a.namespace, namespace, 16)
+            _check_queue(a.task_queue, 16)
+            for what in ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"):
+                _check_duration(getattr(a, what), f"{what} of child {a.workflow_id!r}", 16)
+            _check_retry(a.retry_policy, 16)
+            _check_blob(a.input, f"the input of child {a.workflow_id!r}")
+            if pending_children >= MAX_PENDING:
+                raise CommandError(26, f"the workflow has {MAX_PENDING} pending child workflows, which is the limit")
+            pending_children += 1
+            started_children.add(a.workflow_id)
+        elif kind == SIGNAL_EXTERNAL_WORKFLOW:
+            _check_id("" if a.execution is None else a.execution.workflow_id, "the workflow_id to signal", 15)
+            _check_id(a.signal_name, "signal_name", 15)
+            _check_namespace(a.namespace, namespace, 15)
+            _check_blob(a.input, f"the input of signal {a.signal_name!r}")
+            if pending_signals >= MAX_PENDING:
+                raise CommandError(28, f"the workflow has {MAX_PENDING} pending signals to others, which is the limit")
+            pending_signals += 1
+        elif kind == REQUEST_CANCEL_EXTERNAL:
+            _check_id(a.workflow_id, "the workflow_id to cancel", 10)
+            _check_namespace(a.namespace, namespace, 10)
+            if a.workflow_id in started_children:
+                raise CommandError(10, f"child {a.workflow_id!r} is started and cancelled by the same workflow task")
+            if pending_cancels >= MAX_PENDING:
+                raise CommandError(29, f"the workflow has {MAX_PENDING} pending cancel requests, which is the limit")
+            pending_cancels += 1
+        elif kind == UPSERT_SEARCH_ATTRIBUTES:
+            if a.search_attributes is None or not a.search_attributes.indexed_fields:
+                raise CommandError(23, "no search attribute is set")
+        elif kind == MODIFY_PROPERTIES:
+            if a.upserted_memo is None or not a.upserted_memo.fields:
+                raise CommandError(25, "upserted_memo is empty")
+
+
+cdef int _check_namespace(str wanted, str own, int cause) except -1:
+    if wanted and wanted != own:
+        raise CommandError(cause, f"namespace {wanted!r} is not the workflow's own, {own!r}; commands stay in their namespace")
+    return 0
+
+
+cdef HistoryEvent _buffered_firing(MutableState s, str timer_id):
+    cdef HistoryEvent event
+    for event in s.buffered:
+        if event.event_type == 18 and event.attrs().timer_id == timer_id:
+            return event
+    return None
+
+
+cdef bint _has_buffered_close(MutableState s, int64_t scheduled_event_id):
+    cdef HistoryEvent event
+    for event in s.buffered:
+        if event.event_type in (12, 13, 14, 16) and event.attrs().scheduled_event_id == scheduled_event_id:
+            return True
+    return False
+
+
+cdef object _capped(object value, int64_t limit_ns):
+    """A timeout no longer than a limit; unset stays unset when there is no limit."""
+    if limit_ns and (not value or value > limit_ns):
+        return limit_ns
+    return value or 0
+
+
+def apply(MutableState s not None, list commands not None, int64_t completed_id, int64_t now_ns, str namespace):
+    """Apply checked commands in order, all but the one that closes the run.
+
+    Returns ``(close command or None, whether a workflow task must follow)``.
+    """
+    cdef HistoryEvent event
+    cdef ActivityInfo activity
+    cdef TimerInfo timer
+    cdef int kind
+    cdef bint needs_task = False
+    h = messages.history
+    for command in commands:
+        kind = command.command_type
+        a = command.attributes
+        if kind == SCHEDULE_ACTIVITY_TASK:
+            event = s.write(10, _scheduled_attributes(s, a, completed_id), now_ns)
+            s.effects.append((DISPATCH_ACTIVITY, event.event_id))
+        elif kind in CLOSE_COMMANDS:
+            return command, needs_task
+        elif kind == START_TIMER:
+            event = s.write(17, h.TimerStartedEventAttributes(a.timer_id, a.start_to_fire_timeout or 0, completed_id), now_ns)
+        elif kind == CANCEL_TIMER:
+            timer = s.timers.get(a.timer_id)
+            if timer is None:
+                event = _buffered_firing(s, a.timer_id)
+                s.buffered.remove(event)
+                timer = TimerInfo.__new__(TimerInfo)
+                timer.timer_id = a.timer_id
+                timer.started_event_id = event.attrs().started_event_id
+                s.timers[a.timer_id] = timer
+            event = s.write(
+                19, h.TimerCanceledEventAttributes(a.timer_id, timer.started_event_id, completed_id, s.task_identity), now_ns
+            )
+        elif kind == REQUEST_CANCEL_ACTIVITY_TASK:
+            event = s.write(15, h.ActivityTaskCancelRequestedEventAttributes(a.scheduled_event_id, completed_id), now_ns)
+            activity = s.activities.get(a.scheduled_event_id)
+            if activity is not None and activity.started_ns == 0:
+                cancel_unstarted(s, activity, now_ns)
+                needs_task = True
+        elif kind == RECORD_MARKER:
+            event = s.write(25, h.MarkerRecordedEventAttributes(a.marker_name, a.details, completed_id, a.header, a.failure), now_ns)
+        elif kind == START_CHILD_WORKFLOW:
+            event = s.write(29, _child_attributes(s, a, completed_id, namespace), now_ns)
+            s.effects.append((START_CHILD, event.event_id))
+        elif kind == SIGNAL_EXTERNAL_WORKFLOW:
+            event = s.write(
+                37,
+                h.SignalExternalWorkflowExecutionInitiatedEventAttributes(
+                    completed_id, namespace, a.execution, a.signal_name, a.input, a.control, a.child_workflow_only,
+                    a.header, s.namespace_id,
+                ),
+                now_ns,
+            )
+            s.effects.append((SIGNAL_EXTERNAL, event.event_id))
+        elif kind == REQUEST_CANCEL_EXTERNAL:
+            event = s.write(
+                22,
+                h.RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(
+                    completed_id, namespace, messages.common.WorkflowExecution(a.workflow_id, a.run_id), a.control,
+                    a.child_workflow_only, a.reason, s.namespace_id,
+                ),
+                now_ns,
+            )
+            s.effects.append((CANCEL_EXTERNAL, event.event_id))
+        elif kind == UPSERT_SEARCH_ATTRIBUTES:
+            event = s.write(40, h.UpsertWorkflowSearchAttributesEventAttributes(completed_id, a.search_attributes), now_ns)
+        elif kind == MODIFY_PROPERTIES:
+            event = s.write(46, h.WorkflowPropertiesModifiedEventAttributes(completed_id, a.upserted_memo), now_ns)
+        else:
+            continue
+        if command.user_metadata is not None or command.event_group_markers:
+            event._extras = h.EventExtras(command.user_metadata, [], command.event_group_markers)
+    return None, needs_task
+
+
+cdef object _scheduled_attributes(MutableState s, object a, int64_t completed_id):
+    """ActivityTaskScheduled with the timeouts and the retry policy that will hold."""
+    cdef int64_t run_ns = s.run_timeout_ms * MS
+    cdef object schedule_to_close = a.schedule_to_close_timeout or 0
+    cdef object schedule_to_start = a.schedule_to_start_timeout or 0
+    cdef object start_to_close = a.start_to_close_timeout or 0
+    policy = a.retry_policy
+    if schedule_to_close:
+        schedule_to_start = min(schedule_to_start or schedule_to_close, schedule_to_close)
+        start_to_close = min(start_to_close or schedule_to_close, schedule_to_close)
+    else:
+        schedule_to_close = run_ns
+        schedule_to_start = schedule_to_start or run_ns
+    if run_ns:
+        schedule_to_close = _capped(schedule_to_close, run_ns)
+        schedule_to_start = _capped(schedule_to_start, run_ns)
+        start_to_close = _capped(start_to_close, run_ns)
+    heartbeat = a.heartbeat_timeout or 0
+    if heartbeat > start_to_close:
+        heartbeat = start_to_close
+    return messages.history.ActivityTaskScheduledEventAttributes(
+        a.activity_id,
+        a.activity_type,
+        a.task_queue if a.task_queue is not None and a.task_queue.name else messages.taskqueue.TaskQueue(s.task_queue, 1),
+        a.header,
+        a.input,
+        schedule_to_close,
+        schedule_to_start,
+        start_to_close,
+        heartbeat,
+        completed_id,
+        resolve_retry_policy(policy),
+        a.use_workflow_build_id,
+        a.priority,
+    )
+
+
+def resolve_retry_policy(policy):
+    """A ``RetryPolicy`` message with the defaults filled in; None gives the default policy (an activity's)."""
+    if policy is None:
+        return messages.common.RetryPolicy(1000 * MS, 2.0, <int64_t> 100000 * MS, 0)
+    initial = policy.initial_interval or 1000 * MS
+    return messages.common.RetryPolicy(
+        initial,
+        policy.backoff_coefficient or 2.0,
+        policy.maximum_interval or 100 * initial,
+        policy.maximum_attempts,
+        policy.non_retryable_error_types,
+    )
+
+
+cdef object _child_attributes(MutableState s, object a, int64_t completed_id, str namespace):
+    return messages.history.StartChildWorkflowExecutionInitiatedEventAttributes(
+        namespace=namespace,
+        namespace_id=s.namespace_id,
+        workflow_id=a.workflow_id,
+        workflow_type=a.workflow_type,
+        task_queue=a.task_queue if a.task_queue is not None and a.task_queue.name else messages.taskqueue.TaskQueue(s.task_queue, 1),
+        input=a.input,
+        workflow_execution_timeout=a.workflow_execution_timeout or 0,
+        workflow_run_timeout=a.workflow_run_timeout or a.workflow_execution_timeout or 0,
+        workflow_task_timeout=a.workflow_task_timeout or <int64_t> 10000 * MS,
+        parent_close_policy=a.parent_close_policy or 1,
+        control=a.control,
+        workflow_task_completed_event_id=completed_id,
+        workflow_id_reuse_policy=a.workflow_id_reuse_policy or 1,
+        retry_policy=None if a.retry_policy is None else resolve_retry_policy(a.retry_policy),
+        cron_schedule=a.cron_schedule,
+        header=a.header,
+        memo=a.memo,
+        search_attributes=a.search_attributes,
+        priority=a.priority,
+    )

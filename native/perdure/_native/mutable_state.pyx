@@ -1,0 +1,622 @@
+"""The state of one run, folded from its events.
+
+:meth:`MutableState.apply` is the only place where an event changes the state: new events pass through it as they are
+written, and a reset passes the copied part of a history through it. What no event records (attempts, heartbeats, the
+workflow task's holder) is set by :mod:`perdure._native.transitions`.
+
+Payloads are kept as msgpack bytes: the state never looks inside them.
+"""
+
+import msgspec
+
+from libc.stdint cimport int64_t
+
+from perdure._native.events cimport HistoryEvent, new_event
+from perdure._native.events import decode_batch, encode_batch
+
+cdef enum:
+    RECORD_FORMAT = 1
+    MS = 1000000
+    DEFAULT_TASK_TIMEOUT_MS = 10000
+    MAX_TASK_TIMEOUT_MS = 120000
+
+cdef object _encode = msgspec.msgpack.Encoder().encode
+cdef object _decode = msgspec.msgpack.Decoder().decode
+
+
+#: Which states of a run each kind of move is allowed in, and where it leads.
+EXECUTION_ROWS = (
+    # state     move                  next
+    (CREATED, "SCHEDULE_TASK", RUNNING),
+    (CREATED, "CLOSE", CLOSED),
+    (RUNNING, "SCHEDULE_TASK", RUNNING),
+    (RUNNING, "CLOSE", CLOSED),
+)
+
+#: Event type -> (table of pending work, what the event does to it). Read by apply() through its compiled form below,
+#: and by tests and diagrams as it stands.
+PENDING_ROWS = (
+    # event type                                          table         effect
+    (10, "activities", "OPEN"),      # ActivityTaskScheduled
+    (11, "activities", "KEEP"),      # ActivityTaskStarted
+    (12, "activities", "CLOSE"),     # ActivityTaskCompleted
+    (13, "activities", "CLOSE"),     # ActivityTaskFailed
+    (14, "activities", "CLOSE"),     # ActivityTaskTimedOut
+    (15, "activities", "KEEP"),      # ActivityTaskCancelRequested
+    (16, "activities", "CLOSE"),     # ActivityTaskCanceled
+    (17, "timers", "OPEN"),          # TimerStarted
+    (18, "timers", "CLOSE"),         # TimerFired
+    (19, "timers", "CLOSE"),         # TimerCanceled
+    (22, "cancels", "OPEN"),         # RequestCancelExternalWorkflowExecutionInitiated
+    (23, "cancels", "CLOSE"),        # RequestCancelExternalWorkflowExecutionFailed
+    (24, "cancels", "CLOSE"),        # ExternalWorkflowExecutionCancelRequested
+    (29, "children", "OPEN"),        # StartChildWorkflowExecutionInitiated
+    (30, "children", "CLOSE"),       # StartChildWorkflowExecutionFailed
+    (31, "children", "KEEP"),        # ChildWorkflowExecutionStarted
+    (32, "children", "CLOSE"),       # ChildWorkflowExecutionCompleted
+    (33, "children", "CLOSE"),       # ChildWorkflowExecutionFailed
+    (34, "children", "CLOSE"),       # ChildWorkflowExecutionCanceled
+    (35, "children", "CLOSE"),       # ChildWorkflowExecutionTimedOut
+    (36, "children", "CLOSE"),       # ChildWorkflowExecutionTerminated
+    (37, "signals", "OPEN"),         # SignalExternalWorkflowExecutionInitiated
+    (38, "signals", "CLOSE"),        # SignalExternalWorkflowExecutionFailed
+    (39, "signals", "CLOSE"),        # ExternalWorkflowExecutionSignaled
+)
+
+#: Events written at once even while a workflow task is started; every other one waits for the task to end.
+UNBUFFERED = frozenset(
+    (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 17, 19, 21, 22, 25, 27, 28, 29, 37, 40, 41, 43, 46, 48, 54)
+)
+#: Completions, which move behind every other buffered event when the buffer is flushed.
+COMPLETIONS = frozenset((12, 13, 14, 16, 32, 33, 34, 35, 36, 50, 51, 52, 53))
+
+cdef bint[64] _is_unbuffered
+for _number in range(64):
+    _is_unbuffered[_number] = _number in UNBUFFERED
+
+
+cdef int64_t ms_of(object duration_ns) except? -1:
+    """A duration in ms, rounded up; None and 0 give 0."""
+    if duration_ns is None:
+        return 0
+    return (<int64_t> duration_ns + MS - 1) // MS
+
+
+cdef class RetryPolicy:
+    """A retry policy with its defaults filled in: 1 s, coefficient 2, 100 times the first interval, no attempt limit."""
+
+    @staticmethod
+    def from_message(object policy):
+        """From ``perdure.api.common.v1.RetryPolicy``; None stays None."""
+        cdef RetryPolicy self
+        if policy is None:
+            return None
+        self = RetryPolicy.__new__(RetryPolicy)
+        self.initial_ms = ms_of(policy.initial_interval) or 1000
+        self.coefficient = policy.backoff_coefficient or 2.0
+        self.maximum_ms = ms_of(policy.maximum_interval) or 100 * self.initial_ms
+        self.maximum_attempts = policy.maximum_attempts
+        self.non_retryable = policy.non_retryable_error_types
+        return self
+
+    cdef tuple record(self):
+        return (self.initial_ms, self.coefficient, self.maximum_ms, self.maximum_attempts, self.non_retryable)
+
+    @staticmethod
+    cdef RetryPolicy restore(object record):
+        cdef RetryPolicy self
+        if record is None:
+            return None
+        self = RetryPolicy.__new__(RetryPolicy)
+        self.initial_ms, self.coefficient, self.maximum_ms, self.maximum_attempts, self.non_retryable = record
+        return self
+
+
+cdef class ActivityInfo:
+    """An activity that has not closed."""
+
+    cdef int64_t deadline(self) noexcept:
+        """When the next thing happens to it without anybody's doing: a timeout or the end of its backoff; 0: never."""
+        cdef int64_t due = 0
+        cdef int64_t at
+        cdef int64_t now
+        if self.schedule_to_close_ms:
+            due = self.first_scheduled_ns // MS + self.schedule_to_close_ms
+        if self.started_ns:
+            if self.start_to_close_ms:
+                at = self.started_ns // MS + self.start_to_close_ms
+                if due == 0 or at < due:
+                    due = at
+            if self.heartbeat_ms:
+                now = self.heartbeat_ns if self.heartbeat_ns > self.started_ns else self.started_ns
+                at = now // MS + self.heartbeat_ms
+                if due == 0 or at < due:
+                    due = at
+        elif self.is_backing_off:
+            at = (self.scheduled_ns + MS - 1) // MS
+            if due == 0 or at < due:
+                due = at
+        elif self.schedule_to_start_ms:
+            at = self.scheduled_ns // MS + self.schedule_to_start_ms
+            if due == 0 or at < due:
+                due = at
+        return due
+
+    cdef tuple record(self):
+        return (
+            self.scheduled_event_id, self.activity_id, self.activity_type, self.task_queue,
+            self.schedule_to_close_ms, self.schedule_to_start_ms, self.start_to_close_ms, self.heartbeat_ms,
+            None if self.retry is None else self.retry.record(),
+            self.first_scheduled_ns, self.scheduled_ns, self.is_backing_off, self.attempt, self.started_ns,
+            self.request_id, self.identity, self.owner_epoch, self.stamp, self.heartbeat_ns, self.cancel_requested_id,
+            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id,
+        )
+
+    @staticmethod
+    cdef ActivityInfo restore(object record):
+        cdef ActivityInfo self = ActivityInfo.__new__(ActivityInfo)
+        (
+            self.scheduled_event_id, self.activity_id, self.activity_type, self.task_queue,
+            self.schedule_to_close_ms, self.schedule_to_start_ms, self.start_to_close_ms, self.heartbeat_ms,
+            retry,
+            self.first_scheduled_ns, self.scheduled_ns, self.is_backing_off, self.attempt, self.started_ns,
+            self.request_id, self.identity, self.owner_epoch, self.stamp, self.heartbeat_ns, self.cancel_requested_id,
+            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id,
+        ) = record
+        self.retry = RetryPolicy.restore(retry)
+        return self
+
+
+cdef class TimerInfo:
+    """A timer that has neither fired nor been cancelled."""
+
+
+cdef class ChildInfo:
+    """A child workflow that has not closed; ``started_event_id`` is 0 until its start is recorded."""
+
+
+cdef class ExternalInfo:
+    """A signal or cancel request to another run whose outcome is not recorded yet."""
+
+
+cdef class MutableState:
+    """One run. Times named ``*_ns`` are event times, ``*_ms`` durations and deadlines in epoch milliseconds."""
+
+    def __cinit__(self):
+        self.namespace_id = self.workflow_id = self.run_id = self.first_run_id = self.original_run_id = ""
+        self.workflow_type = self.task_queue = self.new_run_id = self.reset_run_id = self.cron_schedule = ""
+        self.parent_namespace_id = self.parent_workflow_id = self.parent_run_id = ""
+        self.root_workflow_id = self.root_run_id = self.create_request_id = ""
+        self.task_request_id = self.task_identity = self.sticky_queue = self.last_task_failure = ""
+        self.status = STATUS_RUNNING
+        self.next_event_id = 1
+        self.attempt = 1
+        self.task_attempt = 1
+        self.signal_request_ids = set()
+        self.memo = {}
+        self.search_attributes = {}
+        self.activities = {}
+        self.activity_ids = {}
+        self.timers = {}
+        self.children = {}
+        self.signals = {}
+        self.cancels = {}
+        self.buffered = []
+        self.new_events = []
+        self.effects = []
+
+    def __init__(self, str namespace_id not None, str workflow_id not None, str run_id not None):
+        self.namespace_id = namespace_id
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+
+    # ---- events
+
+    cdef HistoryEvent write(self, int event_type, object attributes, int64_t now_ns):
+        """Give the event the next id and fold it in."""
+        cdef HistoryEvent event = new_event(self.next_event_id, event_type, now_ns, attributes)
+        self.next_event_id += 1
+        self.new_events.append(event)
+        self.apply(event)
+        return event
+
+    cdef HistoryEvent add(self, int event_type, object attributes, int64_t now_ns):
+        """Write the event, or fold it in now and keep it (without an id) until the started workflow task ends."""
+        cdef HistoryEvent event
+        if self.task_started_id == 0 or _is_unbuffered[event_type]:
+            return self.write(event_type, attributes, now_ns)
+        event = new_event(0, event_type, now_ns, attributes)
+        self.buffered.append(event)
+        self.apply(event)
+        return event
+
+    def flush_buffer(self):
+        """Write the buffered events: signals, timers and starts in order of arrival, then completions."""
+        cdef HistoryEvent event
+        cdef list waiting = self.buffered
+        cdef dict started = {}
+        if not waiting:
+            return
+        self.buffered = []
+        for is_completion in (False, True):
+            for event in waiting:
+                if (event.event_type in COMPLETIONS) is not is_completion:
+                    continue
+                attributes = event.attrs()
+                if event.event_type in (12, 13, 14, 16):
+                    attributes.started_event_id = started.get(attributes.scheduled_event_id, attributes.started_event_id)
+                elif 32 <= event.event_type <= 36 and attributes.started_event_id == 0:
+                    attributes.started_event_id = started.get(-attributes.initiated_event_id, 0)
+                event.event_id = self.next_event_id
+                self.next_event_id += 1
+                if event.event_type == 11:
+                    started[attributes.scheduled_event_id] = event.event_id
+                elif event.event_type == 31:
+                    started[-attributes.initiated_event_id] = event.event_id
+                    if attributes.initiated_event_id in self.children:
+                        (<ChildInfo> self.children[attributes.initiated_event_id]).started_event_id = event.event_id
+                self.new_events.append(event)
+
+    def fold(self, list events not None):
+        """Rebuild from recorded events, in order; nothing is emitted. Raises ValueError when an id is out of place."""
+        cdef HistoryEvent event
+        for event in events:
+            if event.event_id != self.next_event_id:
+                raise ValueError(f"event {event.event_id} stands where {self.next_event_id} belongs")
+            self.next_event_id += 1
+            self.apply(event)
+
+    cdef int apply(self, HistoryEvent event) except -1:
+        cdef int kind = event.event_type
+        if kind == 10:
+            self._activity_scheduled(event)
+        elif kind == 5:
+            self.task_scheduled_id = event.event_id
+            self.task_started_id = 0
+            self.state = RUNNING
+            self.backoff_until_ms = 0
+            self.is_first_task_held = False
+            self.task_attempt = event.attrs().attempt or 1
+            self.task_scheduled_ns = event.event_time
+            if self.task_original_ns == 0:
+                self.task_original_ns = event.event_time
+        elif kind == 6:
+            self.task_started_id = event.event_id
+            self.task_started_ns = event.event_time
+        elif kind == 7:
+            self.previous_started_id = event.attrs().started_event_id
+            self._clear_task()
+            self.task_attempt = 1
+            self.task_original_ns = 0
+            self.consecutive_failures = 0
+            self.last_task_failure = ""
+        elif kind == 8 or kind == 9:
+            self._clear_task()
+        elif kind == 12 or kind == 13 or kind == 14 or kind == 16:
+            self._activity_closed(<int64_t> event.attrs().scheduled_event_id)
+        elif kind == 15:
+            # The activity may have closed already, with its close event still in the buffer.
+            activity = self.activities.get(event.attrs().scheduled_event_id)
+            if activity is not None:
+                (<ActivityInfo> activity).cancel_requested_id = event.event_id
+        elif kind == 17:
+            self._timer_started(event)
+        elif kind == 18 or kind == 19:
+            if self.timers.pop(event.attrs().timer_id, None) is None:
+                raise ValueError(f"event {event.event_id} ends timer {event.attrs().timer_id!r}, which is not pending")
+        elif kind == 1:
+            self._started(event)
+        elif kind == 26:
+            self.signal_count += 1
+            if event.attrs().request_id:
+                self.signal_request_ids.add(event.attrs().request_id)
+        elif kind == 20:
+            self.is_cancel_requested = True
+        elif kind == 29:
+            self._child_initiated(event)
+        elif kind == 31:
+            attributes = event.attrs()
+            child = <ChildInfo> self._pending(self.children, attributes.initiated_event_id, event)
+            (<ChildInfo> child).started_event_id = event.event_id
+            (<ChildInfo> child).run_id = attributes.workflow_execution.run_id
+        elif kind == 30 or 32 <= kind <= 36:
+            self._pending(self.children, event.attrs().initiated_event_id, event)
+            del self.children[event.attrs().initiated_event_id]
+        elif kind == 22 or kind == 37:
+            external = ExternalInfo.__new__(ExternalInfo)
+            (<ExternalInfo> external).initiated_event_id = event.event_id
+            (<ExternalInfo> external).request_id = f"{self.run_id}:{event.event_id}"
+            (self.cancels if kind == 22 else self.signals)[event.event_id] = external
+        elif kind == 23 or kind == 24:
+            self._pending(self.cancels, event.attrs().initiated_event_id, event)
+            del self.cancels[event.attrs().initiated_event_id]
+        elif kind == 38 or kind == 39:
+            self._pending(self.signals, event.attrs().initiated_event_id, event)
+            del self.signals[event.attrs().initiated_event_id]
+        elif kind == 40:
+            self._merge(self.search_attributes, event.attrs().search_attributes.indexed_fields)
+        elif kind == 46:
+            self._merge(self.memo, event.attrs().upserted_memo.fields)
+        elif kind == 2:
+            self._closed(event, COMPLETED, event.attrs().new_execution_run_id)
+        elif kind == 3:
+            self._closed(event, FAILED, event.attrs().new_execution_run_id)
+        elif kind == 4:
+            self._closed(event, TIMED_OUT, event.attrs().new_execution_run_id)
+        elif kind == 21:
+            self._closed(event, CANCELED, "")
+        elif kind == 27:
+            self._closed(event, TERMINATED, "")
+        elif kind == 28:
+            self._closed(event, CONTINUED_AS_NEW, event.attrs().new_execution_run_id)
+        return 0
+
+    cdef object _pending(self, dict table, object key, HistoryEvent event):
+        item = table.get(key)
+        if item is None:
+            raise ValueError(f"event {event.event_id} of type {event.event_type} cites event {key}, which is not pending")
+        return item
+
+    cdef int _started(self, HistoryEvent event) except -1:
+        attributes = event.attrs()
+        cdef int64_t backoff_ms = ms_of(attributes.first_workflow_task_backoff)
+        self.workflow_type = attributes.workflow_type.name
+        self.task_queue = attributes.task_queue.name
+        self.first_run_id = attributes.first_execution_run_id or self.run_id
+        self.original_run_id = attributes.original_execution_run_id or self.run_id
+        self.execution_timeout_ms = ms_of(attributes.workflow_execution_timeout)
+        self.run_timeout_ms = ms_of(attributes.workflow_run_timeout)
+        self.task_timeout_ms = min(ms_of(attributes.workflow_task_timeout) or DEFAULT_TASK_TIMEOUT_MS, MAX_TASK_TIMEOUT_MS)
+        self.expiration_ms = ms_of(attributes.workflow_execution_expiration_time)
+        self.start_ns = event.event_time
+        self.execution_ns = event.event_time + backoff_ms * MS
+        self.attempt = attributes.attempt or 1
+        self.retry = RetryPolicy.from_message(attributes.retry_policy)
+        self.cron_schedule = attributes.cron_schedule
+        if backoff_ms:
+            self.backoff_until_ms = self.execution_ns // MS
+        if self.run_timeout_ms:
+            self.run_deadline_ms = self.execution_ns // MS + self.run_timeout_ms
+        if self.expiration_ms and (self.run_deadline_ms == 0 or self.expiration_ms < self.run_deadline_ms):
+            self.run_deadline_ms = self.expiration_ms
+        if attributes.parent_workflow_execution is not None and attributes.parent_workflow_execution.workflow_id:
+            self.parent_namespace_id = attributes.parent_workflow_namespace_id or self.namespace_id
+            self.parent_workflow_id = attributes.parent_workflow_execution.workflow_id
+            self.parent_run_id = attributes.parent_workflow_execution.run_id
+            self.parent_initiated_id = attributes.parent_initiated_event_id
+        if attributes.root_workflow_execution is not None:
+            self.root_workflow_id = attributes.root_workflow_execution.workflow_id
+            self.root_run_id = attributes.root_workflow_execution.run_id
+        if attributes.memo is not None:
+            self._merge(self.memo, attributes.memo.fields)
+        if attributes.search_attributes is not None:
+            self._merge(self.search_attributes, attributes.search_attributes.indexed_fields)
+        return 0
+
+    cdef int _merge(self, dict target, dict fields) except -1:
+        """Per key: a payload without data, or with JSON null or an empty list, removes the key."""
+        for name, payload in fields.items():
+            if payload is None or payload.metadata.get("encoding") == b"binary/null" or payload.data in (b"", b"null", b"[]"):
+                if payload is not None and payload.metadata.get("encoding") == b"binary/plain":
+                    target[name] = _encode(payload)
+                else:
+                    target.pop(name, None)
+            else:
+                target[name] = _encode(payload)
+        return 0
+
+    cdef int _activity_scheduled(self, HistoryEvent event) except -1:
+        attributes = event.attrs()
+        cdef ActivityInfo activity = ActivityInfo.__new__(ActivityInfo)
+        activity.scheduled_event_id = event.event_id
+        activity.activity_id = attributes.activity_id
+        activity.activity_type = attributes.activity_type.name
+        activity.task_queue = attributes.task_queue.name
+        activity.schedule_to_close_ms = ms_of(attributes.schedule_to_close_timeout)
+        activity.schedule_to_start_ms = ms_of(attributes.schedule_to_start_timeout)
+        activity.start_to_close_ms = ms_of(attributes.start_to_close_timeout)
+        activity.heartbeat_ms = ms_of(attributes.heartbeat_timeout)
+        activity.retry = RetryPolicy.from_message(attributes.retry_policy)
+        activity.first_scheduled_ns = activity.scheduled_ns = event.event_time
+        activity.attempt = 1
+        activity.request_id = activity.identity = ""
+        activity.heartbeat_details = activity.last_failure = b""
+        activity.event = event
+        self.activities[event.event_id] = activity
+        self.activity_ids[activity.activity_id] = activity
+        return 0
+
+    cdef int _activity_closed(self, int64_t scheduled_event_id) except -1:
+        cdef ActivityInfo activity = self.activities.pop(scheduled_event_id, None)
+        if activity is None:
+            raise ValueError(f"activity of event {scheduled_event_id} closes, but is not pending")
+        del self.activity_ids[activity.activity_id]
+        return 0
+
+    cdef int _timer_started(self, HistoryEvent event) except -1:
+        attributes = event.attrs()
+        cdef TimerInfo timer = TimerInfo.__new__(TimerInfo)
+        timer.timer_id = attributes.timer_id
+        timer.started_event_id = event.event_id
+        timer.fire_ms = (event.event_time + <int64_t> (attributes.start_to_fire_timeout or 0) + MS - 1) // MS
+        self.timers[timer.timer_id] = timer
+        return 0
+
+    cdef int _child_initiated(self, HistoryEvent event) except -1:
+        attributes = event.attrs()
+        cdef ChildInfo child = ChildInfo.__new__(ChildInfo)
+        child.initiated_event_id = event.event_id
+        child.workflow_id = attributes.workflow_id
+        child.run_id = ""
+        child.workflow_type = attributes.workflow_type.name
+        child.parent_close_policy = attributes.parent_close_policy
+        self.children[event.event_id] = child
+        return 0
+
+    cdef int _clear_task(self) except -1:
+        self.task_scheduled_id = self.task_started_id = 0
+        self.task_started_ns = self.task_deadline_ms = self.task_not_before_ms = 0
+        self.task_request_id = self.task_identity = ""
+        self.task_is_sticky = False
+        self.task_owner_epoch = 0
+        return 0
+
+    cdef int _closed(self, HistoryEvent event, int status, str new_run_id) except -1:
+        self.state = CLOSED
+        self.status = status
+        self.close_ns = event.event_time
+        self.close_event_id = event.event_id
+        self.new_run_id = new_run_id
+        self._clear_task()
+        self.backoff_until_ms = self.run_deadline_ms = 0
+        self.activities.clear()
+        self.activity_ids.clear()
+        self.timers.clear()
+        self.signals.clear()
+        self.cancels.clear()
+        self.signal_request_ids = set()
+        self.sticky_queue = ""
+        return 0
+
+    # ---- time
+
+    def next_deadline(self):
+        """The earliest moment (epoch ms) at which something is due without anybody's doing; 0: never."""
+        cdef ActivityInfo activity
+        cdef TimerInfo timer
+        cdef int64_t due = 0
+        cdef int64_t at
+        if self.state == CLOSED:
+            return self.delete_at_ms
+        for at in (self.run_deadline_ms, self.backoff_until_ms, self.task_deadline_ms, self.task_not_before_ms):
+            if at and (due == 0 or at < due):
+                due = at
+        for timer in self.timers.values():
+            if due == 0 or timer.fire_ms < due:
+                due = timer.fire_ms
+        for activity in self.activities.values():
+            at = activity.deadline()
+            if at and (due == 0 or at < due):
+                due = at
+        return due
+
+    # ---- bytes
+
+    def take_events(self):
+        """The events written since the last call, and forget them."""
+        events = self.new_events
+        self.new_events = []
+        return events
+
+    def take_effects(self):
+        """The effects (kind, argument) of what happened since the last call, and forget them."""
+        effects = self.effects
+        self.effects = []
+        return effects
+
+    def encode(self):
+        """This state as bytes for the store."""
+        cdef TimerInfo timer
+        cdef ChildInfo child
+        cdef ExternalInfo external
+        cdef ActivityInfo activity
+        return _encode((
+            RECORD_FORMAT,
+            self.namespace_id, self.workflow_id, self.run_id, self.first_run_id, self.original_run_id,
+            self.workflow_type, self.task_queue, self.execution_timeout_ms, self.run_timeout_ms, self.task_timeout_ms,
+            self.expiration_ms, self.run_deadline_ms, self.backoff_until_ms, self.delete_at_ms,
+            self.state, self.status, self.start_ns, self.execution_ns, self.close_ns, self.close_event_id,
+            self.new_run_id, self.reset_run_id,
+            self.is_first_task_held, self.is_close_attempted, self.is_cancel_requested,
+            self.next_event_id, self.history_size, self.transition_count, self.signal_count, self.attempt,
+            None if self.retry is None else self.retry.record(),
+            self.cron_schedule, self.parent_namespace_id, self.parent_workflow_id, self.parent_run_id,
+            self.parent_initiated_id, self.root_workflow_id, self.root_run_id, self.create_request_id,
+            list(self.signal_request_ids), self.memo, self.search_attributes,
+            self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
+            self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
+            self.task_request_id, self.task_identity, self.task_is_sticky, self.task_owner_epoch, self.task_row_id,
+            self.consecutive_failures, self.last_task_failure, self.previous_started_id,
+            self.sticky_queue, self.sticky_timeout_ms,
+            [activity.record() for activity in self.activities.values()],
+            [(timer.timer_id, timer.started_event_id, timer.fire_ms) for timer in self.timers.values()],
+            [
+                (child.initiated_event_id, child.started_event_id, child.workflow_id, child.run_id,
+                 child.workflow_type, child.parent_close_policy, child.task_id)
+                for child in self.children.values()
+            ],
+            [(external.initiated_event_id, external.request_id, external.task_id) for external in self.signals.values()],
+            [(external.initiated_event_id, external.request_id, external.task_id) for external in self.cancels.values()],
+            [_encode_buffered(event) for event in self.buffered],
+        ))
+
+    @staticmethod
+    def decode(bytes data not None):
+        """The state that :meth:`encode` wrote. Raises ValueError when the bytes are damaged or of a newer format."""
+        cdef MutableState self = MutableState.__new__(MutableState)
+        cdef ActivityInfo activity
+        cdef TimerInfo timer
+        cdef ChildInfo child
+        try:
+            record = _decode(data)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"damaged run state: {error}") from None
+        if record[0] != RECORD_FORMAT:
+            raise ValueError(f"run state of format {record[0]}, this perdure reads {RECORD_FORMAT}")
+        (
+            _,
+            self.namespace_id, self.workflow_id, self.run_id, self.first_run_id, self.original_run_id,
+            self.workflow_type, self.task_queue, self.execution_timeout_ms, self.run_timeout_ms, self.task_timeout_ms,
+            self.expiration_ms, self.run_deadline_ms, self.backoff_until_ms, self.delete_at_ms,
+            self.state, self.status, self.start_ns, self.execution_ns, self.close_ns, self.close_event_id,
+            self.new_run_id, self.reset_run_id,
+            self.is_first_task_held, self.is_close_attempted, self.is_cancel_requested,
+            self.next_event_id, self.history_size, self.transition_count, self.signal_count, self.attempt,
+            retry,
+            self.cron_schedule, self.parent_namespace_id, self.parent_workflow_id, self.parent_run_id,
+            self.parent_initiated_id, self.root_workflow_id, self.root_run_id, self.create_request_id,
+            signal_request_ids, self.memo, self.search_attributes,
+            self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
+            self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
+            self.task_request_id, self.task_identity, self.task_is_sticky, self.task_owner_epoch, self.task_row_id,
+            self.consecutive_failures, self.last_task_failure, self.previous_started_id,
+            self.sticky_queue, self.sticky_timeout_ms,
+            activities, timers, children, signals, cancels, buffered,
+        ) = record
+        self.retry = RetryPolicy.restore(retry)
+        self.signal_request_ids = set(signal_request_ids)
+        for item in activities:
+            activity = ActivityInfo.restore(item)
+            self.activities[activity.scheduled_event_id] = activity
+            self.activity_ids[activity.activity_id] = activity
+        for item in timers:
+            timer = TimerInfo.__new__(TimerInfo)
+            timer.timer_id, timer.started_event_id, timer.fire_ms = item
+            self.timers[timer.timer_id] = timer
+        for item in children:
+            child = ChildInfo.__new__(ChildInfo)
+            (child.initiated_event_id, child.started_event_id, child.workflow_id, child.run_id,
+             child.workflow_type, child.parent_close_policy, child.task_id) = item
+            self.children[child.initiated_event_id] = child
+        self.signals = _restore_externals(signals)
+        self.cancels = _restore_externals(cancels)
+        self.buffered = [_decode_buffered(item) for item in buffered]
+        return self
+
+
+cdef dict _restore_externals(list records):
+    cdef ExternalInfo external
+    cdef dict table = {}
+    for item in records:
+        external = ExternalInfo.__new__(ExternalInfo)
+        external.initiated_event_id, external.request_id, external.task_id = item
+        table[external.initiated_event_id] = external
+    return table
+
+
+cdef bytes _encode_buffered(HistoryEvent event):
+    return encode_batch([event])
+
+
+cdef HistoryEvent _decode_buffered(bytes data):
+    return decode_batch(data)[0]

@@ -1,0 +1,386 @@
+"""What can happen to a run, as functions of its state and the time.
+
+Each function applies one move: it writes events into the state, updates what no event records and leaves effects for
+the engine. Nothing here waits, stores or sends. The rules are Temporal's; the section numbers of the comments are
+those of the server's concepts: workflow tasks, buffering, forced closes.
+"""
+
+from libc.stdint cimport int64_t
+
+from perdure._native.activities cimport fire_activities
+from perdure._native.events cimport HistoryEvent, new_event
+from perdure._native.mutable_state cimport (
+    CLOSED,
+    CREATED,
+    DELETE_RUN,
+    DISPATCH_WORKFLOW_TASK,
+    RUN_TIMED_OUT,
+    RUNNING,
+    ActivityInfo,
+    MutableState,
+    TimerInfo,
+)
+
+cdef enum:
+    MS = 1000000
+    SUGGEST_SIZE = 4194304
+    SUGGEST_EVENTS = 4096
+    SIZE_TOO_LARGE = 1          # SuggestContinueAsNewReason
+    TOO_MANY_EVENTS = 2
+    STICKY = 2                  # TaskQueueKind
+    START_TO_CLOSE = 1          # TimeoutType
+    SCHEDULE_TO_START = 2
+    FORCE_CLOSE_COMMAND = 17    # WorkflowTaskFailedCause
+    BACKOFF_FROM_ATTEMPT = 4
+    MAX_TASK_BACKOFF_MS = 600000
+
+#: The moves of a workflow task. FAIL and TIME_OUT lead to SCHEDULED when the run goes on, as the next row of a run says.
+WORKFLOW_TASK_ROWS = (
+    # state       move           next         event written for attempt 1 (later attempts: written only on success)
+    ("NONE", "SCHEDULE", "SCHEDULED", "WorkflowTaskScheduled"),
+    ("SCHEDULED", "START", "STARTED", "WorkflowTaskStarted"),
+    ("SCHEDULED", "TIME_OUT", "NONE", "WorkflowTaskTimedOut"),
+    ("STARTED", "COMPLETE", "NONE", "WorkflowTaskCompleted"),
+    ("STARTED", "FAIL", "NONE", "WorkflowTaskFailed"),
+    ("STARTED", "TIME_OUT", "NONE", "WorkflowTaskTimedOut"),
+)
+
+cdef object messages = None
+
+
+def configure(namespace):
+    """Hand in the API structs (an object with ``history``, ``common``, ``taskqueue`` and ``failure`` attributes)."""
+    global messages
+    messages = namespace
+
+
+# ---- start and close
+
+
+def start(MutableState s not None, attributes, int64_t now_ns, extras=None):
+    """Write WorkflowExecutionStarted."""
+    cdef HistoryEvent event = s.write(1, attributes, now_ns)
+    event._extras = extras
+
+
+def close_run(MutableState s not None, int event_type, attributes, int64_t now_ns):
+    """Write a close event. Pending children stay listed until the engine has dealt with their close policies."""
+    s.flush_buffer()
+    s.write(event_type, attributes, now_ns)
+
+
+def force_close(MutableState s not None, int event_type, attributes, int64_t now_ns):
+    """Close from outside the workflow: a started workflow task fails first, buffered events come before the end."""
+    end_task_by_force(s, now_ns)
+    s.flush_buffer()
+    s.write(event_type, attributes, now_ns)
+
+
+def end_task_by_force(MutableState s not None, int64_t now_ns):
+    """Fail a started workflow task with FORCE_CLOSE_COMMAND; one of a later attempt, or unstarted, leaves no trace."""
+    if s.task_scheduled_id == 0:
+        return
+    if s.task_started_id and s.task_attempt == 1:
+        s.write(
+            9,
+            messages.history.WorkflowTaskFailedEventAttributes(
+                scheduled_event_id=s.task_scheduled_id,
+                started_event_id=s.task_started_id,
+                cause=FORCE_CLOSE_COMMAND,
+                identity="history-service",
+            ),
+            now_ns,
+        )
+    else:
+        s._clear_task()
+
+
+# ---- workflow tasks
+
+
+cdef int64_t task_timeout_ms(MutableState s) noexcept:
+    """Start-to-close of the pending attempt: from attempt 4 on it grows, 5 s doubling up to 10 minutes on top."""
+    cdef int64_t extra = 5000
+    cdef int64_t n
+    if s.task_attempt < BACKOFF_FROM_ATTEMPT:
+        return s.task_timeout_ms
+    n = s.task_attempt - BACKOFF_FROM_ATTEMPT
+    while n > 0 and extra < MAX_TASK_BACKOFF_MS:
+        extra *= 2
+        n -= 1
+    return s.task_timeout_ms + min(extra, MAX_TASK_BACKOFF_MS)
+
+
+cdef object _task_queue(MutableState s):
+    if s.sticky_queue:
+        return messages.taskqueue.TaskQueue(s.sticky_queue, STICKY, s.task_queue)
+    return messages.taskqueue.TaskQueue(s.task_queue, 1)
+
+
+cdef bint schedule_task(MutableState s, int64_t now_ns) except -1:
+    return schedule_workflow_task(s, now_ns)
+
+
+def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t original_ns=0, int64_t delay_ms=0):
+    """Make a workflow task pending unless one is, or the run is closed or held; returns whether it did.
+
+    ``original_ns`` is the first scheduling of a heartbeat chain, ``delay_ms`` holds the dispatch of a retry back.
+    """
+    if s.state == CLOSED or s.task_scheduled_id or s.is_first_task_held:
+        return False
+    if s.buffered:
+        s.flush_buffer()
+        s.task_attempt = 1
+    if original_ns:
+        s.task_original_ns = original_ns
+    if s.task_attempt == 1:
+        s.write(
+            5,
+            messages.history.WorkflowTaskScheduledEventAttributes(_task_queue(s), task_timeout_ms(s) * MS, 1),
+            now_ns,
+        )
+    else:
+        s.task_scheduled_id = s.next_event_id
+        s.task_scheduled_ns = now_ns
+        if s.task_original_ns == 0:
+            s.task_original_ns = now_ns
+    if s.sticky_queue:
+        s.task_is_sticky = True
+        s.task_deadline_ms = now_ns // MS + s.sticky_timeout_ms
+    if delay_ms:
+        s.task_not_before_ms = now_ns // MS + delay_ms
+    else:
+        s.effects.append((DISPATCH_WORKFLOW_TASK, 0))
+    return True
+
+
+def start_workflow_task(
+    MutableState s not None, int64_t now_ns, str request_id, str identity, bint from_sticky, int64_t owner_epoch=0
+):
+    """Hand the pending workflow task to a worker. Returns False when there is none, or it is out already.
+
+    A retry that saw new events since it was scheduled becomes a normal task again, with its own events.
+    """
+    cdef HistoryEvent event
+    if s.task_scheduled_id == 0 or s.task_started_id or s.state == CLOSED:
+        return False
+    if not from_sticky:
+        s.sticky_queue = ""
+    if s.task_attempt > 1 and s.task_scheduled_id != s.next_event_id:
+        s.task_attempt = 1
+        s.write(
+            5,
+            messages.history.WorkflowTaskScheduledEventAttributes(_task_queue(s), task_timeout_ms(s) * MS, 1),
+            now_ns,
+        )
+    s.task_request_id = request_id
+    s.task_identity = identity
+    if s.task_attempt == 1:
+        event = s.write(6, _started_attributes(s), now_ns)
+    else:
+        s.task_started_id = s.task_scheduled_id + 1
+        s.task_started_ns = now_ns
+    s.task_not_before_ms = 0
+    s.task_owner_epoch = owner_epoch
+    s.task_deadline_ms = now_ns // MS + task_timeout_ms(s)
+    return True
+
+
+cdef object _started_attributes(MutableState s):
+    reasons = []
+    if s.history_size >= SUGGEST_SIZE:
+        reasons.append(SIZE_TOO_LARGE)
+    if s.next_event_id >= SUGGEST_EVENTS:
+        reasons.append(TOO_MANY_EVENTS)
+    return messages.history.WorkflowTaskStartedEventAttributes(
+        s.task_scheduled_id,
+        s.task_identity,
+        s.task_request_id,
+        bool(reasons),
+        s.history_size,
+        suggest_continue_as_new_reasons=reasons,
+    )
+
+
+def unwritten_events(MutableState s not None):
+    """The Scheduled and Started events of a started retry, which no history holds: a worker gets them as a suffix."""
+    if s.task_attempt == 1 or s.task_started_id == 0:
+        return []
+    return [
+        new_event(
+            s.task_scheduled_id,
+            5,
+            s.task_scheduled_ns,
+            messages.history.WorkflowTaskScheduledEventAttributes(
+                messages.taskqueue.TaskQueue(s.task_queue, 1), task_timeout_ms(s) * MS, s.task_attempt
+            ),
+        ),
+        new_event(s.task_started_id, 6, s.task_started_ns, _started_attributes(s)),
+    ]
+
+
+def complete_workflow_task(MutableState s not None, int64_t now_ns, str identity, sdk_metadata=None, **attributes):
+    """Write WorkflowTaskCompleted (a retry's Scheduled and Started first) and return its event id."""
+    cdef int64_t started_ns = s.task_started_ns
+    cdef HistoryEvent event
+    if s.task_attempt > 1:
+        s.task_started_id = 0
+        s.write(
+            5,
+            messages.history.WorkflowTaskScheduledEventAttributes(
+                messages.taskqueue.TaskQueue(s.task_queue, 1), task_timeout_ms(s) * MS, s.task_attempt
+            ),
+            s.task_scheduled_ns,
+        )
+        s.write(6, _started_attributes(s), started_ns)
+    event = s.write(
+        7,
+        messages.history.WorkflowTaskCompletedEventAttributes(
+            s.task_scheduled_id, s.task_started_id, identity, sdk_metadata=sdk_metadata, **attributes
+        ),
+        now_ns,
+    )
+    return event.event_id
+
+
+def fail_workflow_task(
+    MutableState s not None,
+    int64_t now_ns,
+    int cause,
+    failure,
+    str identity,
+    str reason,
+    int64_t retry_delay_ms=0,
+    str base_run_id="",
+    str new_run_id="",
+):
+    """Fail the started workflow task and schedule the next attempt. ``reason`` is what describe says of it."""
+    cdef bint was_sticky = s.task_is_sticky
+    cdef int64_t attempt = s.task_attempt
+    if attempt == 1:
+        s.write(
+            9,
+            messages.history.WorkflowTaskFailedEventAttributes(
+                scheduled_event_id=s.task_scheduled_id,
+                started_event_id=s.task_started_id,
+                cause=cause,
+                failure=failure,
+                identity=identity,
+                base_run_id=base_run_id,
+                new_run_id=new_run_id,
+            ),
+            now_ns,
+        )
+    else:
+        s._clear_task()
+    _next_attempt(s, now_ns, was_sticky, attempt, reason, retry_delay_ms)
+
+
+def time_out_workflow_task(MutableState s not None, int64_t now_ns):
+    """Time the pending workflow task out: started, start-to-close; waiting in a sticky queue, schedule-to-start."""
+    cdef bint was_sticky = s.task_is_sticky
+    cdef bint was_started = s.task_started_id != 0
+    cdef int64_t attempt = s.task_attempt
+    if attempt == 1 or not was_started:
+        s.write(
+            8,
+            messages.history.WorkflowTaskTimedOutEventAttributes(
+                s.task_scheduled_id, s.task_started_id, START_TO_CLOSE if was_started else SCHEDULE_TO_START
+            ),
+            now_ns,
+        )
+    else:
+        s._clear_task()
+    reason = ""
+    if was_started:
+        reason = "category=WorkflowTaskTimedOut cause=WorkflowTaskTimedOutCauseStartToClose"
+    _next_attempt(s, now_ns, was_sticky, attempt, reason, 0)
+
+
+cdef int _next_attempt(
+    MutableState s, int64_t now_ns, bint was_sticky, int64_t attempt, str reason, int64_t delay_ms
+) except -1:
+    s.sticky_queue = ""
+    s.task_attempt = 1 if was_sticky else attempt + 1
+    if reason:
+        s.consecutive_failures += 1
+        s.last_task_failure = reason
+    schedule_workflow_task(s, now_ns, 0, delay_ms if s.task_attempt > 1 else 0)
+    return 0
+
+
+# ---- messages
+
+
+def signal(MutableState s not None, int64_t now_ns, attributes, bint wake=False, extras=None):
+    """Write WorkflowExecutionSignaled and schedule a workflow task.
+
+    A run in its start delay or backoff is woken only with ``wake`` (signal-with-start).
+    """
+    cdef HistoryEvent event = s.add(26, attributes, now_ns)
+    event._extras = extras
+    if s.backoff_until_ms == 0 or wake:
+        schedule_workflow_task(s, now_ns)
+
+
+def request_cancel(MutableState s not None, int64_t now_ns, attributes):
+    """Write WorkflowExecutionCancelRequested, once per run, and schedule a workflow task even during a backoff."""
+    if s.is_cancel_requested:
+        return False
+    s.add(20, attributes, now_ns)
+    schedule_workflow_task(s, now_ns)
+    return True
+
+
+def record(MutableState s not None, int64_t now_ns, int event_type, attributes):
+    """Write an event about pending work (children, external signals and cancels) and schedule a workflow task.
+
+    Returns False, writing nothing, when the work is not pending any more.
+    """
+    cdef object table
+    if event_type == 23 or event_type == 24:
+        table = s.cancels
+    elif event_type == 38 or event_type == 39:
+        table = s.signals
+    else:
+        table = s.children
+    if s.state == CLOSED or attributes.initiated_event_id not in table:
+        return False
+    s.add(event_type, attributes, now_ns)
+    schedule_workflow_task(s, now_ns)
+    return True
+
+
+# ---- time
+
+
+def fire_due(MutableState s not None, int64_t now_ns):
+    """Let everything happen that is due: backoffs, timeouts, timers, retention. Safe to call early or twice."""
+    cdef int64_t now_ms = now_ns // MS
+    cdef TimerInfo timer
+    cdef list due
+    if s.state == CLOSED:
+        if s.delete_at_ms and s.delete_at_ms <= now_ms:
+            s.effects.append((DELETE_RUN, 0))
+        return
+    if s.run_deadline_ms and s.run_deadline_ms <= now_ms:
+        s.effects.append((RUN_TIMED_OUT, 0))
+        return
+    if s.backoff_until_ms and s.backoff_until_ms <= now_ms:
+        s.backoff_until_ms = 0
+        schedule_workflow_task(s, now_ns)
+    if s.task_not_before_ms and s.task_not_before_ms <= now_ms:
+        s.task_not_before_ms = 0
+        s.effects.append((DISPATCH_WORKFLOW_TASK, 0))
+    if s.task_deadline_ms and s.task_deadline_ms <= now_ms:
+        time_out_workflow_task(s, now_ns)
+    due = [
+        (timer.fire_ms, timer.started_event_id, timer.timer_id) for timer in s.timers.values() if timer.fire_ms <= now_ms
+    ]
+    if due:
+        due.sort()
+        for _, started_event_id, timer_id in due:
+            s.add(18, messages.history.TimerFiredEventAttributes(timer_id, started_event_id), now_ns)
+        schedule_workflow_task(s, now_ns)
+    if s.activities:
+        fire_activities(s, now_ns)
