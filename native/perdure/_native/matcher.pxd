@@ -61,8 +61,7 @@ cdef class Matcher:
         Py_ssize_t _head
         Queued _closing
         dict _by_event_id
-        dict _markers                        # local activities' markers seen ahead, by seq
-        dict _updates                        # protocol_instance_id -> command
+        dict _updates                        # protocol_instance_id -> command; ("admitted", id) -> request
         list _messages                       # update requests waiting for their place in history
         # jobs for the next activation
         list _patches
@@ -75,7 +74,7 @@ cdef class Matcher:
         int64_t _flags_event_id
         readonly str last_sdk_name
         readonly str last_sdk_version
-        object _completed_event
+        HistoryEvent _completed_event
         # patches
         dict _patch_commands                 # patch id -> whether a command was made for it
 
@@ -90,6 +89,15 @@ cdef class Matcher:
     cdef bint must_check(self, bint is_last)
     cdef int check_left_over(self) except -1
     cdef Queued front(self)
+    cdef int check_identity(self, HistoryEvent event, Queued queued, bint is_last, tuple patch) except -1
+    cdef bint skips_upsert(self, Py_ssize_t index)
+    cdef object mismatch(self, HistoryEvent event, Queued queued)
+    cdef int drop_front(self) except -1
+    cdef int add_seed(self, str run_id) except -1
+    cdef object message_of(self, Queued queued)
+    cdef int deliver_update(self, object message_id, object instance_id, object sequencing_id, object request) except -1
+    cdef int replay_update(self, HistoryEvent event) except -1
+    cdef int admit_update(self, HistoryEvent event) except -1
     cdef int enqueue(self, WorkflowCommand command, int command_type, object message) except -1
     cdef int deliver_messages(self, int64_t before_event_id) except -1
 
