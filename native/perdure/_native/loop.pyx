@@ -415,6 +415,7 @@ cdef class WorkflowLoopCore:
         From the first moment :meth:`is_closed` is true, timers are not asked of the owner and nothing is queued, so
         ``finally`` blocks run without effect on the workflow. Code that goes on awaiting has its next await closed too.
         """
+        cdef Handle handle
         if self._closed or self._closing:
             return
         if self._running:
@@ -430,9 +431,11 @@ cdef class WorkflowLoopCore:
         finally:
             self._closed = True
             self._tasks = []
-            while self._head is not None:
-                self._head, self._head._next = self._head._next, None
             self._tail = None
+            while self._head is not None:      # one by one: freeing a chain recurses
+                handle = self._head
+                self._head = handle._next
+                handle._next = None
 
     cdef int close_tasks(self) except -1:
         cdef Py_ssize_t index = 0
