@@ -4,7 +4,36 @@ The API (client and worker) talks to a :class:`WorkflowService` and to nothing b
 it over a store; so can a gRPC client of a real Temporal cluster, or a test double.
 """
 
+import logging
+
+from perdure.service._client import ServiceClient
+from perdure.service._config import (
+    ConnectConfig,
+    DnsLoadBalancingConfig,
+    GrpcCompression,
+    HttpConnectProxyConfig,
+    KeepAliveConfig,
+    PayloadLimitsConfig,
+    RetryConfig,
+    TLSConfig,
+)
 from perdure.service._errors import RPCError, RPCStatusCode
 from perdure.service._workflow_service import WorkflowService
 
-__all__ = ["RPCError", "RPCStatusCode", "WorkflowService"]
+logger = logging.getLogger(__name__)
+
+__all__ = [
+    "ConnectConfig",
+    "DnsLoadBalancingConfig",
+    "GrpcCompression",
+    "HttpConnectProxyConfig",
+    "KeepAliveConfig",
+    "PayloadLimitsConfig",
+    "RPCError",
+    "RPCStatusCode",
+    "RetryConfig",
+    "ServiceClient",
+    "TLSConfig",
+    "WorkflowService",
+    "logger",
+]

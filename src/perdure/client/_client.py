@@ -1,0 +1,738 @@
+"""The client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Required, Self, TypedDict, Unpack, cast, overload
+
+from perdure._search_attributes import _warn_on_deprecated_search_attributes
+from perdure.client import _check, _definitions
+from perdure.client._async_activity import AsyncActivityHandle, AsyncActivityIDReference
+from perdure.client._conversion import Conversion
+from perdure.client._impl import ClientImpl
+from perdure.client._interceptor import (
+    CountWorkflowsInput,
+    Interceptor,
+    ListWorkflowsInput,
+    OutboundInterceptor,
+    StartWorkflowInput,
+)
+from perdure.client._plugin import Plugin
+from perdure.client._start import start_workflow
+from perdure.client._workflow_execution import (
+    MAX_PAGE_SIZE,
+    WorkflowExecutionAsyncIterator,
+    WorkflowExecutionCount,
+)
+from perdure.client._workflow_handle import WorkflowHandle
+from perdure.common import (
+    HeaderCodecBehavior,
+    Priority,
+    QueryRejectCondition,
+    RetryPolicy,
+    SearchAttributes,
+    TypedSearchAttributes,
+    VersioningOverride,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+    _arg_unset,
+)
+from perdure.converter import DataConverter
+from perdure.service import (
+    ConnectConfig,
+    DnsLoadBalancingConfig,
+    GrpcCompression,
+    HttpConnectProxyConfig,
+    KeepAliveConfig,
+    PayloadLimitsConfig,
+    RetryConfig,
+    ServiceClient,
+    TLSConfig,
+    WorkflowService,
+)
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from types import TracebackType
+
+    from perdure.client._options import StartWorkflowOptions
+    from perdure.types import (
+        MethodAsyncNoParam,
+        MethodAsyncSingleParam,
+        MultiParamSpec,
+        ParamType,
+        ReturnType,
+        SelfType,
+    )
+
+_PAYLOAD_LIMITS = PayloadLimitsConfig()
+
+
+class ClientConfig(TypedDict, total=False):
+    """What a client was made from: ``Client(**client.config())`` makes another like it."""
+
+    service_client: Required[ServiceClient]
+    namespace: Required[str]
+    data_converter: Required[DataConverter]
+    plugins: Required[Sequence[Plugin]]
+    interceptors: Required[Sequence[Interceptor]]
+    default_workflow_query_reject_condition: Required[QueryRejectCondition | None]
+    header_codec_behavior: Required[HeaderCodecBehavior]
+
+
+class ClientConnectConfig(TypedDict, total=False):
+    """What :meth:`Client.connect` can be given: ``await Client.connect(**config)``."""
+
+    target_host: Required[str]
+    namespace: str
+    api_key: str
+    data_converter: DataConverter
+    plugins: Sequence[Plugin]
+    interceptors: Sequence[Interceptor]
+    default_workflow_query_reject_condition: QueryRejectCondition | None
+    tls: bool | TLSConfig
+    retry_config: RetryConfig
+    keep_alive_config: KeepAliveConfig | None
+    connect_timeout: timedelta
+    rpc_metadata: Mapping[str, str | bytes]
+    identity: str
+    lazy: bool
+    runtime: object
+    http_connect_proxy_config: HttpConnectProxyConfig
+    dns_load_balancing_config: DnsLoadBalancingConfig | None
+    grpc_compression: GrpcCompression
+    payload_limits: PayloadLimitsConfig
+    header_codec_behavior: HeaderCodecBehavior
+    durability: str | None
+
+
+class Client:
+    """Starts workflows and talks to them. Made by :meth:`connect`.
+
+    A client belongs to the event loop it was connected on. From another thread, hand its coroutines over with
+    ``asyncio.run_coroutine_threadsafe``; in another loop or after a fork, connect another client.
+    """
+
+    @classmethod
+    async def connect(
+        cls,
+        target_host: str,
+        *,
+        namespace: str = "default",
+        api_key: str | None = None,
+        data_converter: DataConverter = DataConverter.default,
+        plugins: Sequence[Plugin] = [],
+        interceptors: Sequence[Interceptor] = [],
+        default_workflow_query_reject_condition: QueryRejectCondition | None = None,
+        tls: bool | TLSConfig | None = None,
+        retry_config: RetryConfig | None = None,
+        keep_alive_config: KeepAliveConfig | None = KeepAliveConfig.default,
+        connect_timeout: timedelta | None = None,
+        rpc_metadata: Mapping[str, str | bytes] = {},
+        identity: str | None = None,
+        lazy: bool = False,
+        runtime: object | None = None,
+        http_connect_proxy_config: HttpConnectProxyConfig | None = None,
+        dns_load_balancing_config: DnsLoadBalancingConfig | None = None,
+        grpc_compression: GrpcCompression = GrpcCompression.GZIP,
+        payload_limits: PayloadLimitsConfig = _PAYLOAD_LIMITS,
+        header_codec_behavior: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC,
+        durability: str | None = None,
+    ) -> Self:
+        """Open a home, or join the one this process has open there.
+
+        ``async with await Client.connect("lmdb:./data") as client: ...`` closes it at the end.
+
+        Args:
+            target_host: ``lmdb:PATH``, ``memory:`` or ``memory:NAME``; ``?durability=`` may follow.
+            namespace: Namespace of every call.
+            api_key: For homes with a wire.
+            data_converter: Between values and payloads.
+            plugins: Take part in making the client; earlier ones wrap later ones. Those that are worker plugins too
+                reach the client's workers by themselves.
+            interceptors: Are asked at every call; earlier ones wrap later ones. Those that are worker interceptors
+                too reach the client's workers by themselves.
+            default_workflow_query_reject_condition: For queries that state none.
+            tls: For homes with a wire.
+            retry_config: For homes with a wire.
+            keep_alive_config: For homes with a wire.
+            connect_timeout: For homes with a wire.
+            rpc_metadata: Headers of every call, for homes with a wire.
+            identity: Names this client in histories; ``pid@host`` unless given.
+            lazy: Open the home at the first call instead of now.
+            runtime: Accepted for source compatibility.
+            http_connect_proxy_config: For homes with a wire.
+            dns_load_balancing_config: For homes with a wire.
+            grpc_compression: For homes with a wire.
+            payload_limits: For homes with a wire.
+            header_codec_behavior: Whether the payload codec applies to headers.
+            durability: What an acknowledged write of an embedded home survives: ``"full"`` (a power loss; the
+                default) or ``"process"`` (the death of the process).
+
+        Raises:
+            ValueError: the URL is not one perdure knows.
+            RuntimeError: this version has no such home, or another event loop of this process has it open.
+            StoreError: the store cannot be opened; for instance, another process owns it.
+        """
+        for plugin in plugins:
+            _check.instance("connect", "a plugin", plugin, Plugin)
+        _check.optional_text("connect", "identity", identity)
+        _check.rpc_options("connect", rpc_metadata, None)
+        config = ConnectConfig(
+            target_host=target_host,
+            api_key=api_key,
+            tls=tls,
+            retry_config=retry_config,
+            keep_alive_config=keep_alive_config,
+            rpc_metadata=rpc_metadata,
+            identity=identity or "",
+            lazy=lazy,
+            runtime=runtime,
+            http_connect_proxy_config=http_connect_proxy_config,
+            dns_load_balancing_config=dns_load_balancing_config,
+            grpc_compression=grpc_compression,
+            payload_limits=payload_limits,
+            connect_timeout=connect_timeout,
+            durability=durability,
+        )
+        connect: Callable[[ConnectConfig], Awaitable[ServiceClient]] = ServiceClient.connect
+        for plugin in reversed(plugins):
+            connect = _through(plugin, connect)
+        service_client = await connect(config)
+        try:
+            client = cls(
+                service_client,
+                namespace=namespace,
+                data_converter=data_converter,
+                plugins=plugins,
+                interceptors=interceptors,
+                default_workflow_query_reject_condition=default_workflow_query_reject_condition,
+                header_codec_behavior=header_codec_behavior,
+            )
+        except BaseException:
+            await service_client.close()
+            raise
+        client._owns_service_client = True
+        return client
+
+    def __init__(
+        self,
+        service_client: ServiceClient | WorkflowService,
+        *,
+        namespace: str = "default",
+        data_converter: DataConverter = DataConverter.default,
+        plugins: Sequence[Plugin] = [],
+        interceptors: Sequence[Interceptor] = [],
+        default_workflow_query_reject_condition: QueryRejectCondition | None = None,
+        header_codec_behavior: HeaderCodecBehavior = HeaderCodecBehavior.NO_CODEC,
+    ) -> None:
+        """Make another client over a connection there is, or over a service of your own. It is not closed with it."""
+        if not isinstance(service_client, ServiceClient):
+            if not hasattr(service_client, "start_workflow_execution"):
+                raise TypeError(
+                    f"Client: service_client must be a ServiceClient or a WorkflowService, not "
+                    f"{_check.kind(service_client)}; use await Client.connect(...) for a URL"
+                )
+            service_client = ServiceClient(ConnectConfig(""), service_client)
+        config = ClientConfig(
+            service_client=service_client,
+            namespace=namespace,
+            data_converter=data_converter,
+            plugins=plugins,
+            interceptors=interceptors,
+            default_workflow_query_reject_condition=default_workflow_query_reject_condition,
+            header_codec_behavior=header_codec_behavior,
+        )
+        self._initial_config = config.copy()
+        for plugin in plugins:
+            config = plugin.configure_client(config)
+        self._owns_service_client = False
+        self._is_closed = False
+        self._pid = os.getpid()
+        self._thread_id = threading.get_ident()
+        self._loop = asyncio._get_running_loop()
+        self._request_id_prefix = uuid.uuid4().hex
+        self._request_count = 0
+        self._init_from_config(config)
+
+    def _init_from_config(self, config: ClientConfig) -> None:
+        where = "Client"
+        self._namespace = config["namespace"]
+        _check.text(where, "namespace", self._namespace)
+        _check.instance(where, "data_converter", config["data_converter"], DataConverter)
+        _check.member(where, "header_codec_behavior", config["header_codec_behavior"], HeaderCodecBehavior)
+        self._default_reject_condition = config["default_workflow_query_reject_condition"]
+        if self._default_reject_condition is not None:
+            name = "default_workflow_query_reject_condition"
+            _check.member(where, name, self._default_reject_condition, QueryRejectCondition)
+        interceptors = list(config["interceptors"])
+        for interceptor in interceptors:
+            _check.instance(where, "an interceptor", interceptor, Interceptor)
+        self._config = config
+        self._service_client = config["service_client"]
+        self._service = self._service_client.workflow_service
+        self._conversion = Conversion(config["data_converter"], self._namespace, config["header_codec_behavior"])
+        direct = ClientImpl(self)
+        self._impl: OutboundInterceptor = direct
+        for interceptor in reversed(interceptors):
+            self._impl = interceptor.intercept_client(self._impl)
+        self._is_direct = self._impl is direct
+
+    async def __aenter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Give the connection back. Everything that was acknowledged stays; calls after this are refused.
+
+        An embedded engine is closed with the last client that has it open. Closing twice is fine.
+        """
+        if self._is_closed:
+            return
+        self._check_usable()
+        self._is_closed = True
+        self._loop = None
+        if self._owns_service_client:
+            await self._service_client.close()
+
+    def _check_usable(self) -> None:
+        """Refuse a call that would touch the engine from where it does not live. Costs one comparison when fine."""
+        if self._loop is None or asyncio._get_running_loop() is not self._loop:
+            self._check_usable_slowly()
+
+    def _check_usable_slowly(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("this client is closed; connect another one")
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"this client was connected in process {self._pid} before a fork; connect another one in the child"
+            )
+        loop = asyncio.get_running_loop()
+        if hasattr(loop, "run_until_idle"):
+            raise RuntimeError("a workflow cannot use a client: that would not replay; do it in an activity")
+        if self._loop is None:
+            self._loop = loop
+            self._thread_id = threading.get_ident()
+        elif self._thread_id != threading.get_ident():
+            raise RuntimeError(
+                "this client belongs to the event loop of another thread; call it from there, "
+                "or hand the coroutine over with asyncio.run_coroutine_threadsafe(coroutine, loop)"
+            )
+        else:
+            raise RuntimeError("this client was connected on another event loop; connect one on this loop")
+
+    def _metadata(self, rpc_metadata: Mapping[str, str | bytes]) -> Mapping[str, str | bytes] | None:
+        """A call's headers over the client's."""
+        common = self._service_client.config.rpc_metadata
+        if not common:
+            return rpc_metadata or None
+        return {**common, **rpc_metadata}
+
+    def _new_request_id(self) -> str:
+        self._request_count += 1
+        return f"{self._request_id_prefix}-{self._request_count}"
+
+    def config(self, *, active_config: bool = False) -> ClientConfig:
+        """A copy of what this client was made from; with ``active_config``, as its plugins changed it."""
+        config = (self._config if active_config else self._initial_config).copy()
+        config["interceptors"] = list(config["interceptors"])
+        return config
+
+    @property
+    def service_client(self) -> ServiceClient:
+        """The connection."""
+        return self._service_client
+
+    @property
+    def workflow_service(self) -> WorkflowService:
+        """The service behind this client: Temporal's RPCs as methods."""
+        return self._service
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of every call."""
+        return self._namespace
+
+    @property
+    def identity(self) -> str:
+        """Names this client in histories."""
+        return self._service_client.config.identity
+
+    @property
+    def data_converter(self) -> DataConverter:
+        """Between values and payloads."""
+        return self._conversion.converter
+
+    @property
+    def rpc_metadata(self) -> Mapping[str, str | bytes]:
+        """Headers of every call. Set another mapping instead of changing this one."""
+        return self._service_client.config.rpc_metadata
+
+    @rpc_metadata.setter
+    def rpc_metadata(self, value: Mapping[str, str | bytes]) -> None:
+        _check.instance("Client", "rpc_metadata", value, Mapping)
+        _check.rpc_options("Client", value, None)
+        self._service_client.config.rpc_metadata = value
+
+    @property
+    def api_key(self) -> str | None:
+        """API key of every call."""
+        return self._service_client.config.api_key
+
+    @api_key.setter
+    def api_key(self, value: str | None) -> None:
+        self._service_client.config.api_key = value
+
+    @overload
+    async def start_workflow(
+        self, workflow: MethodAsyncNoParam[SelfType, ReturnType], **options: Unpack[StartWorkflowOptions]
+    ) -> WorkflowHandle[SelfType, ReturnType]: ...
+
+    @overload
+    async def start_workflow(
+        self,
+        workflow: MethodAsyncSingleParam[SelfType, ParamType, ReturnType],
+        arg: ParamType,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[SelfType, ReturnType]: ...
+
+    @overload
+    async def start_workflow(
+        self,
+        workflow: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[ReturnType]],
+        *,
+        args: Sequence[Any],
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[SelfType, ReturnType]: ...
+
+    @overload
+    async def start_workflow(
+        self,
+        workflow: str,
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = [],
+        result_type: type | None = None,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> WorkflowHandle[Any, Any]: ...
+
+    async def start_workflow(
+        self,
+        workflow: str | Callable[..., Awaitable[Any]],
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = [],
+        id: str,
+        task_queue: str,
+        result_type: type | None = None,
+        execution_timeout: timedelta | None = None,
+        run_timeout: timedelta | None = None,
+        task_timeout: timedelta | None = None,
+        id_reuse_policy: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.UNSPECIFIED,
+        retry_policy: RetryPolicy | None = None,
+        cron_schedule: str = "",
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: TypedSearchAttributes | SearchAttributes | None = None,
+        static_summary: str | None = None,
+        static_details: str | None = None,
+        start_delay: timedelta | None = None,
+        start_signal: str | None = None,
+        start_signal_args: Sequence[Any] = [],
+        rpc_metadata: Mapping[str, str | bytes] = {},
+        rpc_timeout: timedelta | None = None,
+        request_eager_start: bool = False,
+        priority: Priority = Priority.default,
+        versioning_override: VersioningOverride | None = None,
+        stack_level: int = 2,
+    ) -> WorkflowHandle[Any, Any]:
+        """Start a workflow. When this returns, the start is durable and the workflow will run.
+
+        Args:
+            workflow: The run method, or the workflow's name.
+            arg: The one argument.
+            args: Several arguments.
+            id: Workflow id: at most one open run has it.
+            task_queue: Where workers look for its tasks.
+            result_type: Type of the result of a workflow given by name.
+            execution_timeout: For the whole chain of runs: retries, continue-as-new, cron.
+            run_timeout: For one run.
+            task_timeout: For one workflow task.
+            id_reuse_policy: What to do when the id belongs to a closed run.
+            id_conflict_policy: What to do when it belongs to an open one; unspecified means to fail.
+            retry_policy: When to run a failed workflow again.
+            cron_schedule: When to run it again and again.
+            memo: Values to be read with describe and list.
+            search_attributes: Values to be searched for.
+            static_summary: One line that says what this is, for people.
+            static_details: Several such lines.
+            start_delay: How long to wait before the first workflow task.
+            start_signal: Send this signal too, and start only if no run is open: signal-with-start.
+            start_signal_args: Its arguments.
+            rpc_metadata: Headers of the call.
+            rpc_timeout: Bounds the call.
+            request_eager_start: Accepted; an embedded home hands tasks over in memory anyway.
+            priority: Which of the waiting tasks go first.
+            versioning_override: Overrules the versioning behavior of the worker.
+            stack_level: Whose line a warning names.
+
+        Raises:
+            WorkflowAlreadyStartedError: the id is taken, and the policies say to fail.
+            RPCError: the start was refused for another reason.
+        """
+        return await self._start_workflow(
+            workflow, arg, args, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,
+            id_conflict_policy, retry_policy, cron_schedule, memo, search_attributes, start_delay, start_signal,
+            start_signal_args, static_summary, static_details, result_type, rpc_metadata, rpc_timeout,
+            request_eager_start, priority, versioning_override, stack_level + 1,
+        )  # fmt: skip
+
+    @overload
+    async def execute_workflow(
+        self, workflow: MethodAsyncNoParam[SelfType, ReturnType], **options: Unpack[StartWorkflowOptions]
+    ) -> ReturnType: ...
+
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: MethodAsyncSingleParam[SelfType, ParamType, ReturnType],
+        arg: ParamType,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> ReturnType: ...
+
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[ReturnType]],
+        *,
+        args: Sequence[Any],
+        **options: Unpack[StartWorkflowOptions],
+    ) -> ReturnType: ...
+
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: str,
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = [],
+        result_type: type | None = None,
+        **options: Unpack[StartWorkflowOptions],
+    ) -> Any: ...
+
+    async def execute_workflow(
+        self,
+        workflow: str | Callable[..., Awaitable[Any]],
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = [],
+        id: str,
+        task_queue: str,
+        result_type: type | None = None,
+        execution_timeout: timedelta | None = None,
+        run_timeout: timedelta | None = None,
+        task_timeout: timedelta | None = None,
+        id_reuse_policy: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        id_conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.UNSPECIFIED,
+        retry_policy: RetryPolicy | None = None,
+        cron_schedule: str = "",
+        memo: Mapping[str, Any] | None = None,
+        search_attributes: TypedSearchAttributes | SearchAttributes | None = None,
+        static_summary: str | None = None,
+        static_details: str | None = None,
+        start_delay: timedelta | None = None,
+        start_signal: str | None = None,
+        start_signal_args: Sequence[Any] = [],
+        rpc_metadata: Mapping[str, str | bytes] = {},
+        rpc_timeout: timedelta | None = None,
+        request_eager_start: bool = False,
+        priority: Priority = Priority.default,
+        versioning_override: VersioningOverride | None = None,
+    ) -> Any:
+        """:meth:`start_workflow`, then :meth:`WorkflowHandle.result`. See there for arguments and errors."""
+        handle = await self._start_workflow(
+            workflow, arg, args, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,
+            id_conflict_policy, retry_policy, cron_schedule, memo, search_attributes, start_delay, start_signal,
+            start_signal_args, static_summary, static_details, result_type, rpc_metadata, rpc_timeout,
+            request_eager_start, priority, versioning_override, 3,
+        )  # fmt: skip
+        return await handle.result()
+
+    async def _start_workflow(
+        self,
+        workflow: str | Callable[..., Awaitable[Any]],
+        arg: Any,
+        args: Sequence[Any],
+        id: str,
+        task_queue: str,
+        execution_timeout: timedelta | None,
+        run_timeout: timedelta | None,
+        task_timeout: timedelta | None,
+        id_reuse_policy: WorkflowIDReusePolicy,
+        id_conflict_policy: WorkflowIDConflictPolicy,
+        retry_policy: RetryPolicy | None,
+        cron_schedule: str,
+        memo: Mapping[str, Any] | None,
+        search_attributes: TypedSearchAttributes | SearchAttributes | None,
+        start_delay: timedelta | None,
+        start_signal: str | None,
+        start_signal_args: Sequence[Any],
+        static_summary: str | None,
+        static_details: str | None,
+        result_type: type | None,
+        rpc_metadata: Mapping[str, str | bytes],
+        rpc_timeout: timedelta | None,
+        request_eager_start: bool,
+        priority: Priority,
+        versioning_override: VersioningOverride | None,
+        stack_level: int,
+    ) -> WorkflowHandle[Any, Any]:
+        self._check_usable()
+        if search_attributes is not None:
+            _warn_on_deprecated_search_attributes(search_attributes, stack_level=stack_level)
+        name, ret_type = _definitions.workflow("start_workflow", workflow)
+        arguments = _check.arguments("start_workflow", arg, args)
+        if self._is_direct:
+            return await start_workflow(
+                self, name, arguments, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,
+                id_conflict_policy, retry_policy, cron_schedule, memo, search_attributes, start_delay, {},
+                start_signal, start_signal_args, static_summary, static_details, result_type or ret_type,
+                rpc_metadata, rpc_timeout, priority, versioning_override, None,
+            )  # fmt: skip
+        input_ = StartWorkflowInput(
+            name, arguments, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,
+            id_conflict_policy, retry_policy, cron_schedule, memo, search_attributes, start_delay, {},
+            start_signal, start_signal_args, static_summary, static_details, result_type or ret_type,
+            rpc_metadata, rpc_timeout, request_eager_start, priority, versioning_override,
+        )  # fmt: skip
+        return await self._impl.start_workflow(input_)
+
+    def get_workflow_handle(
+        self,
+        workflow_id: str,
+        *,
+        run_id: str | None = None,
+        first_execution_run_id: str | None = None,
+        result_type: type | None = None,
+    ) -> WorkflowHandle[Any, Any]:
+        """A handle of a workflow by its id. Asks nobody: whether there is one shows at the first call."""
+        where = "get_workflow_handle"
+        _check.text(where, "workflow_id", workflow_id)
+        _check.optional_text(where, "run_id", run_id)
+        _check.optional_text(where, "first_execution_run_id", first_execution_run_id)
+        return WorkflowHandle(
+            self,
+            workflow_id,
+            run_id=run_id,
+            result_run_id=run_id,
+            first_execution_run_id=first_execution_run_id,
+            result_type=result_type,
+        )
+
+    def get_workflow_handle_for(
+        self,
+        workflow: MethodAsyncNoParam[SelfType, ReturnType] | MethodAsyncSingleParam[SelfType, Any, ReturnType],
+        workflow_id: str,
+        *,
+        run_id: str | None = None,
+        first_execution_run_id: str | None = None,
+    ) -> WorkflowHandle[SelfType, ReturnType]:
+        """:meth:`get_workflow_handle` with the types of a workflow's run method."""
+        _, result_type = _definitions.workflow("get_workflow_handle_for", cast("Callable[..., Any]", workflow))
+        return self.get_workflow_handle(
+            workflow_id, run_id=run_id, first_execution_run_id=first_execution_run_id, result_type=result_type
+        )
+
+    def list_workflows(
+        self,
+        query: str | None = None,
+        *,
+        limit: int | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        next_page_token: bytes | None = None,
+        rpc_metadata: Mapping[str, str | bytes] = {},
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowExecutionAsyncIterator:
+        """Workflow executions, open ones first, newest first. Fetched as they are iterated.
+
+        Args:
+            query: Which ones, in Temporal's list filter language; None means all.
+            limit: Stop after so many.
+            page_size: Fetch so many at a time, at most 1000.
+            next_page_token: Go on where an earlier iterator's ``next_page_token`` was.
+            rpc_metadata: Headers of the calls.
+            rpc_timeout: Bounds each call.
+        """
+        where = "list_workflows"
+        _check_query(where, query)
+        _check.count(where, "limit", limit, least=1)
+        _check.count(where, "page_size", page_size, least=1)
+        if next_page_token is not None:
+            _check.instance(where, "next_page_token", next_page_token, bytes)
+        _check.rpc_options(where, rpc_metadata, rpc_timeout)
+        return self._impl.list_workflows(
+            ListWorkflowsInput(query, page_size, next_page_token, rpc_metadata, rpc_timeout, limit)
+        )
+
+    async def count_workflows(
+        self,
+        query: str | None = None,
+        rpc_metadata: Mapping[str, str | bytes] = {},
+        rpc_timeout: timedelta | None = None,
+    ) -> WorkflowExecutionCount:
+        """How many workflow executions match; with ``GROUP BY ExecutionStatus`` in the query, per status."""
+        _check_query("count_workflows", query)
+        _check.rpc_options("count_workflows", rpc_metadata, rpc_timeout)
+        self._check_usable()
+        return await self._impl.count_workflows(CountWorkflowsInput(query, rpc_metadata, rpc_timeout))
+
+    @overload
+    def get_async_activity_handle(
+        self, *, workflow_id: str, run_id: str | None, activity_id: str
+    ) -> AsyncActivityHandle: ...
+
+    @overload
+    def get_async_activity_handle(self, *, task_token: bytes) -> AsyncActivityHandle: ...
+
+    def get_async_activity_handle(
+        self,
+        *,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        activity_id: str | None = None,
+        task_token: bytes | None = None,
+    ) -> AsyncActivityHandle:
+        """A handle of an activity that is completed from outside, by its task token or by its ids. Asks nobody."""
+        where = "get_async_activity_handle"
+        if task_token is not None:
+            if workflow_id is not None or run_id is not None or activity_id is not None:
+                raise ValueError(f"{where}: give either a task_token or the ids, not both")
+            _check.instance(where, "task_token", task_token, bytes)
+            if not task_token:
+                raise ValueError(f"{where}: task_token must not be empty")
+            return AsyncActivityHandle(self, task_token)
+        _check.text(where, "activity_id", activity_id)
+        _check.text(where, "workflow_id", workflow_id)
+        _check.optional_text(where, "run_id", run_id)
+        return AsyncActivityHandle(self, AsyncActivityIDReference(workflow_id, run_id, cast("str", activity_id)))
+
+
+def _through(
+    plugin: Plugin, connect: Callable[[ConnectConfig], Awaitable[ServiceClient]]
+) -> Callable[[ConnectConfig], Awaitable[ServiceClient]]:
+    return lambda config: plugin.connect_service_client(config, connect)
+
+
+def _check_query(where: str, query: str | None) -> None:
+    if query is not None:
+        _check.text(where, "query", query, empty=True, limit=_check.MAX_TEXT_BYTES)

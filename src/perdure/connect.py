@@ -1,0 +1,219 @@
+"""From a URL to a service. The only module that knows every home.
+
+``memory:``             a private engine without a disk
+``memory:NAME``         one shared by everybody in the process who asks for NAME
+``lmdb:PATH``           an engine over the LMDB environment in the folder PATH, one per folder and process
+``...?durability=...``  ``full`` (default): an acknowledged write survives a power loss; ``process``: the process
+
+Several connections to one engine share it: it is closed when the last of them is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, unquote
+
+from perdure.service import WorkflowService
+
+if TYPE_CHECKING:
+    from perdure.engine import Engine
+    from perdure.store.api import Store
+
+DURABILITIES = ("full", "process")
+
+_LATER = {
+    "postgresql": "a postgresql: home needs the PostgreSQL store, which this version of perdure does not include; "
+    "use lmdb:PATH on one machine",
+    "temporal": "a Temporal server needs the gRPC client, which this version of perdure does not include; "
+    "use lmdb:PATH or memory: for an embedded engine",
+}
+_LATER["postgres"] = _LATER["postgresql"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parsed URL of an embedded home."""
+
+    scheme: str
+    place: str
+    durability: str
+
+
+def parse(url: str, *, durability: str | None = None) -> Target:
+    """Read a home's URL; the keyword ``durability`` must not contradict the URL's."""
+    if not isinstance(url, str):
+        raise TypeError(f"a home is a URL such as 'lmdb:./data' or 'memory:', not {type(url).__name__}")
+    scheme, colon, rest = url.partition(":")
+    place, _, query = rest.partition("?")
+    if scheme in _LATER or (place.isdigit() and scheme not in ("memory", "lmdb")):
+        raise RuntimeError(f"cannot open {url!r}: {_LATER.get(scheme, _LATER['temporal'])}")
+    if not colon or scheme not in ("memory", "lmdb"):
+        hint = f"; for a folder write 'lmdb:{url}'" if not colon or not scheme.isalnum() else ""
+        raise ValueError(f"{url!r} is not a home perdure knows: use 'lmdb:PATH' or 'memory:'{hint}")
+    options = _options(url, query)
+    if durability is not None and options.get("durability", durability) != durability:
+        raise ValueError(f"durability={durability!r} contradicts the URL {url!r}; state it once")
+    level = options.get("durability", durability or "full")
+    if level not in DURABILITIES:
+        raise ValueError(f"durability is 'full' or 'process', not {level!r}")
+    return Target(scheme, _place(url, scheme, unquote(place)), level)
+
+
+def _options(url: str, query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = sorted(options.keys() - {"durability"})
+    if unknown:
+        raise ValueError(f"{url!r}: unknown option {unknown[0]!r}; the only one is 'durability'")
+    return options
+
+
+def _place(url: str, scheme: str, place: str) -> str:
+    if scheme == "memory":
+        if "/" in place:
+            raise ValueError(f"{url!r}: a memory home has a plain name, such as 'memory:tests', or none")
+        return place
+    if place.startswith("//"):
+        if not place.startswith("///"):
+            raise ValueError(f"{url!r} names a host; an LMDB home is a folder: 'lmdb:./data' or 'lmdb:/var/lib/app'")
+        place = place[2:]
+    if not place or "\0" in place:
+        raise ValueError(f"{url!r} names no folder; write for instance 'lmdb:./data'")
+    return os.path.realpath(Path(place).expanduser())
+
+
+@dataclass
+class _Shared:
+    """An engine and how many hold it, or are about to. ``lock`` is held while it opens and closes."""
+
+    target: Target
+    loop: asyncio.AbstractEventLoop
+    pid: int
+    holders: int = 0
+    engine: Engine | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+_registry: dict[tuple[str, str], _Shared] = {}
+_registry_lock = threading.Lock()
+
+
+async def connect(url: str, *, durability: str | None = None) -> WorkflowService:
+    """Open the home that a URL names, or join the engine this process already has there.
+
+    ``close()`` of the result gives back this connection alone.
+
+    Raises:
+        ValueError: the URL or the durability is not one perdure knows.
+        RuntimeError: this version has no such home, or the engine there belongs to another event loop.
+    """
+    target = parse(url, durability=durability)
+    if target.scheme == "memory" and not target.place:
+        return await _open(target)
+    shared = _hold(target)
+    try:
+        async with shared.lock:
+            if shared.engine is None:
+                shared.engine = await _open(target)
+    except BaseException:
+        _let_go(shared)
+        raise
+    return cast("WorkflowService", _Connection(shared, shared.engine))
+
+
+def _hold(target: Target) -> _Shared:
+    loop = asyncio.get_running_loop()
+    key = (target.scheme, target.place)
+    name = f"{target.scheme}:{target.place}"
+    with _registry_lock:
+        shared = _registry.get(key)
+        if shared is None or shared.pid != os.getpid():
+            shared = _registry[key] = _Shared(target, loop, os.getpid())
+        elif shared.loop is not loop:
+            state = "that has ended without closing it" if shared.loop.is_closed() else "of this process"
+            raise RuntimeError(
+                f"{name} is open in another event loop {state}; close every client there first (await client.close())"
+            )
+        elif shared.target.durability != target.durability:
+            raise ValueError(
+                f"{name} is already open with durability={shared.target.durability!r}; "
+                f"it cannot be opened with {target.durability!r} at the same time"
+            )
+        shared.holders += 1
+        return shared
+
+
+def _let_go(shared: _Shared) -> bool:
+    """Take back a hold; True when it was the last."""
+    with _registry_lock:
+        shared.holders -= 1
+        if shared.holders:
+            return False
+        if shared.engine is None:
+            _forget(shared)
+        return True
+
+
+def _forget(shared: _Shared) -> None:
+    key = (shared.target.scheme, shared.target.place)
+    if _registry.get(key) is shared:
+        del _registry[key]
+
+
+async def _close_if_unheld(shared: _Shared) -> None:
+    async with shared.lock:
+        engine = shared.engine
+        if shared.holders or engine is None:
+            return
+        try:
+            await engine.close()
+        finally:
+            with _registry_lock:
+                shared.engine = None
+                if not shared.holders:
+                    _forget(shared)
+
+
+async def _open(target: Target) -> Engine:
+    from perdure.engine import Engine
+
+    store = await _open_store(target)
+    try:
+        return await Engine.open(store)
+    except BaseException:
+        await store.close()
+        raise
+
+
+async def _open_store(target: Target) -> Store:
+    if target.scheme == "memory":
+        from perdure.store.memory import MemoryStore
+
+        return await MemoryStore.open()
+    from perdure.store.api import Durability
+    from perdure.store.lmdb import LMDBStore
+
+    return await LMDBStore.open(target.place, durability=Durability(target.durability))
+
+
+class _Connection:
+    """One holder's view of a shared engine: the engine's own methods, and a ``close`` of its own."""
+
+    def __init__(self, shared: _Shared, engine: Engine) -> None:
+        self._shared: _Shared | None = shared
+        self._engine = engine
+        for name in dir(WorkflowService):
+            if not name.startswith("_") and name != "close":
+                setattr(self, name, getattr(engine, name))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def close(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None and _let_go(shared):
+            await asyncio.shield(asyncio.ensure_future(_close_if_unheld(shared)))

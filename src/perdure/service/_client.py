@@ -1,0 +1,79 @@
+"""A connection to a home: the service, and how it was reached."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from perdure.service._config import ConnectConfig
+    from perdure.service._workflow_service import WorkflowService
+
+
+class ServiceClient:
+    """The service of a home together with the :class:`ConnectConfig` that opened it.
+
+    Made by :meth:`connect`, or from any service of your own: ``ServiceClient(ConnectConfig("mine"), service)``.
+    """
+
+    @staticmethod
+    async def connect(config: ConnectConfig) -> ServiceClient:
+        """Open the home that ``config.target_host`` names; with ``config.lazy`` only at the first call."""
+        # By name, at run time: the seam imports no home, connect.py knows them all.
+        connect = importlib.import_module("perdure.connect").connect
+
+        async def open_service() -> WorkflowService:
+            service: WorkflowService = await connect(config.target_host, durability=config.durability)
+            return service
+
+        if config.lazy:
+            return ServiceClient(config, cast("WorkflowService", _LazyService(open_service)))
+        return ServiceClient(config, await open_service())
+
+    def __init__(self, config: ConnectConfig, workflow_service: WorkflowService) -> None:
+        """Pair a service with its configuration."""
+        self.config = config
+        self.workflow_service = workflow_service
+
+    async def close(self) -> None:
+        """Give the connection back. What was acknowledged is durable."""
+        await self.workflow_service.close()
+
+
+class _LazyService:
+    """A service that opens another one when it is first called."""
+
+    in_process = False
+
+    def __init__(self, open_service: Callable[[], Awaitable[WorkflowService]]) -> None:
+        self._open_service = open_service
+        self._lock = asyncio.Lock()
+        self._service: WorkflowService | None = None
+        self._closed = False
+
+    async def _opened(self) -> WorkflowService:
+        if self._service is None:
+            async with self._lock:
+                if self._closed:
+                    raise RuntimeError("this connection was closed before its first call")
+                if self._service is None:
+                    self._service = await self._open_service()
+        return self._service
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            return await getattr(await self._opened(), name)(*args, **options)
+
+        return call
+
+    async def close(self) -> None:
+        async with self._lock:
+            self._closed = True
+            if self._service is not None:
+                await self._service.close()
