@@ -34,7 +34,7 @@ stubtest:
 
 # Who imports whom, as pyproject.toml lays down.
 imports:
-    lint-imports
+    PYTHONPATH=src lint-imports --no-logo
 
 cython-lint:
     cython-lint native/perdure

@@ -22,7 +22,11 @@ def main() -> None:
     python = HOME / "venv" / "bin" / "python"
     if not python.exists():
         venv.create(HOME / "venv", with_pip=True)
-    options = ["-Ccmake.define.PERDURE_SANITIZE=address,undefined", "-Cinstall.strip=false", f"-Cbuild-dir={HOME / 'cmake'}"]
+    options = [
+        "-Ccmake.define.PERDURE_SANITIZE=address,undefined",
+        "-Cinstall.strip=false",
+        f"-Cbuild-dir={HOME / 'cmake'}",
+    ]
     subprocess.run([python, "-m", "pip", "install", "--quiet", ".[test]", *options], cwd=ROOT, check=True)
     environment = os.environ | {
         "LD_PRELOAD": " ".join(runtime(name) for name in ("libasan.so", "libubsan.so")),

@@ -1,6 +1,6 @@
 """Check an sdist from outside the tree: what it holds, and that a wheel built from it works in an empty environment.
 
-    python wheels/test_sdist.py dist/perdure-0.1.0.tar.gz
+python wheels/test_sdist.py dist/perdure-0.1.0.tar.gz
 """
 
 import subprocess

@@ -1,6 +1,6 @@
 """Install a wheel into an empty virtual environment and smoke-test it from outside the tree.
 
-    python wheels/test_wheel.py dist/perdure-*.whl
+python wheels/test_wheel.py dist/perdure-*.whl
 """
 
 import os

@@ -1,0 +1,179 @@
+"""The kill -9 campaign: is anything that was acknowledged ever lost, or done twice?
+
+    python tests/torture/crash.py                        # 500 kills, durability full, about ten minutes
+    python tests/torture/crash.py --kills 50 --seed 7 --durability process
+
+A child process runs worker and client over a mixed load (crash_load.py) on one ``lmdb:`` store; this process kills it
+with SIGKILL at a random instant, most often under load, sometimes while it opens the store, and starts the next. A
+ledger outside the store holds what the client was told and what activities did. After the last kill everything may
+end, and the store is held against the ledger (crash_audit.py): no acknowledged start, signal or result lost, no
+activity with ``maximum_attempts=1`` run twice, every history valid and replayable, every workflow ended as it should.
+
+The same seed gives the same loads and the same delays; what the kill hits is the machine's choice.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+READY = b"ready\n"
+
+
+@dataclass
+class Campaign:
+    """The options of a campaign, and what happened so far."""
+
+    kills: int
+    seed: str
+    durability: str
+    folder: Path
+    concurrency: int
+    load: int
+    early: int = 0
+    ready_seconds: list[float] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def url(self) -> str:
+        return f"lmdb:{self.folder / 'store'}?durability={self.durability}"
+
+
+def main() -> None:
+    """Run the campaign (or, with --child, one of its processes); exit 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description="Kill a loaded process again and again, then audit what is left.")
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", default=str(random.randrange(10**6)))
+    parser.add_argument("--durability", choices=["full", "process"], default="full")
+    parser.add_argument("--folder", type=Path, help="where store and ledger go, and stay (default: a temporary folder)")
+    parser.add_argument("--concurrency", type=int, default=20, help="scenarios at a time in each process")
+    parser.add_argument("--load", type=int, default=100, help="workflows each process may start")
+    parser.add_argument("--child", metavar="ROUND", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="perdure-torture-") as temporary:
+        folder: Path = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        campaign = Campaign(options.kills, options.seed, options.durability, folder, options.concurrency, options.load)
+        if options.child is not None:
+            asyncio.run(child(campaign, options.child))
+        else:
+            sys.exit(run(campaign))
+
+
+async def child(campaign: Campaign, round_name: str) -> None:
+    """Open the store, work off what is left, add new load, until killed."""
+    import crash_load
+
+    from perdure.client import Client
+
+    logging.basicConfig(level=logging.WARNING)
+    crash_load.Book.ledger = ledger = crash_load.Ledger(campaign.ledger, sync=campaign.durability == "full")
+    crash_load.Book.tokens = asyncio.Queue()
+    client = await Client.connect(campaign.url)
+    load = crash_load.Load(client, ledger, round_name, random.Random(f"{campaign.seed}/{round_name}/load"))
+    with ThreadPoolExecutor(20) as threads:
+        async with crash_load.worker(client, threads), asyncio.TaskGroup() as group:
+            group.create_task(crash_load.answer_tokens(client))
+            os.write(sys.stdout.fileno(), READY)
+            group.create_task(load.run(campaign.concurrency, campaign.load))
+
+
+def run(campaign: Campaign) -> int:
+    """Kill, kill, kill; audit; print; give the exit code."""
+    import crash_audit
+
+    begun = time.monotonic()
+    print(f"{campaign.kills} kills, seed {campaign.seed}, durability {campaign.durability}", flush=True)
+    for number in range(campaign.kills):
+        kill_one(campaign, str(number))
+        if campaign.faults:
+            break
+        if number % 50 == 49:
+            print(f"  {number + 1} kills, {time.monotonic() - begun:.0f} s", flush=True)
+    report = asyncio.run(crash_audit.audit(campaign.url, campaign.ledger, seed=campaign.seed))
+    faults = campaign.faults + report.faults
+    ready = sorted(campaign.ready_seconds)
+    books = crash_audit.read(campaign.ledger)
+    print(
+        f"kills: {campaign.kills}, of them {campaign.early} before the process was ready"
+        + (f"; ready after {ready[len(ready) // 2]:.2f} s (median), {ready[-1]:.2f} s (worst)" if ready else "")
+    )
+    print(
+        f"acknowledged: {len(books.started)} starts, {sum(map(len, books.signaled.values()))} signals, "
+        f"{len(books.results)} results; {sum(books.activities.values())} activity attempts"
+    )
+    print(
+        f"store: {report.workflows} workflows, {report.runs} runs, {report.events} events; "
+        f"{report.replayed} histories replayed; all ended {report.drain_seconds:.1f} s after the last start"
+    )
+    print("ended as: " + ", ".join(f"{count} {name}" for name, count in sorted(report.statuses.items())))
+    kinds = Counter(fault.partition("-")[0] for fault in faults)
+    for fault in faults[:50]:
+        print(f"FAULT {fault}")
+    print(f"{len(faults)} faults {dict(kinds) or ''} in {time.monotonic() - begun:.0f} s", flush=True)
+    return 1 if faults else 0
+
+
+def kill_one(campaign: Campaign, round_name: str) -> None:
+    """Start a process and kill it: usually some time after it is ready, else some time after it was started."""
+    rng = random.Random(f"{campaign.seed}/{round_name}/kill")
+    command = [
+        sys.executable,
+        __file__,
+        *("--child", round_name),
+        *("--seed", campaign.seed),
+        *("--durability", campaign.durability),
+        *("--folder", str(campaign.folder)),
+        *("--concurrency", str(campaign.concurrency)),
+        *("--load", str(campaign.load)),
+    ]
+    log = campaign.folder / "stderr.log"
+    with log.open("wb") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process:
+        begun = time.monotonic()
+        try:
+            if rng.random() < 0.85:
+                ready = wait_ready(process, 60)
+                time.sleep(rng.uniform(0, 0.6))
+            else:
+                ready = wait_ready(process, rng.uniform(0, 0.8))
+            if ready:
+                campaign.ready_seconds.append(ready - begun)
+            else:
+                campaign.early += 1
+            alive = process.poll() is None
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    said = log.read_text(errors="replace")
+    if not alive:
+        campaign.faults.append(f"round {round_name}: the process ended by itself: {said[-3000:]}")
+    elif "Traceback" in said:
+        campaign.faults.append(f"round {round_name}: the process complained: {said[-3000:]}")
+
+
+def wait_ready(process: subprocess.Popen[bytes], seconds: float) -> float | None:
+    """When the process said that it is ready, or None when it did not within that time."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], seconds)
+    if readable and process.stdout.readline() == READY:
+        return time.monotonic()
+    return None
+
+
+if __name__ == "__main__":
+    main()
