@@ -145,7 +145,7 @@ class ApplicationError(FailureError):
         self,
         message: str,
         *details: Any,
-        type: str | None = None,  # noqa: A002  (Temporal's name)
+        type: str | None = None,
         non_retryable: bool = False,
         next_retry_delay: timedelta | None = None,
         category: ApplicationErrorCategory = ApplicationErrorCategory.UNSPECIFIED,
@@ -230,14 +230,14 @@ class TimeoutType(IntEnum):
     HEARTBEAT = 4
 
 
-class TimeoutError(FailureError):  # noqa: A001  (Temporal's name)
+class TimeoutError(FailureError):
     """A workflow or activity ran out of time."""
 
     def __init__(
         self,
         message: str,
         *,
-        type: TimeoutType | None,  # noqa: A002  (Temporal's name)
+        type: TimeoutType | None,
         last_heartbeat_details: Sequence[Any],
     ) -> None:
         """Say which bound ran out, and what the activity's last heartbeat said."""

@@ -32,7 +32,7 @@ from perdure.exceptions import (
     RetryState,
     ServerError,
     TerminatedError,
-    TimeoutError,  # noqa: A004  (Temporal's name)
+    TimeoutError,
     TimeoutType,
 )
 

@@ -74,16 +74,13 @@ class HintCompiler:
         if (supertype := getattr(hint, "__supertype__", None)) is not None:
             return self.compile(supertype)
         origin = typing.get_origin(hint)
-        arguments = getattr(hint, "__args__", ())
+        arguments: tuple[Any, ...] = getattr(hint, "__args__", ())
         if origin in (typing.Annotated, typing.Final, typing.Required, typing.NotRequired):
             return self.compile(arguments[0] if origin is not typing.Annotated else hint.__origin__)
         if isinstance(hint, TypeVar):
             return _as_is if hint.__bound__ is None else self.compile(hint.__bound__)
-        if hasattr(hint, "__value__"):  # a ``type`` statement's alias, perhaps with arguments
-            value = hint.__value__
-            if origin is not None:
-                value = _substitute(value, dict(zip(origin.__type_params__, arguments, strict=False)))
-            return self.compile(value)
+        if hasattr(hint, "__value__"):  # the alias of a ``type`` statement
+            return self._alias(hint, origin, arguments)
         if origin is Literal:
             return _literal(hint, arguments)
         if origin is typing.Union or origin is UnionType:
@@ -115,6 +112,18 @@ class HintCompiler:
         if issubclass(cls, collections.abc.Iterable):
             return self._iterable(hint, cls, arguments)
         return _unknown(hint)
+
+    def _alias(self, hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Convert:
+        convert: Convert | None = None
+
+        def convert_alias(value: Any) -> Any:
+            nonlocal convert
+            if convert is None:  # not before: the alias may name itself
+                parameters = () if origin is None else origin.__type_params__
+                convert = self.compile(_substitute(hint.__value__, dict(zip(parameters, arguments, strict=False))))
+            return convert(value)
+
+        return convert_alias
 
     def _union(self, hint: Any, members: tuple[Any, ...]) -> Convert:
         converts = [self.compile(member) for member in members]
@@ -252,31 +261,33 @@ class HintCompiler:
 
     def _iterable(self, hint: Any, cls: type[Any], arguments: tuple[Any, ...]) -> Convert:
         build = _COLLECTIONS.get(cls)
+        converts: list[Convert] = []  # of the first items; ``rest`` converts those after them
+        rest: Convert = _as_is
+        limit: int | None = None
         if not arguments or (len(arguments) == 1 and (_is_type_var(arguments[0]) or arguments[0] is Ellipsis)):
-            converts: list[Convert] = []
-            rest: Convert | None = _as_is
+            pass
         elif cls is not tuple:
-            converts, rest = [], self.compile(arguments[0])
+            rest = self.compile(arguments[0])
         elif arguments[-1] is Ellipsis:
             converts = [self.compile(argument) for argument in arguments[:-1]]
             rest = converts[-1]
         else:
-            converts, rest = [self.compile(argument) for argument in arguments], None
+            converts = [self.compile(argument) for argument in arguments]
+            limit = len(converts)
 
         def convert_iterable(value: Any) -> Any:
             if not isinstance(value, collections.abc.Iterable):
                 raise TypeError(f"Expected {hint}, value was {type(value)}")
             items = list(value)
-            if rest is None and len(items) > len(converts):
-                raise TypeError(f"Type {hint} only expecting {len(converts)} values, got at least {len(converts) + 1}")
-            if rest is _as_is and not converts:
-                return items if build is None else build(items)
-            for index, item in enumerate(items):
-                convert = converts[index] if index < len(converts) else rest
-                try:
-                    items[index] = convert(item)  # type: ignore[misc]  (rest is None only where converts suffice)
-                except Exception as err:
-                    raise TypeError(f"Failed converting {hint} index {index}") from err
+            if limit is not None and len(items) > limit:
+                raise TypeError(f"Type {hint} only expecting {limit} values, got at least {limit + 1}")
+            if converts or rest is not _as_is:
+                for index, item in enumerate(items):
+                    convert = converts[index] if index < len(converts) else rest
+                    try:
+                        items[index] = convert(item)
+                    except Exception as err:
+                        raise TypeError(f"Failed converting {hint} index {index}") from err
             return items if build is None else build(items)
 
         return convert_iterable
