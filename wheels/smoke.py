@@ -56,8 +56,8 @@ def main() -> None:
     for name in modules:
         importlib.import_module(name)
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    native = {path.name.split(".")[0] for path in (home / "_native").iterdir() if path.name.endswith(suffixes)}
-    stubs = {path.stem for path in (home / "_native").glob("*.pyi")}
+    native = {path.parent / path.name.split(".")[0] for path in home.rglob("*") if path.name.endswith(suffixes)}
+    stubs = {path.with_suffix("") for path in home.rglob("*.pyi")}
     if not native or native != stubs:
         sys.exit(f"native modules {sorted(native)} and stubs {sorted(stubs)} differ")
     strays = [path for path in home.rglob("*") if path.suffix in {".pyx", ".c", ".o"}]
