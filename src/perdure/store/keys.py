@@ -16,7 +16,6 @@ _HASH_SIZE = 16
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: Event ids and counts are stored in four bytes.
 MAX_EVENT_ID = 0xFFFFFFFF
-MAX_TIME = 0x7FFFFFFFFFFFFFFF
 
 
 def ordered_text(text: str) -> bytes:
@@ -54,6 +53,16 @@ def check_update(update: RunUpdate) -> None:
     for name, text in (("namespace_id", update.key.namespace_id), ("run_id", update.key.run_id)):
         if not is_run_id(text):
             raise ValueError(f"{name} {text!r} is not a UUID in lower case with dashes")
+    entries = [row.key for row in (*update.put_tasks, *update.delete_tasks)]
+    entries += [record.key for record in update.visibility if record is not None]
+    for key in entries:
+        if key.namespace_id != update.key.namespace_id:
+            raise ValueError(
+                f"an update of run {update.key.run_id} holds an entry of namespace {key.namespace_id}, "
+                f"not {update.key.namespace_id}"
+            )
+    if min(update.timer) < 0:
+        raise ValueError(f"due time {min(update.timer)} of the time index is before 1970")
     if update.version < 1:
         raise ValueError(f"version {update.version} of run {update.key.run_id} is below 1")
     for first_event_id, count, _batch in update.history:

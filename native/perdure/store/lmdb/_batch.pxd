@@ -1,0 +1,73 @@
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+
+# Databases of an environment, in the order of DATABASE_NAMES.
+cdef enum:
+    META
+    NAMESPACE
+    WORKFLOW
+    RUN
+    HISTORY
+    TIMER
+    TASK
+    VISIBILITY
+    DATABASES
+
+# What the writer does with an entry of a batch.
+cdef enum:
+    OP_PUT
+    OP_DELETE               # missing is fine
+    OP_DELETE_PREFIX        # every key that begins with this one
+    OP_DELETE_MATCHING      # if the stored value begins with this one
+    OP_REPLACE_HEAD         # the value is the head of a run row, its state stays
+
+cdef enum:
+    NAMESPACE_SIZE = 4
+    RUN_ID_SIZE = 16
+    RUN_KEY_SIZE = 20       # namespace, run id
+    RUN_HEAD_SIZE = 10      # version, length of the workflow id that follows
+
+cdef struct Entry:
+    uint8_t op
+    uint8_t database
+    unsigned short key_size
+    unsigned int value_size
+
+cdef struct Check:
+    uint8_t[RUN_KEY_SIZE] key
+    uint64_t version
+
+cdef struct Buffer:
+    uint8_t* data
+    size_t size
+    size_t room
+
+cdef class Batch:
+    # What must hold before anything is applied, and what to apply.
+    cdef Buffer checks
+    cdef Buffer entries
+    # The run and version of each check, to name a stale one.
+    cdef readonly list keys
+
+    cdef uint8_t* add(self, uint8_t op, uint8_t database, size_t key_size, size_t value_size) except NULL
+    cdef int _check(self, const uint8_t* run_key, uint64_t version, object key) except -1
+
+    # The parts of an update.
+    cdef int _run(
+        self, bytes state, uint64_t version, const uint8_t* run_key, const char* workflow_id, Py_ssize_t id_size
+    ) except -1
+    cdef int _history(self, tuple batch, const uint8_t* run_key) except -1
+    cdef int _current(
+        self, uint8_t op, const uint8_t* prefix, Py_ssize_t size, const uint8_t* run_key, const char* workflow_id,
+        Py_ssize_t id_size
+    ) except -1
+    cdef int _timer(
+        self, tuple timer, const uint8_t* run_key, const char* workflow_id, Py_ssize_t id_size, bint delete
+    ) except -1
+    cdef int _delete_task(self, uint32_t namespace, object row) except -1
+    cdef int _put_task(self, uint32_t namespace, object row) except -1
+    cdef int _visibility(self, tuple change, uint32_t namespace, bint delete) except -1
+    cdef Py_ssize_t _record_key(self, uint8_t* at, uint32_t namespace, object record) except -1
+    cdef int _pointer(
+        self, uint8_t op, uint32_t namespace, object record, const uint8_t* value, Py_ssize_t value_size
+    ) except -1

@@ -1,0 +1,456 @@
+"""The store over an LMDB environment: rows and ranges here, transactions in :mod:`perdure.store.lmdb._lmdb`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from perdure.store.api import (
+    Capability,
+    Durability,
+    HistoryPage,
+    NamespaceRecord,
+    RunKey,
+    RunUpdate,
+    StaleRunError,
+    StoreClosedError,
+    StoreCorruptError,
+    StoredRun,
+    StoreError,
+    TaskRow,
+    VisibilityPage,
+    VisibilityRecord,
+)
+from perdure.store.keys import is_run_id
+from perdure.store.lmdb import _batch as rows
+from perdure.store.lmdb._batch import Batch
+from perdure.store.lmdb._lmdb import OUTCOME_COMMITTED, OUTCOME_STALE, Environment, store_error
+from perdure.store.lmdb._owner import Owner
+from perdure.store.visibility import (
+    PageToken,
+    Plan,
+    Query,
+    count_records,
+    matches,
+    order_records,
+    plan,
+    read_page,
+    write_token,
+)
+
+#: The map a new store starts with; it doubles as needed. Only what is used takes memory or disk.
+DEFAULT_MAP_SIZE = 1 << 30
+
+META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY = range(len(rows.DATABASE_NAMES))
+
+_AFTER_TIMES = b"\xff" * 25
+_SCAN_ROWS = 256
+_BREATH = 4096
+_decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
+_decode_namespace = msgspec.msgpack.Decoder(NamespaceRecord).decode
+
+# What Environment tells of a batch that ended: see there.
+_Ended = tuple[Any, int, int, Batch, int]
+
+
+class LMDBStore:
+    """Everything in one folder of a local disk, owned by this process while open.
+
+    A crash at any instant, of the process or (with ``Durability.FULL``) of the machine, leaves every acknowledged
+    commit and no part of any other; opening needs no repair.
+    """
+
+    name = "lmdb"
+    capabilities = Capability.PERSISTENT | Capability.EXCLUSIVE
+
+    def __init__(self, folder: Path, durability: Durability, owner: Owner, map_size: int) -> None:
+        self.durability = durability
+        self.epoch = 0
+        self._folder = folder
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        #: Namespaces by their number in keys; those not known to be stored yet are written along with each commit.
+        self._numbers: dict[str, int] = {}
+        self._namespace_ids: dict[int, str] = {}
+        self._unstored: set[str] = set()
+        self._idle: asyncio.Future[None] | None = None
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        try:
+            self._environment = Environment(folder, map_size, durability is Durability.FULL, self._wake_write)
+        except BaseException:
+            self._close_pipe()
+            raise
+        self._loop.add_reader(self._wake_read, self._drain)
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = Durability.FULL,
+        map_size: int = DEFAULT_MAP_SIZE,
+    ) -> LMDBStore:
+        """Open the store in a folder of a local disk, creating both if need be.
+
+        The calling event loop is the one all methods are for.
+
+        Args:
+            map_size: bytes of address space to start with; grows by itself.
+        Raises:
+            StoreUnavailableError: another process owns it (the message has its pid), no permission, no room.
+            StoreCorruptError: the folder holds something else, or the store of a newer perdure.
+        """
+        folder = Path(path)
+        owner = Owner.acquire(folder)
+        try:
+            store = cls(folder, durability, owner, map_size)
+        except BaseException:
+            owner.release()
+            raise
+        try:
+            await store._start()
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def _start(self) -> None:
+        used = self._environment.stat()["used_size"]
+        have = (self._folder / "data.mdb").stat().st_size
+        if have < used:
+            raise StoreCorruptError(f"data.mdb of the store in {self._folder} is cut off: {have} bytes of {used}")
+        for key, number in self._environment.scan(NAMESPACE, b"n", b"o", 1 << 31)[0]:
+            namespace_id = key[1:].decode()
+            self._numbers[namespace_id] = int.from_bytes(number, "little")
+            self._namespace_ids[self._numbers[namespace_id]] = namespace_id
+        epoch = int.from_bytes(self._environment.get(META, b"epoch") or b"", "little") + 1
+        batch = Batch()
+        batch.put(META, b"epoch", epoch.to_bytes(8, "little"))
+        await self._submit(batch)
+        self._environment.sync()
+        self.epoch = epoch
+
+    # Writes
+
+    async def commit(self, updates: Sequence[RunUpdate]) -> None:
+        if self._closing:
+            raise StoreClosedError(f"the store in {self._folder} is closed")
+        if not updates:
+            return
+        batch = Batch()
+        versions: dict[str, int] = {}
+        for update in updates:
+            key = update.key
+            number = self._numbers.get(key.namespace_id) or self._new_number(key.namespace_id)
+            expected = versions.get(key.run_id)
+            if expected is not None and expected != update.version - 1:
+                raise StaleRunError(key, update.version - 1, expected)
+            batch.update(update, number, expected)
+            versions[key.run_id] = 0 if update.delete else update.version
+        await self._submit(batch)
+
+    async def put_namespace(self, record: NamespaceRecord) -> None:
+        if self._closing:
+            raise StoreClosedError(f"the store in {self._folder} is closed")
+        if record.namespace_id not in self._numbers:
+            self._new_number(record.namespace_id)
+        batch = Batch()
+        batch.put(NAMESPACE, b"r" + record.namespace_id.encode(), msgspec.msgpack.encode(record))
+        await self._submit(batch)
+
+    async def _submit(self, batch: Batch) -> None:
+        carried = tuple(self._unstored)
+        for namespace_id in carried:
+            number = self._numbers[namespace_id]
+            batch.put(NAMESPACE, b"n" + namespace_id.encode(), number.to_bytes(4, "little"))
+        future: asyncio.Future[None] = self._loop.create_future()
+        ended = self._environment.submit(batch, future)
+        if ended is None:
+            await future
+        elif (error := self._error(ended)) is not None:
+            raise error
+        if carried:
+            self._unstored.difference_update(carried)
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        self._settle(self._environment.drain())
+        if self._idle is not None and not self._environment.pending and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _settle(self, results: Iterable[_Ended]) -> None:
+        for ended in results:
+            future: asyncio.Future[None] = ended[0]
+            if future.done():
+                continue
+            error = None if ended[1] == OUTCOME_COMMITTED else self._error(ended)
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+    def _error(self, ended: _Ended) -> StoreError | None:
+        _, outcome, detail, batch, stale = ended
+        if outcome == OUTCOME_COMMITTED:
+            return None
+        if outcome == OUTCOME_STALE:
+            key, expected = batch.keys[stale]
+            return StaleRunError(key, expected, detail)
+        error: StoreError = store_error(detail, f"cannot write to the store in {self._folder}")
+        return error
+
+    def _new_number(self, namespace_id: str) -> int:
+        if not is_run_id(namespace_id):
+            raise ValueError(f"namespace_id {namespace_id!r} is not a UUID in lower case with dashes")
+        number = len(self._numbers) + 1
+        self._numbers[namespace_id] = number
+        self._namespace_ids[number] = namespace_id
+        self._unstored.add(namespace_id)
+        return number
+
+    # Reads
+
+    async def load_run(self, key: RunKey) -> StoredRun | None:
+        row = self._run_row(key.namespace_id, key.run_id)
+        if row is None:
+            return None
+        version, workflow_id, state = row
+        return StoredRun(version, state) if workflow_id == key.workflow_id else None
+
+    async def current_run(self, namespace_id: str, workflow_id: str) -> str | None:
+        number = self._number(namespace_id)
+        value = None if number is None else self._environment.get(WORKFLOW, rows.current_key(number, workflow_id))
+        if value is None or (len(value) > 16 and value[16:] != workflow_id.encode()):
+            return None
+        return rows.run_id_text(value)
+
+    async def find_run(self, namespace_id: str, run_id: str) -> RunKey | None:
+        row = self._run_row(namespace_id, run_id)
+        return None if row is None else RunKey(namespace_id, row[1], run_id)
+
+    def _run_row(self, namespace_id: str, run_id: str) -> tuple[int, str, bytes] | None:
+        number = self._number(namespace_id)
+        key = None if number is None else rows.run_key(number, run_id)
+        row = None if key is None else self._environment.get(RUN, key)
+        return None if row is None else rows.decode_run(row)
+
+    async def read_history(
+        self, key: RunKey, first_event_id: int = 1, next_event_id: int = 0, *, max_events: int = 0
+    ) -> HistoryPage:
+        prefix = self._history_prefix(key)
+        if prefix is None:
+            return HistoryPage([], 0)
+        low = prefix + first_event_id.to_bytes(4)
+        if first_event_id > 1:
+            before, _ = self._environment.scan(HISTORY, prefix, prefix + (first_event_id + 1).to_bytes(4), 1, True)
+            if before:
+                first, count, _ = rows.decode_history(*before[0])
+                if first + count > first_event_id:
+                    low = before[0][0]
+        high = prefix + (next_event_id.to_bytes(4) if next_event_id else _AFTER_TIMES)
+        batches: list[bytes] = []
+        events = 0
+        more = True
+        while more:
+            found, more = self._environment.scan(HISTORY, low, high, _history_rows(max_events, events))
+            for row in found:
+                first, count, batch = rows.decode_history(*row)
+                events += count
+                if max_events and batches and events > max_events:
+                    return HistoryPage(batches, first)
+                batches.append(batch)
+                low = row[0] + b"\0"
+        return HistoryPage(batches, 0)
+
+    async def read_history_reverse(self, key: RunKey, last_event_id: int = 0, *, max_events: int = 0) -> HistoryPage:
+        prefix = self._history_prefix(key)
+        if prefix is None:
+            return HistoryPage([], 0)
+        high = prefix + ((last_event_id + 1).to_bytes(4) if last_event_id else _AFTER_TIMES)
+        batches: list[bytes] = []
+        events = 0
+        more = True
+        while more:
+            found, more = self._environment.scan(HISTORY, prefix, high, _history_rows(max_events, events), True)
+            for row in found:
+                first, count, batch = rows.decode_history(*row)
+                events += count
+                if max_events and batches and events > max_events:
+                    return HistoryPage(batches, first + count - 1)
+                batches.append(batch)
+                high = row[0]
+        return HistoryPage(batches, 0)
+
+    def _history_prefix(self, key: RunKey) -> bytes | None:
+        number = self._number(key.namespace_id)
+        return None if number is None else rows.run_key(number, key.run_id)
+
+    async def due_runs(
+        self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
+    ) -> list[tuple[int, RunKey]]:
+        low = b""
+        if after is not None:
+            due, key = after
+            low = rows.timer_key(due, self._numbers.get(key.namespace_id, 0), key.run_id) + b"\0"
+        high = (until_ms + 1).to_bytes(8)
+        entries: list[tuple[int, RunKey]] = []
+        more = True
+        while more and len(entries) < limit:
+            found, more = self._environment.scan(TIMER, low, high, limit - len(entries))
+            entries += [rows.decode_timer(key, value, self._namespace_ids) for key, value in found]
+            low = found[-1][0] + b"\0" if found else low
+        return entries
+
+    async def pending_tasks(self, limit: int, after: TaskRow | None = None) -> list[TaskRow]:
+        low = b""
+        if after is not None:
+            low = rows.task_key(self._numbers.get(after.key.namespace_id, 0), after) + b"\0"
+        tasks: list[TaskRow] = []
+        more = True
+        while more and len(tasks) < limit:
+            found, more = self._environment.scan(TASK, low, b"", limit - len(tasks))
+            tasks += [rows.decode_task(key, value, self._namespace_ids) for key, value in found]
+            low = found[-1][0] + b"\0" if found else low
+        return tasks
+
+    async def load_namespaces(self) -> list[NamespaceRecord]:
+        found, _ = self._environment.scan(NAMESPACE, b"r", b"s", 1 << 31, False, 1 << 62)
+        records = [_decode_namespace(value) for _, value in found]
+        return sorted(records, key=lambda record: self._numbers[record.namespace_id])
+
+    # Visibility
+
+    async def list_runs(
+        self, namespace_id: str, query: Query | None, page_size: int, next_page_token: bytes = b""
+    ) -> VisibilityPage:
+        page = read_page(query, page_size, next_page_token)
+        if query is not None and query.order_by:
+            return order_records([record async for record in self._matching(namespace_id, query)], query, page)
+        found: list[VisibilityRecord] = []
+        seen: set[str] = set()
+        async for record in self._matching(namespace_id, query, page.after):
+            if record.key.run_id in seen:
+                continue
+            if len(found) == page.size:
+                return VisibilityPage(found, write_token(query, found[-1]))
+            seen.add(record.key.run_id)
+            found.append(record)
+        return VisibilityPage(found, b"")
+
+    async def count_runs(self, namespace_id: str, query: Query | None) -> dict[tuple[str, ...], int]:
+        return count_records([record async for record in self._matching(namespace_id, query)], query)
+
+    async def _matching(
+        self, namespace_id: str, query: Query | None, after: PageToken | None = None
+    ) -> AsyncIterator[VisibilityRecord]:
+        """Matching records in the default order; a long scan lets the event loop breathe."""
+        number = self._number(namespace_id)
+        if number is None:
+            return
+        bounds = plan(query)
+        low = b"" if after is None else _position_key(number, after) + b"\0"
+        if bounds.workflow_ids is not None or bounds.run_ids is not None:
+            for record in self._pointed(number, namespace_id, bounds, low):
+                if matches(query, record):
+                    yield record
+            return
+        scanned = 0
+        for section_low, section_high in _sections(number, bounds):
+            section_low = max(section_low, low)
+            more = True
+            while more:
+                found, more = self._environment.scan(VISIBILITY, section_low, section_high, _SCAN_ROWS)
+                for key, value in found:
+                    section_low = key + b"\0"
+                    record = _decode_record(value)
+                    if matches(query, record):
+                        yield record
+                scanned += len(found)
+                if scanned >= _BREATH:
+                    scanned = 0
+                    await asyncio.sleep(0)
+
+    def _pointed(self, number: int, namespace_id: str, bounds: Plan, low: bytes) -> Iterable[VisibilityRecord]:
+        """Records of the workflow ids or run ids a filter names, in the default order, from a key on."""
+        workflow_ids = bounds.workflow_ids
+        if workflow_ids is None:
+            found = (self._run_row(namespace_id, run_id) for run_id in bounds.run_ids or ())
+            workflow_ids = frozenset(row[1] for row in found if row is not None)
+        keys: set[bytes] = set()
+        for workflow_id in workflow_ids:
+            prefix = rows.pointer_prefix(number, workflow_id)
+            pointers, _ = self._environment.scan(WORKFLOW, prefix, prefix + _AFTER_TIMES, 1 << 31, False, 1 << 62)
+            keys.update(value for _, value in pointers)
+        for key in sorted(keys):
+            value = self._environment.get(VISIBILITY, key) if key >= low else None
+            if value is not None:
+                yield _decode_record(value)
+
+    # The end
+
+    async def close(self) -> None:
+        if self._wake_read < 0:
+            return
+        self._closing = True
+        while self._environment.pending:
+            self._idle = self._loop.create_future()
+            await self._idle
+        self._loop.remove_reader(self._wake_read)
+        self._settle(self._environment.close())
+        self._close_pipe()
+        self._owner.release()
+
+    def _close_pipe(self) -> None:
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        self._wake_read = self._wake_write = -1
+
+    def _number(self, namespace_id: str) -> int | None:
+        if self._closing:
+            raise StoreClosedError(f"the store in {self._folder} is closed")
+        return self._numbers.get(namespace_id)
+
+
+def _history_rows(max_events: int, events: int) -> int:
+    """How many rows are worth reading for what is left of a page."""
+    return max_events - events + 1 if max_events > events else 512
+
+
+def _position_key(number: int, token: PageToken) -> bytes:
+    closed, first, second, run_id = token.position
+    if not is_run_id(run_id):
+        raise ValueError("next_page_token is not one that a listing gave")
+    if closed:
+        return rows.visibility_key(number, True, -second, -first, run_id)
+    return rows.visibility_key(number, False, -first, 0, run_id)
+
+
+def _sections(number: int, bounds: Plan) -> list[tuple[bytes, bytes]]:
+    """The ranges of keys that can match: open runs by start time, closed runs by close time."""
+    sections: list[tuple[bytes, bytes]] = []
+    if bounds.open and bounds.start_low <= bounds.start_high:
+        sections.append(
+            (
+                rows.visibility_key(number, False, bounds.start_high, 0),
+                rows.visibility_key(number, False, max(bounds.start_low, 0), 0) + _AFTER_TIMES,
+            )
+        )
+    if bounds.closed and bounds.close_low <= bounds.close_high:
+        sections.append(
+            (
+                rows.visibility_key(number, True, 0, bounds.close_high)[:13],
+                rows.visibility_key(number, True, 0, max(bounds.close_low, 0))[:13] + _AFTER_TIMES,
+            )
+        )
+    return sections
