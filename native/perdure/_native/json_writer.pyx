@@ -11,7 +11,7 @@ import uuid
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, strlen
 
@@ -20,7 +20,7 @@ cdef extern from "Python.h":
     const void* PyUnicode_DATA(object text)
     Py_ssize_t PyUnicode_GET_LENGTH(object text)
     int PyUnicode_IS_ASCII(object text)
-    Py_UCS4 PyUnicode_READ(int kind, const void* data, Py_ssize_t index)
+    uint32_t PyUnicode_READ(int kind, const void* data, Py_ssize_t index)
     long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
     char* PyOS_double_to_string(double value, char code, int precision, int flags, int* kind) except NULL
     enum: Py_DTSF_ADD_DOT_0
@@ -159,7 +159,7 @@ cdef int write(Out* out, object value, int depth) except -1:
     if plan.kind == FLOAT:
         return write_float(out, value)
     if plan.kind == SEQUENCE:
-        return write_list(out, list(<tuple> value) if isinstance(value, tuple) else list.__getitem__(value, slice(None)), depth + 1)
+        return write_list(out, list(value), depth + 1)
     if plan.kind == ISO:
         return write_string(out, value.isoformat())
     if plan.kind == TEXT:
@@ -222,7 +222,7 @@ cdef int write_string(Out* out, object text) except -1:
     return put_char(out, b'"')
 
 
-cdef int put_escape(Out* out, Py_UCS4 char) except -1:
+cdef int put_escape(Out* out, uint32_t char) except -1:
     if 0x20 <= char < 0x7F and char != 0x22 and char != 0x5C:
         return put_char(out, <uint8_t> char)
     put_char(out, b"\\")
@@ -246,7 +246,7 @@ cdef int put_escape(Out* out, Py_UCS4 char) except -1:
     return put_hex(out, char)
 
 
-cdef int put_hex(Out* out, Py_UCS4 unit) except -1:
+cdef int put_hex(Out* out, uint32_t unit) except -1:
     put_char(out, b"u")
     put_char(out, HEX[(unit >> 12) & 15])
     put_char(out, HEX[(unit >> 8) & 15])
