@@ -1,0 +1,1 @@
+# Cython finds the package here also when perdure itself is not installed.
