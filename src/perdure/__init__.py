@@ -6,7 +6,8 @@ What is here is loaded when it is first used, so that ``import perdure`` costs n
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # as in typing, which takes longer to import than everything else here
 
 if TYPE_CHECKING:
     from perdure import activity, client, common, converter, exceptions, service, worker, workflow
@@ -40,7 +41,7 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _WHERE:
         value = getattr(import_module(_WHERE[name]), name)
     elif name in __all__:

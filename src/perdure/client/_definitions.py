@@ -15,7 +15,7 @@ def workflow(where: str, value: str | Callable[..., Any]) -> tuple[str, type | N
     if isinstance(value, str):
         text(where, "workflow", value)
         return value, None
-    from perdure.workflow import _Definition
+    from perdure.workflow._definition import _Definition
 
     if isinstance(value, type):
         definition = _Definition.from_class(value)
@@ -42,7 +42,7 @@ def signal(where: str, value: str | Callable[..., Any]) -> str:
     if isinstance(value, str):
         text(where, "signal", value)
         return value
-    from perdure.workflow import _SignalDefinition
+    from perdure.workflow._handlers import _SignalDefinition
 
     return _handler(where, "signal", value, _SignalDefinition.from_fn(value) if callable(value) else None)
 
@@ -52,7 +52,7 @@ def query(where: str, value: str | Callable[..., Any]) -> tuple[str, type | None
     if isinstance(value, str):
         text(where, "query", value)
         return value, None
-    from perdure.workflow import _QueryDefinition
+    from perdure.workflow._handlers import _QueryDefinition
 
     definition = _QueryDefinition.from_fn(value) if callable(value) else None
     return _handler(where, "query", value, definition), definition.ret_type if definition else None
@@ -63,7 +63,7 @@ def update(where: str, value: str | Callable[..., Any]) -> tuple[str, type | Non
     if isinstance(value, str):
         text(where, "update", value)
         return value, None
-    from perdure.workflow import _UpdateDefinition
+    from perdure.workflow._handlers import _UpdateDefinition
 
     definition = getattr(value, "_defn", None)
     if not isinstance(definition, _UpdateDefinition):

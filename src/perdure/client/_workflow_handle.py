@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from perdure.client._client import Client
     from perdure.client._options import QueryOptions, RPCOptions, UpdateOptions
     from perdure.client._workflow_execution import WorkflowExecutionDescription
-    from perdure.workflow import UpdateMethodMultiParam
+    from perdure.workflow._handlers import UpdateMethodMultiParam
 
 
 class WorkflowHandle(Generic[SelfType, ReturnType]):
