@@ -75,51 +75,23 @@ class OnceEvent:
 class ActivityContext:
     """What the functions of ``perdure.activity`` see while one attempt runs.
 
-    ``cancelled`` and ``worker_shutdown`` are the two things an attempt can be told. ``payload_converter`` is an
-    instance, or a class where an instance could not be handed over (another process).
+    Everything has a default on the class, so that making one costs little; whoever runs the attempt sets the rest.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_info",
-        "_logger_details",
-        "_metric_meter",
-        "_payload_converter",
-        "cancellation_details",
-        "client",
-        "is_async",
-        "outbound_heartbeat",
-        "outbound_info",
-        "runtime_metric_meter",
-        "shield",
-        "worker_shutdown",
-    )
+    is_async = True
+    #: Why it was cancelled, once it was.
+    cancellation_details: ActivityCancellationDetails | None = None
+    #: What interceptors put before :meth:`info` and :meth:`heartbeat`.
+    outbound_info: Callable[[], Info] | None = None
+    outbound_heartbeat: Callable[..., None] | None = None
+    #: Holds the thread's ``CancelledError`` back; None where none is raised.
+    shield: Callable[[], AbstractContextManager[None]] | None = None
+    worker_shutdown: OnceEvent
 
-    def __init__(
-        self,
-        *,
-        info: Info | None,
-        is_async: bool,
-        worker_shutdown: OnceEvent,
-        payload_converter: PayloadConverter | type[PayloadConverter],
-        runtime_metric_meter: MetricMeter | None = None,
-        client: Client | None = None,
-        cancelled: OnceEvent | None = None,
-        shield: Callable[[], AbstractContextManager[None]] | None = None,
-    ) -> None:
-        self._info = info
-        self.is_async = is_async
-        self.worker_shutdown = worker_shutdown
-        self._payload_converter = payload_converter
-        self.runtime_metric_meter = runtime_metric_meter
-        self.client = client
-        self._cancelled = cancelled
-        self.shield = shield
-        self.cancellation_details: ActivityCancellationDetails | None = None
-        self.outbound_info: Callable[[], Info] | None = None
-        self.outbound_heartbeat: Callable[..., None] | None = None
-        self._logger_details: Mapping[str, Any] | None = None
-        self._metric_meter: MetricMeter | None = None
+    _info: Info | None = None
+    _cancelled: OnceEvent | None = None
+    _logger_details: Mapping[str, Any] | None = None
+    _metric_meter: MetricMeter | None = None
 
     @staticmethod
     def current() -> ActivityContext:
@@ -171,21 +143,30 @@ class ActivityContext:
     @property
     def payload_converter(self) -> PayloadConverter:
         """The payload converter of this attempt."""
-        if isinstance(self._payload_converter, type):
-            self._payload_converter = self._payload_converter()
-        return self._payload_converter
+        raise RuntimeError("This activity context has no payload converter.")
+
+    @property
+    def client(self) -> Client | None:
+        """The worker's client, where activities may use it."""
+        return None
+
+    @property
+    def runtime_metric_meter(self) -> MetricMeter | None:
+        """The runtime's meter; None where metrics cannot be recorded."""
+        return None
 
     @property
     def metric_meter(self) -> MetricMeter:
         """A meter that knows the namespace, task queue and activity type."""
-        if self.runtime_metric_meter is None:
-            raise RuntimeError(
-                "Metrics meter not available in non-threaded sync activities like multiprocess: metrics cannot cross "
-                "a process boundary, record them in a thread or async activity."
-            )
         if self._metric_meter is None:
+            meter = self.runtime_metric_meter
+            if meter is None:
+                raise RuntimeError(
+                    "Metrics meter not available in non-threaded sync activities like multiprocess: metrics cannot "
+                    "cross a process boundary, record them in a thread or async activity."
+                )
             info = self.info()
-            self._metric_meter = self.runtime_metric_meter.with_additional_attributes(
+            self._metric_meter = meter.with_additional_attributes(
                 {"namespace": info.namespace, "task_queue": info.task_queue, "activity_type": info.activity_type}
             )
         return self._metric_meter

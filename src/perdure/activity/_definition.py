@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, TypeVar, overload
 
-from perdure.common import RawValue
+from perdure.common import RawValue, _type_hints_from_func
 
 CallableType = TypeVar("CallableType", bound=Callable[..., Any])
 
@@ -97,7 +96,7 @@ class Definition:
     @staticmethod
     def of(fn: Callable[..., Any], *, name: str | None, no_thread_cancel_exception: bool) -> Definition:
         """The definition of a callable as it was decorated."""
-        arg_types, ret_type = type_hints_from_func(fn)
+        arg_types, ret_type = _type_hints_from_func(fn)
         if name is None and (not arg_types or len(arg_types) != 1 or arg_types[0] != Sequence[RawValue]):
             raise TypeError(
                 f"Dynamic activity {_describe(fn)} must accept a single Sequence[perdure.common.RawValue] argument."
@@ -154,25 +153,6 @@ def is_coroutine_callable(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or (
         not inspect.isfunction(fn) and not inspect.ismethod(fn) and inspect.iscoroutinefunction(_call_of(fn))
     )
-
-
-def type_hints_from_func(func: Callable[..., Any]) -> tuple[list[type] | None, type | None]:
-    """The types of the positional parameters (None unless all are positional and annotated) and of the result."""
-    if not isinstance(func, types.FunctionType | types.MethodType | types.BuiltinFunctionType | functools.partial):
-        func = _call_of(func)
-    signature = inspect.signature(func)
-    hints = get_type_hints(func.func if isinstance(func, functools.partial) else func)
-    returned = hints.get("return")
-    arguments: list[type] = []
-    for index, parameter in enumerate(signature.parameters.values()):
-        if index == 0 and parameter.name == "self" and parameter.annotation is inspect.Parameter.empty:
-            continue
-        if parameter.kind not in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
-            return None, returned
-        if parameter.name not in hints:
-            return None, returned
-        arguments.append(hints[parameter.name])
-    return arguments, returned
 
 
 def _call_of(fn: Callable[..., Any]) -> Callable[..., Any]:

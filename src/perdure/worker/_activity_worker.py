@@ -1,0 +1,612 @@
+"""The activity half of a worker: from a polled activity task to its answer.
+
+An ``async def`` activity runs inline in its poller, in a copied context of its own: no asyncio task is made for it, and
+the poller survives its cancellation. A ``def`` activity runs on the executor while its poller waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+import logging
+import pickle
+import threading
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure import activity, exceptions
+from perdure.activity import ActivityCancellationDetails, Info
+from perdure.activity._context import CompleteAsyncError, OnceEvent, current_context
+from perdure.activity._definition import Definition
+from perdure.api.common.v1 import Payload, Payloads
+from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
+from perdure.api.workflowservice import v1 as ws
+from perdure.common import HeaderCodecBehavior, RawValue
+from perdure.converter import ActivitySerializationContext, CompositePayloadConverter, WithSerializationContext
+from perdure.exceptions import ApplicationError, ApplicationErrorCategory
+from perdure.service import RPCError, RPCStatusCode, WorkflowService
+from perdure.worker._activity_interceptor import (
+    ActivityInboundInterceptor,
+    ActivityOutboundInterceptor,
+    ExecuteActivityInput,
+)
+from perdure.worker._running_activity import RunningActivity
+from perdure.worker._shared_state import SharedStateManager
+from perdure.worker._sync_activity import ThreadExceptionRaiser, call_in_process, call_in_thread
+
+if TYPE_CHECKING:
+    from perdure.client import Client
+    from perdure.common import MetricMeter
+    from perdure.worker._interceptor import Interceptor
+
+logger = logging.getLogger("perdure.worker")
+
+_SWEEP_SECONDS = 1.0
+_TIMEOUT_GRACE_SECONDS = 5.0
+_RESPOND_RETRY_SECONDS = (0.05, 0.2, 1.0, 3.0)
+_TRANSIENT = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
+)
+_CANCELLATIONS = (asyncio.CancelledError, exceptions.CancelledError)
+
+
+class ActivityRegistry:
+    """The activities of one worker, by type."""
+
+    def __init__(
+        self,
+        activities: Sequence[Callable[..., Any]],
+        executor: concurrent.futures.Executor | None,
+        shared_state_manager: SharedStateManager | None,
+    ) -> None:
+        self._by_name: dict[str, Definition] = {}
+        self._dynamic: Definition | None = None
+        self.needs_executor = False
+        for fn in activities:
+            self._add(fn, executor, shared_state_manager)
+
+    def _add(
+        self,
+        fn: Callable[..., Any],
+        executor: concurrent.futures.Executor | None,
+        shared_state_manager: SharedStateManager | None,
+    ) -> None:
+        definition = Definition.must_from_callable(fn)
+        name = definition.name
+        if inspect.isclass(fn):
+            raise TypeError(f"Activity named {name} is a class instead of an instance; register {fn.__name__}(...).")
+        if inspect.isfunction(fn) and next(iter(inspect.signature(fn).parameters), None) == "self":
+            warnings.warn(
+                f"Activity named {name} has a first parameter named self but is not bound to an instance, did you mean "
+                "to register it from an instance of the class?",
+                stacklevel=5,
+            )
+        if not definition.is_async:
+            self.needs_executor = True
+            _check_executor(name, fn, executor, shared_state_manager)
+        if name is None:
+            if self._dynamic is not None:
+                raise TypeError("More than one dynamic activity; a worker can have one.")
+            self._dynamic = definition
+        elif name in self._by_name:
+            raise ValueError(f"More than one activity named {name}; give one of them another name in @activity.defn.")
+        else:
+            self._by_name[name] = definition
+
+    def find(self, name: str) -> Definition | None:
+        """The activity of that type, or the dynamic one, or None."""
+        return self._by_name.get(name, self._dynamic)
+
+    def names(self) -> str:
+        """The registered types, for messages."""
+        return ", ".join(sorted(self._by_name)) or "none"
+
+
+def _check_executor(
+    name: str | None,
+    fn: Callable[..., Any],
+    executor: concurrent.futures.Executor | None,
+    shared_state_manager: SharedStateManager | None,
+) -> None:
+    if executor is None or isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+        return
+    if shared_state_manager is None:
+        raise ValueError(
+            f"Activity {name} is not async and executor is not thread-pool executor, so a shared_state_manager must be "
+            "present; make one with SharedStateManager.create_from_multiprocessing(multiprocessing.Manager())."
+        )
+    if isinstance(executor, concurrent.futures.ProcessPoolExecutor):
+        try:
+            pickle.dumps(fn)
+        except Exception as error:
+            raise TypeError(
+                f"Activity {name} must be picklable when using a process executor; define it at the top of a module."
+            ) from error
+
+
+class ActivityWorker:
+    """Runs the activity tasks of one task queue. Its attributes are what running activities need."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        service: WorkflowService,
+        namespace: str,
+        identity: str,
+        task_queue: str,
+        registry: ActivityRegistry,
+        executor: concurrent.futures.Executor | None,
+        shared_state_manager: SharedStateManager | None,
+        interceptors: Sequence[Interceptor],
+        metric_meter: MetricMeter,
+        max_heartbeat_interval: float,
+        default_heartbeat_interval: float,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.client = client
+        self.service = service
+        self.namespace = namespace
+        self.identity = identity
+        self.task_queue = task_queue
+        self.registry = registry
+        self.metric_meter = metric_meter
+        self.max_heartbeat_interval = max_heartbeat_interval
+        self.default_heartbeat_interval = default_heartbeat_interval
+        self.worker_shutdown = OnceEvent()
+        client_config = client.config(active_config=True)
+        self.data_converter = converter = client_config["data_converter"]
+        self.has_codec = converter.payload_codec is not None
+        self._payload_converter = converter.payload_converter
+        self._is_contextual = any(
+            _takes_context(part)
+            for part in (converter.payload_converter, converter.failure_converter, converter.payload_codec)
+        )
+        self._encodes_headers = (
+            self.has_codec and client_config.get("header_codec_behavior") == HeaderCodecBehavior.CODEC
+        )
+        self._executor = executor
+        self._shared_state_manager = shared_state_manager
+        self._interceptors = interceptors
+        self._on_fatal = on_fatal
+        self._is_plain = not (self.has_codec or self._is_contextual or interceptors)
+        self._running: set[RunningActivity] = set()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop
+        self.thread_id = 0
+        #: Set by a worker that gives up: then no answer is tried again.
+        self.has_failed = False
+
+    def start(self) -> None:
+        """Take the running loop and thread as the worker's."""
+        self.loop = asyncio.get_running_loop()
+        self.thread_id = threading.get_ident()
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold a background task until it ends; a shutdown waits for it."""
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def notify_shutdown(self) -> None:
+        """Tell activities that the worker shuts down."""
+        self.worker_shutdown.set()
+
+    def cancel_all(self) -> None:
+        """Cancel every running activity because the worker shuts down."""
+        for running in tuple(self._running):
+            running.cancel(ActivityCancellationDetails(worker_shutdown=True))
+
+    async def close(self) -> None:
+        """Wait for the last heartbeats; after every poller has ended."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        while self._background:
+            await asyncio.wait(self._background)
+
+    async def handle(self, task: ws.PollActivityTaskQueueResponse, loop_task: asyncio.Task[None]) -> None:
+        """Run one activity task in ``loop_task`` and answer it. Raises nothing that the activity raised."""
+        activity_type = task.activity_type
+        definition = self.registry.find(activity_type.name if activity_type is not None else "")
+        if definition is None:
+            await self._refuse_unregistered(task)
+            return
+        running = RunningActivity(self, task, definition, loop_task, self.loop.time())
+        self._running.add(running)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+        try:
+            try:
+                result = await self._execute(running)
+            finally:
+                running.done = True
+            payloads: Sequence[Payload] = (
+                self._payload_converter.to_payloads((result,))
+                if self._is_plain
+                else await running.converter.encode((result,))
+            )
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._running.discard(running)
+            await _settle(running)
+            await self._answer_error(running, error)
+            return
+        self._running.discard(running)
+        if loop_task.cancelling():
+            await _settle(running)
+        request = ws.RespondActivityTaskCompletedRequest(
+            task_token=task.task_token,
+            result=Payloads(list(payloads)),
+            identity=self.identity,
+            namespace=self.namespace,
+        )
+        try:
+            await self.service.respond_activity_task_completed(request)
+        except RPCError as error:
+            if error.status is RPCStatusCode.INVALID_ARGUMENT:  # the result itself: a retry would not cure it
+                failure = Failure(
+                    message=f"The service refused the activity's result: {error}",
+                    application_failure_info=ApplicationFailureInfo(type="InvalidResult", non_retryable=True),
+                )
+                await self._fail(task, failure, None)
+                return
+            await self._answer_failed(task, error, lambda: self.service.respond_activity_task_completed(request))
+
+    async def _execute(self, running: RunningActivity) -> Any:
+        task, definition = running.task, running.definition
+        running.context = context = contextvars.copy_context()
+        context.run(current_context.set, running)
+        if task.heartbeat_details is None and self._is_plain and definition.is_async:
+            args = self._decode_args(running)
+            coroutine = definition.fn(*args)
+            if not inspect.iscoroutine(coroutine):
+                coroutine = _as_coroutine(coroutine)
+            return await _run_in_context(context, coroutine)
+        return await _run_in_context(context, self._execute_in_full(running))
+
+    def _decode_args(self, running: RunningActivity) -> Sequence[Any]:
+        payloads = running.task.input
+        if payloads is None or not payloads.payloads:
+            return () if running.definition.name is not None else ([],)
+        try:
+            args = self._payload_converter.from_payloads(
+                payloads.payloads, _arg_types(running.definition, len(payloads.payloads))
+            )
+        except Exception as error:
+            raise ApplicationError("Failed decoding arguments") from error
+        return args if running.definition.name is not None else (args,)
+
+    async def _execute_in_full(self, running: RunningActivity) -> Any:
+        """Everything that most activities do without: codecs, contexts, heartbeat details, interceptors, threads."""
+        task, definition = running.task, running.definition
+        if self._is_contextual:
+            running.converter = self.data_converter.with_context(self._serialization_context(running))
+        if self.has_codec or self._is_contextual:
+            args = await self._decode_args_in_full(running)
+        else:
+            args = self._decode_args(running)
+        if task.heartbeat_details is not None:
+            try:
+                running.heartbeat_details = await running.converter.decode(task.heartbeat_details.payloads)
+            except Exception as error:
+                raise ApplicationError("Failed decoding heartbeat details", non_retryable=True) from error
+        if not self._interceptors:
+            return await self.call(running, definition.fn, args, self._executor)
+        headers = dict(task.header.fields) if task.header is not None else {}
+        if self._encodes_headers and running.converter.payload_codec is not None:
+            for name, payload in headers.items():
+                [headers[name]] = await running.converter.payload_codec.decode([payload])
+        inbound: ActivityInboundInterceptor = _Innermost(self, running)
+        for interceptor in reversed(self._interceptors):
+            inbound = interceptor.intercept_activity(inbound)
+        inbound.init(_Outbound(running))
+        return await inbound.execute_activity(
+            ExecuteActivityInput(
+                fn=definition.fn,
+                args=list(args),
+                executor=None if definition.is_async else self._executor,
+                headers=headers,
+            )
+        )
+
+    async def _decode_args_in_full(self, running: RunningActivity) -> Sequence[Any]:
+        payloads = running.task.input.payloads if running.task.input is not None else []
+        try:
+            args = await running.converter.decode(payloads, _arg_types(running.definition, len(payloads)))
+        except Exception as error:
+            raise ApplicationError("Failed decoding arguments") from error
+        return args if running.definition.name is not None else (args,)
+
+    def _serialization_context(self, running: RunningActivity) -> ActivitySerializationContext:
+        task = running.task
+        execution = task.workflow_execution
+        return ActivitySerializationContext(
+            namespace=task.workflow_namespace or self.namespace,
+            activity_id=task.activity_id,
+            activity_type=running.task.activity_type.name if running.task.activity_type else None,
+            activity_task_queue=self.task_queue,
+            workflow_id=(execution.workflow_id or None) if execution is not None else None,
+            workflow_type=task.workflow_type.name if task.workflow_type is not None else None,
+            is_local=running.is_local,
+        )
+
+    async def call(
+        self,
+        running: RunningActivity,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        executor: concurrent.futures.Executor | None,
+    ) -> Any:
+        """Call the activity's code where it belongs: here, in a thread, or in another process."""
+        if running.is_async:
+            return await fn(*args)
+        assert running.context is not None
+        if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
+            if not running.definition.no_thread_cancel_exception:
+                running.raiser = raiser = ThreadExceptionRaiser()
+                running.shield = raiser.shielded
+            context = contextvars.copy_context()
+            return await self.loop.run_in_executor(executor, context.run, call_in_thread, running.raiser, fn, args)
+        manager = self._shared_state_manager
+        assert manager is not None and executor is not None
+        sender = await manager.register_heartbeater(
+            running.task.task_token, running.outbound_heartbeat or running.heartbeat
+        )
+        try:
+            return await self.loop.run_in_executor(
+                executor,
+                call_in_process,
+                running.info(),
+                sender,
+                running.cancelled.use_thread_event(manager.new_event),
+                self.worker_shutdown.use_thread_event(manager.new_event),
+                type(running.payload_converter),
+                fn,
+                args,
+            )
+        finally:
+            await manager.unregister_heartbeater(running.task.task_token)
+
+    async def _refuse_unregistered(self, task: ws.PollActivityTaskQueueResponse) -> None:
+        workflow_id = task.workflow_execution.workflow_id if task.workflow_execution is not None else ""
+        name = task.activity_type.name if task.activity_type is not None else ""
+        message = (
+            f"Activity function {name} for workflow {workflow_id} is not registered on this worker, "
+            f"available activities: {self.registry.names()}"
+        )
+        logger.warning("%s (task queue %s)", message, self.task_queue)
+        await self._fail(
+            task,
+            Failure(message=message, application_failure_info=ApplicationFailureInfo(type="NotFoundError")),
+            None,
+        )
+
+    async def _answer_error(self, running: RunningActivity, error: BaseException) -> None:
+        """Answer what the activity raised."""
+        task, details = running.task, running.cancellation_details
+        if isinstance(error, CompleteAsyncError):
+            await running.flush_heartbeat()
+            await self.service.detach_activity_task(task.task_token)
+            return
+        if isinstance(error, _CANCELLATIONS) and details is not None:
+            if running.heartbeat_error is not None:
+                error = running.heartbeat_error
+            elif details.not_found:
+                return  # the service has given this attempt up
+            elif details.cancel_requested:
+                request = ws.RespondActivityTaskCanceledRequest(
+                    task_token=task.task_token, identity=self.identity, namespace=self.namespace
+                )
+                if isinstance(error, exceptions.CancelledError) and error.details:
+                    request.details = Payloads(list(await running.converter.encode(error.details)))
+                await self._answer(task, lambda: self.service.respond_activity_task_canceled(request))
+                return
+            else:
+                error = _stopped(details) or error
+        assert running.context is not None
+        running.context.run(_log_failure, error)
+        await self._fail(task, *await self._encode_failure(running, error))
+        if isinstance(error, concurrent.futures.BrokenExecutor):
+            self._on_fatal(error)
+
+    async def _encode_failure(
+        self, running: RunningActivity, error: BaseException
+    ) -> tuple[Failure, Payloads | None]:
+        failure = Failure()
+        try:
+            if not isinstance(error, ApplicationError) and isinstance(error, exceptions.FailureError):
+                # A service takes only application failures as an activity's outcome.
+                wrapped = ApplicationError(str(error), type=type(error).__name__)
+                wrapped.__cause__ = error
+                error = wrapped
+            await running.converter.encode_failure(error, failure)
+            return failure, await running.last_heartbeat_details()
+        except Exception as encoding_error:
+            logger.exception("The failure of activity %s could not be encoded: %r", running.task.activity_id, error)
+            return (
+                Failure(
+                    message=f"Failed building exception result: {encoding_error}",
+                    application_failure_info=ApplicationFailureInfo(),
+                ),
+                None,
+            )
+
+    async def _fail(
+        self, task: ws.PollActivityTaskQueueResponse, failure: Failure, last_heartbeat_details: Payloads | None
+    ) -> None:
+        request = ws.RespondActivityTaskFailedRequest(
+            task_token=task.task_token,
+            failure=failure,
+            identity=self.identity,
+            namespace=self.namespace,
+            last_heartbeat_details=last_heartbeat_details,
+        )
+        await self._answer(task, lambda: self.service.respond_activity_task_failed(request))
+
+    async def _answer(self, task: ws.PollActivityTaskQueueResponse, respond: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            await respond()
+        except RPCError as error:
+            await self._answer_failed(task, error, respond)
+
+    async def _answer_failed(
+        self, task: ws.PollActivityTaskQueueResponse, error: RPCError, respond: Callable[[], Awaitable[Any]]
+    ) -> None:
+        """Try again what may work later; say what cannot be said any more. An unanswered attempt times out."""
+        for delay in _RESPOND_RETRY_SECONDS:
+            if self.has_failed or error.status not in _TRANSIENT:
+                break
+            await asyncio.sleep(delay)
+            try:
+                await respond()
+                return
+            except RPCError as again:
+                error = again
+        if error.status is RPCStatusCode.NOT_FOUND:
+            logger.debug("Activity %s was over before its answer came: %s", task.activity_id, error)
+            return
+        logger.warning(
+            "The answer of activity %s (type %s, attempt %d) was refused: %s",
+            task.activity_id,
+            task.activity_type.name if task.activity_type is not None else "",
+            task.attempt,
+            error,
+        )
+
+    def _sweep(self) -> None:
+        """Cancel attempts that outlived their timeouts; runs only while attempts do."""
+        now = self.loop.time()
+        for running in tuple(self._running):
+            running.check_timeouts(now, _TIMEOUT_GRACE_SECONDS)
+        self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep) if self._running else None
+
+
+class _Innermost(ActivityInboundInterceptor):
+    def __init__(self, worker: ActivityWorker, running: RunningActivity) -> None:
+        self._worker = worker
+        self._running = running
+
+    def init(self, outbound: ActivityOutboundInterceptor) -> None:
+        self._running.outbound_info = outbound.info
+        self._running.outbound_heartbeat = outbound.heartbeat
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        return await self._worker.call(self._running, input.fn, input.args, input.executor)
+
+
+class _Outbound(ActivityOutboundInterceptor):
+    def __init__(self, running: RunningActivity) -> None:
+        self._running = running
+
+    def info(self) -> Info:
+        return self._running.info()
+
+    def heartbeat(self, *details: Any) -> None:
+        self._running.heartbeat(*details)
+
+
+class _Resumed:
+    """Awaits the rest of a coroutine that was started in another context, step by step in that context."""
+
+    __slots__ = ("_context", "_coroutine", "_first")
+
+    def __init__(self, context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
+        self._context = context
+        self._coroutine = coroutine
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        run, coroutine, step = self._context.run, self._coroutine, self._first
+        while True:
+            try:
+                sent = yield step
+            except GeneratorExit:
+                run(coroutine.close)
+                raise
+            except BaseException as error:
+                try:
+                    step = run(coroutine.throw, error)
+                except StopIteration as stop:
+                    return stop.value
+            else:
+                try:
+                    step = run(coroutine.send, sent)
+                except StopIteration as stop:
+                    return stop.value
+
+
+async def _run_in_context(context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        step = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        return stop.value
+    return await _Resumed(context, coroutine, step)
+
+
+async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+async def _settle(running: RunningActivity) -> None:
+    """Take back every cancellation of the task that ran the activity: it goes on with other work.
+
+    Somebody else's cancellation (the loop's teardown) is taken back too: the worker itself is told of that, and stops.
+    """
+    task = running.loop_task
+    if not task.cancelling():
+        return
+    while task.cancelling():
+        task.uncancel()
+    try:
+        await asyncio.sleep(0)  # a cancellation that the activity never saw comes here
+    except asyncio.CancelledError:
+        pass
+
+
+def _takes_context(part: object) -> bool:
+    """Whether a part of a data converter wants to know what it converts for."""
+    if isinstance(part, CompositePayloadConverter) and type(part).with_context is CompositePayloadConverter.with_context:
+        return part._any_converter_takes_context
+    return isinstance(part, WithSerializationContext)
+
+
+def _arg_types(definition: Definition, count: int) -> list[type] | None:
+    if definition.name is None:
+        return [RawValue] * count
+    types = definition.arg_types
+    if types is None or len(types) == count:
+        return types
+    return types[:count] if len(types) > count else None
+
+
+def _stopped(details: ActivityCancellationDetails) -> ApplicationError | None:
+    """The failure of an attempt that ended because it was told to stop, but not by a cancel request."""
+    if details.paused:
+        return ApplicationError("The activity was paused", type="ActivityPause")
+    if details.reset:
+        return ApplicationError("The activity was reset", type="ActivityReset")
+    if details.worker_shutdown:
+        return ApplicationError("The worker shut down before the activity was done", type="WorkerShutdown")
+    if details.timed_out:
+        return ApplicationError("The activity outlived its timeout", type="ActivityTimeout")
+    return None
+
+
+def _log_failure(error: BaseException) -> None:
+    benign = isinstance(error, ApplicationError) and error.category == ApplicationErrorCategory.BENIGN
+    activity.logger.log(
+        logging.DEBUG if benign else logging.WARNING,
+        "Completing activity as failed",
+        exc_info=error,
+        extra={"__temporal_error_identifier": "ActivityFailure"},
+    )

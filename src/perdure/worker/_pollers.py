@@ -1,0 +1,234 @@
+"""Pollers: coroutines that wait for a task, handle it in place, and wait again.
+
+In process a poll is a place in a queue in memory, so a worker keeps one poller per slot: the poller that gets a task is
+the slot that it fills, and no task, lock or semaphore is made per task. Pollers are made on demand: whenever the last
+idle one gets something to do, another is started, up to the maximum.
+
+A service with a wire gets a few pollers that hand each task to an asyncio task of its own and keep polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from perdure.service import RPCError, RPCStatusCode
+
+logger = logging.getLogger("perdure.worker")
+
+_YIELD_AFTER_TASKS = 20
+_YIELD_AFTER_SECONDS = 0.002
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_PERMANENT = (
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.UNIMPLEMENTED,
+    RPCStatusCode.NOT_FOUND,
+    RPCStatusCode.FAILED_PRECONDITION,
+)
+
+
+class PolledTask(Protocol):
+    """What both kinds of poll responses share; without a token nothing was there in time."""
+
+    task_token: bytes
+
+
+TaskT = TypeVar("TaskT", bound=PolledTask)
+
+
+class Slots(Protocol):
+    """Gives out the permission to run one more task: a slot supplier bound to a worker, or a rate limit."""
+
+    async def reserve(self) -> Any:
+        """Wait for a permit."""
+        ...
+
+    def mark_used(self, permit: Any, task: Any) -> None:
+        """A task came for the permit."""
+        ...
+
+    def release(self, permit: Any, task: Any | None) -> None:
+        """The permit's task is done, or none came."""
+        ...
+
+
+class Poller:
+    """One poller: its task, and whether it waits (then it may be cancelled) or works."""
+
+    __slots__ = ("task", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = True
+        self.task: asyncio.Task[None]
+
+
+class PollerGroup:
+    """The pollers of one task queue.
+
+    ``poll`` gets the next task and ``handle`` deals with it; both may finish without suspending. ``on_fatal`` is told
+    of errors that no retry cures. After :meth:`stop` no poll is outstanding and :meth:`wait` waits for what is being
+    handled.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        poll: Callable[[], Awaitable[TaskT]],
+        handle: Callable[[TaskT, asyncio.Task[None]], Awaitable[None]],
+        on_fatal: Callable[[BaseException], None],
+        maximum: int,
+        in_process: bool,
+        remote_polls: int = 5,
+        slots: Slots | None = None,
+    ) -> None:
+        self._name = name
+        self._poll: Callable[[], Awaitable[Any]] = poll
+        self._handle: Callable[[Any, asyncio.Task[None]], Awaitable[None]] = handle
+        self._on_fatal = on_fatal
+        self._maximum = maximum
+        self._in_process = in_process
+        self._remote_polls = remote_polls
+        self._slots = slots
+        self._pollers: dict[asyncio.Task[None], Poller] = {}
+        self._handling: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start polling; on the loop."""
+        if self._in_process:
+            self._spawn(self._work_in_place)
+            return
+        free = asyncio.Semaphore(self._maximum)
+        for _ in range(min(self._remote_polls, self._maximum)):
+            self._spawn(lambda poller: self._work_remotely(poller, free))
+
+    def stop(self) -> None:
+        """End the polls. Tasks that were received are still handled."""
+        self._stopping = True
+        for poller in self._pollers.values():
+            if poller.waiting:
+                poller.task.cancel()
+
+    async def wait(self) -> None:
+        """Wait until every poller has ended and every task is handled."""
+        while running := [task for task in (*self._pollers, *self._handling) if not task.done()]:
+            await asyncio.wait(running)
+
+    @property
+    def size(self) -> int:
+        """How many pollers there are, waiting or working."""
+        return len(self._pollers)
+
+    def _spawn(self, work: Callable[[Poller], Awaitable[None]]) -> None:
+        poller = Poller()
+        poller.task = asyncio.get_running_loop().create_task(self._guarded(poller, work), name=f"poll {self._name}")
+        self._pollers[poller.task] = poller
+        poller.task.add_done_callback(self._pollers.pop)
+        self._waiting += 1
+
+    async def _guarded(self, poller: Poller, work: Callable[[Poller], Awaitable[None]]) -> None:
+        try:
+            await work(poller)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._on_fatal(RuntimeError(f"A poller of {self._name} was cancelled from outside the worker."))
+        except Exception as error:
+            if not self._stopping:
+                self._on_fatal(error)
+
+    async def _work_in_place(self, poller: Poller) -> None:
+        poll, handle, slots, own_task = self._poll, self._handle, self._slots, poller.task
+        time = asyncio.get_running_loop().time
+        handled, since = 0, time()
+        permit = None
+        while not self._stopping:
+            if slots is not None:
+                permit = await slots.reserve()
+            try:
+                task = await poll()
+            except BaseException as error:
+                if slots is not None:
+                    slots.release(permit, None)
+                await self._poll_failed(error, 0)
+                continue
+            if task.task_token:
+                poller.waiting = False
+                self._waiting -= 1
+                if not self._waiting and len(self._pollers) < self._maximum and not self._stopping:
+                    self._spawn(self._work_in_place)
+                if slots is None:
+                    await handle(task, own_task)
+                else:
+                    slots.mark_used(permit, task)
+                    try:
+                        await handle(task, own_task)
+                    finally:
+                        slots.release(permit, task)
+                poller.waiting = True
+                self._waiting += 1
+                handled += 1
+            elif slots is not None:
+                slots.release(permit, None)
+            # Waiting tasks come without suspending: let others run now and then.
+            if handled >= _YIELD_AFTER_TASKS or not task.task_token or time() - since > _YIELD_AFTER_SECONDS:
+                if self._stopping:
+                    return
+                await asyncio.sleep(0)
+                handled, since = 0, time()
+
+    async def _work_remotely(self, poller: Poller, free: asyncio.Semaphore) -> None:
+        failures = 0
+        while not self._stopping:
+            await free.acquire()
+            permit = None if self._slots is None else await self._slots.reserve()
+            task = None
+            try:
+                task = await self._poll()
+                failures = 0
+            except BaseException as error:
+                await self._poll_failed(error, failures)
+                failures += 1
+            finally:
+                if task is None or not task.task_token:
+                    free.release()
+                    if self._slots is not None:
+                        self._slots.release(permit, None)
+            if task is not None and task.task_token:
+                handling = asyncio.get_running_loop().create_task(self._handle_remotely(task, permit, free))
+                self._handling.add(handling)
+                handling.add_done_callback(self._handling.discard)
+
+    async def _handle_remotely(self, task: Any, permit: Any, free: asyncio.Semaphore) -> None:
+        own_task = asyncio.current_task()
+        assert own_task is not None
+        if self._slots is not None:
+            self._slots.mark_used(permit, task)
+        try:
+            await self._handle(task, own_task)
+        except Exception as error:
+            self._on_fatal(error)
+        finally:
+            free.release()
+            if self._slots is not None:
+                self._slots.release(permit, task)
+
+    async def _poll_failed(self, error: BaseException, failures: int) -> None:
+        """Wait and return if a retry may help, raise otherwise."""
+        if not isinstance(error, RPCError):
+            raise error
+        if self._in_process and error.status is RPCStatusCode.UNAVAILABLE:
+            raise RuntimeError(
+                f"The service closed while the worker of {self._name} was running; shut the worker down (or leave its "
+                "'async with' block) before you close the client."
+            ) from error
+        if error.status in _PERMANENT:
+            raise error
+        delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+        logger.warning("Polling %s failed (%s: %s), next try in %s s", self._name, error.status.name, error, delay)
+        await asyncio.sleep(delay)
