@@ -152,9 +152,7 @@ def main() -> None:
     for title, phase in (("running", filled), ("reopened", reopened)):
         own, file = phase["own_bytes_each"], phase["file_bytes_each"]
         print(f"{title:9} {own:6.0f} bytes of own memory each, {file:6.0f} bytes of mapped file each")
-    print(
-        f"opened in {reopened['open_seconds']:.3f} s, first result after {reopened['first_result_seconds']:.3f} s"
-    )
+    print(f"opened in {reopened['open_seconds']:.3f} s, first result after {reopened['first_result_seconds']:.3f} s")
     heaviest = max(filled["own_bytes_each"], reopened["own_bytes_each"])
     if heaviest > MOST_BYTES_EACH or reopened["first_result_seconds"] > MOST_SECONDS_TO_OPEN:
         sys.exit(f"over the limit of {MOST_BYTES_EACH} bytes each or {MOST_SECONDS_TO_OPEN} s")
