@@ -63,6 +63,11 @@ def start(MutableState s not None, attributes, int64_t now_ns, extras=None):
     event._extras = extras
 
 
+def write(MutableState s not None, int event_type, attributes, int64_t now_ns):
+    """Write one event as it is; for moves that are made of single events, such as a reset."""
+    s.write(event_type, attributes, now_ns)
+
+
 def close_run(MutableState s not None, int event_type, attributes, int64_t now_ns):
     """Write a close event. Pending children stay listed until the engine has dealt with their close policies."""
     s.flush_buffer()

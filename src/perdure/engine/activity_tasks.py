@@ -1,0 +1,335 @@
+"""Activity tasks: dispatch, polls, heartbeats and answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from perdure._native import activities
+from perdure._native.commands import size_of
+from perdure._native.mutable_state import ActivityInfo
+from perdure.api.common import v1 as common_v1
+from perdure.api.failure import v1 as failure_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine import limits
+from perdure.engine.core import Core
+from perdure.engine.errors import invalid_argument, not_found
+from perdure.engine.ids import TaskToken, decode_token, encode_token
+from perdure.engine.matching import Poller, Task, TaskQueue
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.run import Run
+from perdure.engine.wiring import decode_payloads, encode
+from perdure.store.api import RunKey, TaskKind
+
+_GONE = "invalid activityID or activity already timed out or invoking workflow is completed"
+
+
+class LocalPoller(Poller):
+    """A poll of a worker in this process: its attempts die with the process."""
+
+
+class StartedActivity:
+    """An attempt that was started for a waiting poll, in the transition that scheduled it, and is durable now."""
+
+    __slots__ = ("activity", "owner", "response", "run")
+
+    def __init__(
+        self, owner: ActivityTasks, run: Run, activity: ActivityInfo, response: ws.PollActivityTaskQueueResponse
+    ) -> None:
+        self.owner = owner
+        self.run = run
+        self.activity = activity
+        self.response = response
+
+    def give_back(self) -> None:
+        """The poll went away: the attempt waits for the next one."""
+        self.owner.release(self.run, self.activity)
+
+
+class ActivityTasks:
+    """The activity half of the service."""
+
+    def __init__(self, core: Core, namespaces: Namespaces) -> None:
+        self._core = core
+        self._namespaces = namespaces
+        core.on_dispatch_activity = self.dispatch
+
+    # ---- dispatch
+
+    def dispatch(self, run: Run, scheduled_event_id: int) -> None:
+        """Give an activity that is due to a waiting poll, in this very transition, or let it wait in its queue."""
+        core = self._core
+        activity = run.state.activities.get(scheduled_event_id)
+        if activity is None:
+            return
+        activity.task_id = core.next_task_id()
+        run.touched.add(scheduled_event_id)
+        queue = core.matching.queue(run.key.namespace_id, TaskKind.ACTIVITY, activity.task_queue)
+        batch = core.forming(run)
+        if activity.event is not None and not queue.tasks:
+            poller = queue.reserve()
+            if poller is not None:
+                response = self._start(run, activity, poller.identity, isinstance(poller, LocalPoller))
+                started = StartedActivity(self, run, activity, response)
+                batch.deliveries.append(lambda: _deliver(poller, started))
+                batch.failures.append(lambda error: _return_poller(queue, poller))
+                return
+        stamp = activity.stamp
+        batch.deliveries.append(lambda: queue.add(Task(run.key, scheduled_event_id, stamp)))
+
+    def release(self, run: Run, activity: ActivityInfo) -> None:
+        """Take back a started attempt that no worker has seen."""
+        if not run.is_gone and run.state.activities.get(activity.scheduled_event_id) is activity:
+            activities.release_activity(run.state, activity)
+            self._core.touch(run)
+
+    def _start(
+        self, run: Run, activity: ActivityInfo, identity: str, is_local: bool
+    ) -> ws.PollActivityTaskQueueResponse:
+        core = self._core
+        now = core.now()
+        owner_epoch = core.epoch if is_local else 0
+        activities.start_activity(activity, now, str(activity.task_id), identity, owner_epoch)
+        run.touched.add(activity.scheduled_event_id)
+        key = run.key
+        scheduled = activity.event.attributes
+        return ws.PollActivityTaskQueueResponse(
+            task_token=encode_token(
+                TaskToken(
+                    key.namespace_id, key.workflow_id, key.run_id, activity.scheduled_event_id, 0, activity.attempt
+                )
+            ),
+            workflow_namespace=self._namespaces.by_id(key.namespace_id).name,
+            workflow_type=common_v1.WorkflowType(run.state.workflow_type),
+            workflow_execution=common_v1.WorkflowExecution(key.workflow_id, key.run_id),
+            activity_type=scheduled.activity_type,
+            activity_id=activity.activity_id,
+            header=scheduled.header,
+            input=scheduled.input,
+            heartbeat_details=decode_payloads(activity.heartbeat_details) if activity.heartbeat_details else None,
+            scheduled_time=activity.first_scheduled_ns,
+            current_attempt_scheduled_time=activity.scheduled_ns,
+            started_time=now,
+            attempt=activity.attempt,
+            schedule_to_close_timeout=scheduled.schedule_to_close_timeout,
+            start_to_close_timeout=scheduled.start_to_close_timeout,
+            heartbeat_timeout=scheduled.heartbeat_timeout,
+            retry_policy=scheduled.retry_policy,
+            priority=scheduled.priority,
+        )
+
+    # ---- polls
+
+    async def poll(
+        self, request: ws.PollActivityTaskQueueRequest, *, is_local: bool, timeout: float
+    ) -> ws.PollActivityTaskQueueResponse:
+        """Temporal's PollActivityTaskQueue. The attempt's start is durable before the answer."""
+        core = self._core
+        name = limits.check_task_queue(request.task_queue)
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        queue = core.matching.queue(namespace_id, TaskKind.ACTIVITY, name)
+        poller_type = LocalPoller if is_local else Poller
+        deadline = core.loop.time() + timeout
+        while True:
+            task = await core.matching.poll(queue, request.identity, deadline - core.loop.time(), poller_type)
+            if task is None:
+                return ws.PollActivityTaskQueueResponse()
+            if isinstance(task, StartedActivity):
+                return task.response
+            assert isinstance(task, Task)
+            try:
+                response = await self._take(task, request.identity, is_local)
+            except asyncio.CancelledError:
+                run = core.cached(task.key.run_id)
+                activity = None if run is None else run.state.activities.get(task.scheduled_event_id)
+                if run is not None and activity is not None and activity.attempt == task.stamp + 1:
+                    self.release(run, activity)
+                raise
+            if response is not None:
+                return response
+
+    async def _take(self, task: Task, identity: str, is_local: bool) -> ws.PollActivityTaskQueueResponse | None:
+        """Start the attempt a waiting task stands for; None when it is void."""
+        core = self._core
+        run = await core.load(task.key)
+        activity = None if run is None else run.state.activities.get(task.scheduled_event_id)
+        if run is None or activity is None or activity.started_ns or activity.is_backing_off:
+            return None
+        if activity.event is None:
+            event = await core.event(run, activity.scheduled_event_id)
+            if run.is_gone or run.state.activities.get(task.scheduled_event_id) is not activity or activity.started_ns:
+                return None
+            activity.event = event
+        response = self._start(run, activity, identity, is_local)
+        core.touch(run)
+        await core.durable(run)
+        return response
+
+    # ---- answers
+
+    async def _by_token(self, task_token: bytes) -> tuple[Run, ActivityInfo]:
+        token = decode_token(task_token)
+        run = await self._core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
+        activity = None if run is None else run.state.activities.get(token.scheduled_event_id)
+        if run is None or activity is None or not activity.started_ns or activity.attempt != token.attempt:
+            raise not_found(_GONE)
+        return run, activity
+
+    async def _by_id(
+        self, namespace: str, workflow_id: str, run_id: str, activity_id: str, *, must_be_started: bool = True
+    ) -> tuple[Run, ActivityInfo]:
+        limits.check_id(workflow_id, "WorkflowId")
+        limits.check_id(activity_id, "ActivityId")
+        namespace_id = self._namespaces.get(namespace).namespace_id
+        if run_id:
+            run = await self._core.load(RunKey(namespace_id, workflow_id, run_id))
+        else:
+            run = await self._core.current(namespace_id, workflow_id)
+        activity = None if run is None else run.state.activity_ids.get(activity_id)
+        if run is None or activity is None or (must_be_started and not activity.started_ns):
+            raise not_found(_GONE)
+        return run, activity
+
+    def _finish(self, run: Run, activity: ActivityInfo) -> None:
+        run.touched.add(activity.scheduled_event_id)
+        self._core.touch(run)
+
+    async def _complete(
+        self, found: tuple[Run, ActivityInfo], result: common_v1.Payloads | None, identity: str
+    ) -> None:
+        run, activity = found
+        if result is not None and size_of(result) > limits.MAX_BLOB_SIZE:
+            failure = failure_v1.Failure(
+                message="Complete result exceeds size limit.",
+                source="Server",
+                server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True),
+            )
+            activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
+        else:
+            activities.complete_activity(run.state, activity, self._core.now(), result, identity)
+        self._finish(run, activity)
+        await self._core.durable(run)
+
+    async def _fail(
+        self,
+        found: tuple[Run, ActivityInfo],
+        failure: failure_v1.Failure | None,
+        details: common_v1.Payloads | None,
+        identity: str,
+    ) -> None:
+        run, activity = found
+        if failure is not None and failure.application_failure_info is None and failure.server_failure_info is None:
+            raise invalid_argument("Failure must be an ApplicationFailure: other kinds are the service's own.")
+        if details is not None:
+            activities.heartbeat(activity, self._core.now(), details)
+        if failure is not None and len(encode(failure)) > limits.MAX_BLOB_SIZE:
+            failure = failure_v1.Failure(
+                message="Failure exceeds size limit.",
+                source="Server",
+                server_failure_info=failure_v1.ServerFailureInfo(),
+            )
+        activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
+        self._finish(run, activity)
+        await self._core.durable(run)
+
+    async def _cancel(self, found: tuple[Run, ActivityInfo], details: common_v1.Payloads | None, identity: str) -> None:
+        run, activity = found
+        if not activity.cancel_requested_id:
+            raise invalid_argument("unable to mark activity as canceled without activity being request canceled first")
+        activities.cancel_activity(run.state, activity, self._core.now(), details, identity)
+        self._finish(run, activity)
+        await self._core.durable(run)
+
+    async def _heartbeat(
+        self, found: tuple[Run, ActivityInfo], details: common_v1.Payloads | None, identity: str
+    ) -> bool:
+        """Keep the progress; returns whether a cancel was requested. Durable with the run's next commit."""
+        run, activity = found
+        if details is not None and size_of(details) > limits.MAX_BLOB_SIZE:
+            failure = failure_v1.Failure(
+                message="Heartbeat details exceed size limit.",
+                source="Server",
+                server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True),
+            )
+            activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
+            self._finish(run, activity)
+            return True
+        activities.heartbeat(activity, self._core.now(), details)
+        self._core.touch(run)
+        return bool(activity.cancel_requested_id)
+
+    async def complete(
+        self, request: ws.RespondActivityTaskCompletedRequest
+    ) -> ws.RespondActivityTaskCompletedResponse:
+        """Temporal's RespondActivityTaskCompleted."""
+        await self._complete(await self._by_token(request.task_token), request.result, request.identity)
+        return ws.RespondActivityTaskCompletedResponse()
+
+    async def complete_by_id(
+        self, request: ws.RespondActivityTaskCompletedByIdRequest
+    ) -> ws.RespondActivityTaskCompletedByIdResponse:
+        """Temporal's RespondActivityTaskCompletedById."""
+        found = await self._by_id(
+            request.namespace, request.workflow_id, request.run_id, request.activity_id, must_be_started=False
+        )
+        await self._complete(found, request.result, request.identity)
+        return ws.RespondActivityTaskCompletedByIdResponse()
+
+    async def fail(self, request: ws.RespondActivityTaskFailedRequest) -> ws.RespondActivityTaskFailedResponse:
+        """Temporal's RespondActivityTaskFailed."""
+        found = await self._by_token(request.task_token)
+        await self._fail(found, request.failure, request.last_heartbeat_details, request.identity)
+        return ws.RespondActivityTaskFailedResponse()
+
+    async def fail_by_id(
+        self, request: ws.RespondActivityTaskFailedByIdRequest
+    ) -> ws.RespondActivityTaskFailedByIdResponse:
+        """Temporal's RespondActivityTaskFailedById."""
+        found = await self._by_id(request.namespace, request.workflow_id, request.run_id, request.activity_id)
+        await self._fail(found, request.failure, request.last_heartbeat_details, request.identity)
+        return ws.RespondActivityTaskFailedByIdResponse()
+
+    async def cancel(self, request: ws.RespondActivityTaskCanceledRequest) -> ws.RespondActivityTaskCanceledResponse:
+        """Temporal's RespondActivityTaskCanceled."""
+        await self._cancel(await self._by_token(request.task_token), request.details, request.identity)
+        return ws.RespondActivityTaskCanceledResponse()
+
+    async def cancel_by_id(
+        self, request: ws.RespondActivityTaskCanceledByIdRequest
+    ) -> ws.RespondActivityTaskCanceledByIdResponse:
+        """Temporal's RespondActivityTaskCanceledById."""
+        found = await self._by_id(request.namespace, request.workflow_id, request.run_id, request.activity_id)
+        await self._cancel(found, request.details, request.identity)
+        return ws.RespondActivityTaskCanceledByIdResponse()
+
+    async def heartbeat(self, request: ws.RecordActivityTaskHeartbeatRequest) -> ws.RecordActivityTaskHeartbeatResponse:
+        """Temporal's RecordActivityTaskHeartbeat."""
+        found = await self._by_token(request.task_token)
+        return ws.RecordActivityTaskHeartbeatResponse(await self._heartbeat(found, request.details, request.identity))
+
+    async def heartbeat_by_id(
+        self, request: ws.RecordActivityTaskHeartbeatByIdRequest
+    ) -> ws.RecordActivityTaskHeartbeatByIdResponse:
+        """Temporal's RecordActivityTaskHeartbeatById."""
+        found = await self._by_id(request.namespace, request.workflow_id, request.run_id, request.activity_id)
+        return ws.RecordActivityTaskHeartbeatByIdResponse(
+            await self._heartbeat(found, request.details, request.identity)
+        )
+
+    async def detach(self, task_token: bytes) -> None:
+        """The attempt goes on outside this process: it does not die with it."""
+        run, activity = await self._by_token(task_token)
+        activity.owner_epoch = 0
+        self._finish(run, activity)
+        await self._core.durable(run)
+
+
+def _deliver(poller: Poller, started: StartedActivity) -> None:
+    if poller.future.done():
+        started.give_back()
+    else:
+        poller.future.set_result(started)
+
+
+def _return_poller(queue: TaskQueue, poller: Poller) -> None:
+    if not poller.future.done():
+        queue.pollers.appendleft(poller)

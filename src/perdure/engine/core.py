@@ -1,0 +1,665 @@
+"""The heart of the engine: runs in memory, the commit pipeline, timers, and what transitions ask for.
+
+*Output commit.* A transition changes a run in memory and puts it into the *forming* batch. The batch is handed to the
+store as one commit once the loop has run what was ready, and while it travels the next one forms. Whatever leaves the
+engine because of a transition (a reply, an activity's dispatch, another run's event) waits in the batch's deliveries
+until the commit is durable. Workflow tasks do not wait: workflow code has no side effects.
+
+A failed commit fails everything that waited for it and drops its runs from memory; they are read again from the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from perdure._native import transitions
+from perdure._native.activities import lose_activity
+from perdure._native.events import HistoryEvent, decode_batch, encode_batch
+from perdure._native.mutable_state import Effect, MutableState, RunState
+from perdure._native.timers import TimerWheel
+from perdure.engine import wiring  # noqa: F401  (configures the native core)
+from perdure.engine.errors import unavailable
+from perdure.engine.ids import RunIds
+from perdure.engine.limits import NS_PER_MS
+from perdure.engine.matching import Matching, Task
+from perdure.engine.run import TRANSFER_QUEUE, Run
+from perdure.store.api import RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
+
+_CLOSED = int(RunState.CLOSED)
+
+logger = logging.getLogger("perdure.engine")
+
+#: Deadlines farther away than this stay in the store's time index.
+HORIZON_MS = 120_000
+#: Commits handed to the store and not durable yet; while so many travel, the next batch keeps forming.
+MAX_TRAVELLING = 2
+DUE_PER_TICK = 200
+RECOVERY_PAGE = 10_000
+
+
+class Batch:
+    """What one commit makes durable, and what waits for it."""
+
+    __slots__ = ("deliveries", "failures", "runs", "waiters")
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        #: Called once durable.
+        self.deliveries: list[Callable[[], None]] = []
+        #: Called with the error when the commit failed.
+        self.failures: list[Callable[[Exception], None]] = []
+        self.waiters: list[asyncio.Future[None]] = []
+
+
+class Core:
+    """Runs, commits and timers of one engine. Everything happens on one event loop."""
+
+    def __init__(
+        self, store: Store, loop: asyncio.AbstractEventLoop, clock: Callable[[], int], cache_bytes: int
+    ) -> None:
+        self.store = store
+        self.loop = loop
+        self.now = clock
+        self.epoch = store.epoch
+        self.run_ids = RunIds()
+        self.matching = Matching(loop)
+        self.is_closed = False
+        #: What other modules of the engine do for the core: set by the engine when it is put together.
+        self.on_run_timed_out: Callable[[Run], Coroutine[Any, Any, None]]
+        self.on_delete_run: Callable[[Run], Coroutine[Any, Any, None]]
+        self.on_transfer: Callable[[Run, TaskRow], Coroutine[Any, Any, None]]
+        self.on_dispatch_activity: Callable[[Run, int], None]
+        self._cache_bytes = cache_bytes
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._loading: dict[str, asyncio.Future[Run | None]] = {}
+        self._current: dict[tuple[str, str], str] = {}
+        self._forming: Batch | None = None
+        self._travelling: list[Batch] = []
+        self._is_flush_scheduled = False
+        self._wheel = TimerWheel(clock() // NS_PER_MS)
+        #: run id -> (wheel handle, due ms)
+        self._armed: dict[str, tuple[int, int]] = {}
+        self._wake: asyncio.TimerHandle | None = None
+        self._wake_ms = 0
+        self._next_task_id = self.epoch << 40
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- background work
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work in the background; an unexpected error is logged, never lost."""
+        if self.is_closed:
+            work.close()
+            return
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._work_done)
+
+    def _work_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("engine work failed", exc_info=task.exception())
+
+    def next_task_id(self) -> int:
+        """A task id greater than every earlier one of this store."""
+        self._next_task_id += 1
+        return self._next_task_id
+
+    # ---- runs
+
+    def cached(self, run_id: str) -> Run | None:
+        """The run, if it is in memory."""
+        return self._runs.get(run_id)
+
+    async def load(self, key: RunKey) -> Run | None:
+        """The run, from memory or the store; None when there is none."""
+        run = self._runs.get(key.run_id)
+        if run is not None:
+            self._runs.move_to_end(key.run_id)
+            return run if run.key[1] == key[1] and run.key[0] == key[0] else None
+        waiting = self._loading.get(key.run_id)
+        if waiting is not None:
+            return await asyncio.shield(waiting)
+        loading = self._loading[key.run_id] = self.loop.create_future()
+        try:
+            stored = await self.store.load_run(key)
+            run = None
+            if stored is not None:
+                run = Run.restore(key, MutableState.decode(stored.state), stored.version)
+                self._runs[key.run_id] = run
+            loading.set_result(run)
+        except BaseException as error:
+            loading.set_exception(error)
+            loading.exception()
+            raise
+        finally:
+            del self._loading[key.run_id]
+        if run is not None:
+            self._evict()
+        return run
+
+    async def current(self, namespace_id: str, workflow_id: str) -> Run | None:
+        """The current run of a workflow id, open or closed."""
+        name = (namespace_id, workflow_id)
+        run_id = self._current.get(name)
+        if run_id is None:
+            run_id = await self.store.current_run(namespace_id, workflow_id)
+            run_id = self._current.get(name, run_id)
+            if run_id is None:
+                return None
+        run = self._runs.get(run_id)
+        if run is not None:
+            return run
+        run = await self.load(RunKey(namespace_id, workflow_id, run_id))
+        newer = self._current.get(name)
+        if newer is not None and newer != run_id:
+            return await self.load(RunKey(namespace_id, workflow_id, newer))
+        if run is not None:
+            self._current[name] = run_id
+        return run
+
+    def add(self, run: Run, *, make_current: bool = True) -> None:
+        """Take in a run that was just created."""
+        self._runs[run.key.run_id] = run
+        if make_current:
+            run.is_new_current = True
+            self._current[run.key[:2]] = run.key.run_id
+
+    def forget(self, run: Run) -> None:
+        """Take a run out of memory."""
+        run.is_gone = True
+        self._runs.pop(run.key.run_id, None)
+        if self._current.get(run.key[:2]) == run.key.run_id:
+            del self._current[run.key[:2]]
+
+    def _evict(self) -> None:
+        limit = self._cache_bytes // 2048
+        if len(self._runs) <= limit:
+            return
+        for run in list(_first(self._runs.values(), len(self._runs) - limit + 64)):
+            if run.is_idle:
+                self.forget(run)
+            else:
+                self._runs.move_to_end(run.key.run_id)
+
+    # ---- transitions
+
+    def absorb(self, run: Run) -> None:
+        """Take over what a transition wrote and asked for, without making a commit necessary."""
+        s = run.state
+        if s.new_events:
+            events = s.take_events()
+            run.tail += events
+            run.unwritten += events
+        if s.effects:
+            self._apply_effects(run, s.take_effects())
+
+    def touch(self, run: Run) -> None:
+        """Take over what a transition wrote and asked for; the forming batch makes it durable."""
+        self._mark(run)
+        self.absorb(run)
+
+    def forming(self, run: Run) -> Batch:
+        """The batch that will hold the run's newest change."""
+        return self._mark(run)
+
+    def _mark(self, run: Run) -> Batch:
+        batch = self._forming
+        if batch is None:
+            batch = self._forming = Batch()
+        run.batch = batch
+        if not run.is_dirty:
+            run.is_dirty = True
+            batch.runs.append(run)
+        if not self._is_flush_scheduled and len(self._travelling) < MAX_TRAVELLING:
+            self._is_flush_scheduled = True
+            self.loop.call_soon(self._flush)
+        return batch
+
+    def _apply_effects(self, run: Run, effects: list[tuple[int, int]]) -> None:
+        for kind, argument in effects:
+            if kind == Effect.DISPATCH_WORKFLOW_TASK:
+                self.dispatch_workflow_task(run)
+            elif kind == Effect.DISPATCH_ACTIVITY:
+                self.on_dispatch_activity(run, argument)
+            elif kind == Effect.DROP_ACTIVITY:
+                run.touched.add(argument)
+            elif kind == Effect.RUN_TIMED_OUT:
+                self.spawn(self.on_run_timed_out(run))
+            elif kind == Effect.DELETE_RUN:
+                self.spawn(self.on_delete_run(run))
+            else:
+                self.add_transfer(run, argument)
+
+    def dispatch_workflow_task(self, run: Run) -> None:
+        """Put the pending workflow task into its queue: the sticky one while its worker polls, else the normal one."""
+        s = run.state
+        key = run.key
+        if s.sticky_queue:
+            queue = self.matching.known(key.namespace_id, TaskKind.WORKFLOW, s.sticky_queue)
+            if queue is not None and queue.has_recent_poller(self.loop.time()):
+                queue.add(Task(key, s.task_scheduled_id))
+                return
+        self.matching.queue(key.namespace_id, TaskKind.WORKFLOW, s.task_queue).add(Task(key, s.task_scheduled_id))
+
+    def add_transfer(self, run: Run, transfer_id: int, body: bytes = b"") -> None:
+        """Owe another run something: recorded with this run's commit, carried out after it, repeated until done."""
+        row = run.task_row(TaskKind.TRANSFER, TRANSFER_QUEUE, self.next_task_id(), transfer_id, 0, body)
+        run.transfers[transfer_id] = row
+        run.rows_due.append(row)
+        s = run.state
+        item = s.children.get(transfer_id) or s.signals.get(transfer_id) or s.cancels.get(transfer_id)
+        if item is not None:
+            item.task_id = row.task_id
+        self.forming(run).deliveries.append(lambda: self.spawn(self.on_transfer(run, row)))
+
+    def finish_transfer(self, run: Run, transfer_id: int) -> None:
+        """A transfer is done; its row goes with the run's next commit."""
+        row = run.transfers.pop(transfer_id, None)
+        if row is not None:
+            if row in run.rows_due:
+                run.rows_due.remove(row)
+            else:
+                run.transfers_done.append(row)
+            self._mark(run)
+
+    # ---- durability
+
+    async def durable(self, run: Run) -> None:
+        """Wait until everything the run did so far is durable. Raises UNAVAILABLE when that failed."""
+        if run.unwritten and run.batch is None:
+            self._mark(run)
+        batch = run.batch
+        if batch is not None:
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            batch.waiters.append(waiter)
+            await waiter
+
+    async def settle(self) -> None:
+        """Wait until everything that happened so far is durable; listing after it reads what was written."""
+        batch = self._forming or (self._travelling[-1] if self._travelling else None)
+        if batch is not None:
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            batch.waiters.append(waiter)
+            await waiter
+
+    def _flush(self) -> None:
+        self._is_flush_scheduled = False
+        batch = self._forming
+        if batch is None or len(self._travelling) >= MAX_TRAVELLING:
+            return
+        self._forming = None
+        self._travelling.append(batch)
+        try:
+            updates = [self._update(run) for run in batch.runs if not run.is_gone]
+        except Exception as error:
+            logger.exception("a commit could not be formed")
+            self._failed(batch, error)
+            return
+        task = self.loop.create_task(self._commit(batch, updates))
+        self._tasks.add(task)
+        task.add_done_callback(self._work_done)
+
+    async def _commit(self, batch: Batch, updates: list[RunUpdate]) -> None:
+        try:
+            await self.store.commit(updates)
+        except StoreError as error:
+            self._failed(batch, error)
+            return
+        except BaseException as error:
+            self._failed(batch, error if isinstance(error, Exception) else RuntimeError("the engine was stopped"))
+            raise
+        self._travelling.remove(batch)
+        for run in batch.runs:
+            run.in_flight -= 1
+            if run.batch is batch:
+                run.batch = None
+                if run.state.state == _CLOSED:
+                    for waiter in run.close_waiters:
+                        if not waiter.done():
+                            waiter.set_result(None)
+                    run.close_waiters.clear()
+                elif len(run.tail) > 512:
+                    run.trim_tail()
+            if run.event_waiters:
+                for waiter in run.event_waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+                run.event_waiters.clear()
+        for deliver in batch.deliveries:
+            deliver()
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._evict()
+        if self._forming is not None and not self._is_flush_scheduled:
+            self._is_flush_scheduled = True
+            self.loop.call_soon(self._flush)
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        """The commit failed: so did all that waited, and all that was built on it."""
+        self._travelling.remove(batch)
+        batches = [batch]
+        if self._forming is not None:
+            batches.append(self._forming)
+            self._forming = None
+        answer = unavailable(f"The store did not keep the change: {error}. It is safe to try again.")
+        lost: list[RunKey] = []
+        for failed in batches:
+            for run in failed.runs:
+                if run.is_gone:
+                    continue
+                self.forget(run)
+                lost.append(run.key)
+                waiters = run.close_waiters + run.event_waiters
+                waiters += [query.future for query in run.queries.values()]  # type: ignore[misc]
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(answer)
+            for fail in failed.failures:
+                fail(answer)
+            for waiter in failed.waiters:
+                if not waiter.done():
+                    waiter.set_exception(answer)
+        if not self.is_closed:
+            logger.error("commit of %d runs failed: %s", len(lost), error)
+            self.spawn(self._reload(lost))
+
+    async def _reload(self, keys: Iterable[RunKey]) -> None:
+        """Pick dropped runs up again from what the store has of them."""
+        for key in keys:
+            delay = 0.05
+            while True:
+                try:
+                    run = await self.load(key)
+                    break
+                except StoreError:
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, 5.0)
+            if run is not None:
+                self._redispatch(run)
+                self._arm(run.key, run.state.next_deadline())
+
+    def _redispatch(self, run: Run) -> None:
+        if run.workflow_task_row is not None and run.state.task_started_id == 0:
+            self.dispatch_workflow_task(run)
+        for event_id, row in run.persisted.items():
+            activity = run.state.activities.get(event_id)
+            if activity is not None and not activity.started_ns:
+                self.matching.queue(row.key.namespace_id, TaskKind.ACTIVITY, row.task_queue).add(
+                    Task(row.key, event_id, activity.stamp)
+                )
+        for row in list(run.transfers.values()):
+            self.spawn(self.on_transfer(run, row))
+
+    def _update(self, run: Run) -> RunUpdate:
+        """What of the run is not durable yet, as one update."""
+        s = run.state
+        run.is_dirty = False
+        run.in_flight += 1
+        run.version += 1
+        s.transition_count += 1
+        update = RunUpdate(run.key, run.version, make_current=run.is_new_current)
+        run.is_new_current = False
+        events = run.unwritten
+        if events:
+            run.unwritten = []
+            batch = encode_batch(events)
+            s.history_size += len(batch)
+            update.history = [(events[0].event_id, len(events), batch)]
+            for event in events:
+                if event.event_type == 40 or event.event_type == 46:
+                    run.visibility_changed = True
+        self._update_rows(run, update)
+        stored = run.stored_visibility
+        if stored is None or run.visibility_changed or stored.status != s.status:
+            run.visibility_changed = False
+            run.stored_visibility = run.visibility_record()
+            update.visibility = (stored, run.stored_visibility)
+        due = s.next_deadline()
+        if due != run.stored_timer and (
+            due == 0 or run.stored_timer == 0 or due < run.stored_timer or s.state == _CLOSED
+        ):
+            update.timer = (run.stored_timer, due)
+            run.stored_timer = due
+        self._arm(run.key, due)
+        update.state = s.encode()
+        return update
+
+    def _update_rows(self, run: Run, update: RunUpdate) -> None:
+        s = run.state
+        if s.task_scheduled_id:
+            row = run.workflow_task_row
+            if row is None or row.scheduled_event_id != s.task_scheduled_id or row.owner_epoch != s.task_owner_epoch:
+                if row is None:
+                    s.task_row_id = self.next_task_id()
+                row = run.task_row(
+                    TaskKind.WORKFLOW, s.task_queue, s.task_row_id, s.task_scheduled_id, s.task_owner_epoch
+                )
+                run.workflow_task_row = row
+                update.put_tasks.append(row)
+        elif run.workflow_task_row is not None:
+            update.delete_tasks.append(run.workflow_task_row)
+            run.workflow_task_row = None
+            s.task_row_id = 0
+        if s.state == _CLOSED and run.persisted:
+            run.touched.update(run.persisted)
+        if run.touched:
+            for event_id in run.touched:
+                activity = s.activities.get(event_id)
+                row = run.persisted.get(event_id)
+                if activity is None or activity.is_backing_off:
+                    if row is not None:
+                        update.delete_tasks.append(row)
+                        del run.persisted[event_id]
+                    if activity is not None:
+                        activity.task_id = 0
+                elif row is None or row.owner_epoch != activity.owner_epoch or row.task_id != activity.task_id:
+                    if row is not None and row.task_id != activity.task_id:
+                        update.delete_tasks.append(row)
+                    row = run.task_row(
+                        TaskKind.ACTIVITY, activity.task_queue, activity.task_id, event_id, activity.owner_epoch
+                    )
+                    run.persisted[event_id] = row
+                    update.put_tasks.append(row)
+            run.touched.clear()
+        if run.rows_due:
+            update.put_tasks += run.rows_due
+            run.rows_due = []
+        if run.transfers_done:
+            update.delete_tasks += run.transfers_done
+            run.transfers_done = []
+
+    # ---- timers
+
+    def _arm(self, key: RunKey, due_ms: int) -> None:
+        """See to it that the run is looked at when something of it is due. Early looks are harmless."""
+        armed = self._armed.get(key.run_id)
+        if armed is not None:
+            if due_ms and armed[1] <= due_ms:
+                return
+            self._wheel.cancel(armed[0])
+            del self._armed[key.run_id]
+        if due_ms == 0 or due_ms - self.now() // NS_PER_MS > HORIZON_MS:
+            return
+        self._armed[key.run_id] = (self._wheel.arm(due_ms, key), due_ms)
+        if self._wake is None or due_ms < self._wake_ms:
+            self._schedule_wake(due_ms)
+
+    def arm_workflow_task(self, run: Run) -> None:
+        """Watch over a workflow task that was handed out without a commit."""
+        self._arm(run.key, run.state.task_deadline_ms)
+
+    def _schedule_wake(self, due_ms: int) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake_ms = due_ms
+        delay = due_ms * NS_PER_MS - self.now()
+        self._wake = self.loop.call_later(max(delay, 0) / 1e9, self._on_wake)
+
+    def _on_wake(self) -> None:
+        self._wake = None
+        if self.is_closed:
+            return
+        due = self._wheel.advance(self.now() // NS_PER_MS, DUE_PER_TICK)
+        for due_ms, key in due:
+            armed = self._armed.get(key.run_id)
+            if armed is None or armed[1] != due_ms:
+                continue
+            del self._armed[key.run_id]
+            run = self._runs.get(key.run_id)
+            if run is not None:
+                self._fire(run)
+            else:
+                self.spawn(self._load_and_fire(key))
+        if len(due) == DUE_PER_TICK:
+            self._wake_ms = self.now() // NS_PER_MS
+            self._wake = self.loop.call_later(0, self._on_wake)
+        elif len(self._wheel):
+            self._schedule_wake(max(self._wheel.next_due(), self.now() // NS_PER_MS + 1))
+
+    def poke(self) -> None:
+        """The clock was moved: look for what is due now."""
+        if self._wake is not None:
+            self._wake.cancel()
+        self._on_wake()
+
+    async def _load_and_fire(self, key: RunKey) -> None:
+        run = await self.load(key)
+        if run is not None:
+            self._fire(run)
+
+    def _fire(self, run: Run) -> None:
+        s = run.state
+        transitions.fire_due(s, self.now())
+        if s.new_events or s.effects:
+            run.touched.update(run.persisted)
+            self.touch(run)
+            return
+        due = s.next_deadline()
+        if s.activities:
+            # Attempts that were timed out and are retried leave neither event nor effect.
+            run.touched.update(run.persisted)
+            self._mark(run)
+        elif run.stored_timer != due:
+            self._mark(run)
+        self._arm(run.key, due)
+
+    async def _load_horizon(self) -> None:
+        until = self.now() // NS_PER_MS + HORIZON_MS
+        after: tuple[int, RunKey] | None = None
+        while True:
+            page = await self.store.due_runs(until, RECOVERY_PAGE, after)
+            for due_ms, key in page:
+                if key.run_id not in self._armed:
+                    self._arm(key, due_ms)
+            if len(page) < RECOVERY_PAGE:
+                return
+            after = page[-1]
+            await asyncio.sleep(0)
+
+    async def _watch_horizon(self) -> None:
+        while True:
+            await asyncio.sleep(HORIZON_MS / 2000)
+            await self._load_horizon()
+
+    # ---- history
+
+    async def read_events(self, run: Run, first: int, next_event_id: int) -> list[HistoryEvent]:
+        """Events ``first <= id < next_event_id`` of a run, from memory where it has them, else from the store."""
+        tail = run.tail_from(first)
+        if tail is not None:
+            return tail[: next_event_id - first]
+        page = await self.store.read_history(run.key, first, next_event_id)
+        events: list[HistoryEvent] = []
+        for batch in page.batches:
+            events += decode_batch(batch)
+        if events and events[0].event_id < first:
+            events = events[first - events[0].event_id :]
+        have = first + len(events)
+        if have < next_event_id:
+            events += run.tail_from(have) or []
+        return events[: next_event_id - first]
+
+    async def event(self, run: Run, event_id: int) -> HistoryEvent:
+        """One event of a run."""
+        events = await self.read_events(run, event_id, event_id + 1)
+        return events[0]
+
+    # ---- life
+
+    async def open(self) -> None:
+        """Take up what the store holds: pending tasks, transfers under way, and the timers that come next."""
+        after: TaskRow | None = None
+        while True:
+            rows = await self.store.pending_tasks(RECOVERY_PAGE, after)
+            for row in rows:
+                await self._recover(row)
+            if len(rows) < RECOVERY_PAGE:
+                break
+            after = rows[-1]
+        await self._load_horizon()
+        self.spawn(self._watch_horizon())
+
+    async def _recover(self, row: TaskRow) -> None:
+        """A row found at start-up. What a worker of an earlier epoch of this store held is lost for certain."""
+        if row.kind == TaskKind.TRANSFER:
+            run = await self.load(row.key)
+            if run is not None:
+                run.transfers[row.scheduled_event_id] = row
+                self.spawn(self.on_transfer(run, row))
+            return
+        if row.owner_epoch == 0:
+            self.matching.queue(row.key.namespace_id, TaskKind(row.kind), row.task_queue).add(
+                Task(row.key, row.scheduled_event_id)
+            )
+            return
+        run = await self.load(row.key)
+        if run is None:
+            return
+        s = run.state
+        if row.kind == TaskKind.WORKFLOW:
+            if s.task_started_id and s.task_owner_epoch:
+                transitions.time_out_workflow_task(s, self.now())
+                self.touch(run)
+        else:
+            activity = s.activities.get(row.scheduled_event_id)
+            if activity is not None and activity.started_ns and activity.owner_epoch:
+                lose_activity(s, activity, self.now())
+                run.touched.add(row.scheduled_event_id)
+                self.touch(run)
+
+    async def close(self) -> None:
+        """Make durable what happened, then stop everything."""
+        if self.is_closed:
+            return
+        try:
+            while self._forming is not None or self._travelling:
+                await self.settle()
+        finally:
+            self.is_closed = True
+            if self._wake is not None:
+                self._wake.cancel()
+            gone = unavailable("The engine is closed.")
+            self.matching.close(gone)
+            for run in self._runs.values():
+                waiters = run.close_waiters + run.event_waiters
+                waiters += [query.future for query in run.queries.values()]  # type: ignore[misc]
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(gone)
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.store.close()
+
+
+def _first(values: Iterable[Run], count: int) -> Iterable[Run]:
+    for index, value in enumerate(values):
+        if index >= count:
+            return
+        yield value

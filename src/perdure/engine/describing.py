@@ -1,0 +1,242 @@
+"""Describe, list, count: what is known of runs and task queues."""
+
+from __future__ import annotations
+
+import msgspec
+
+from perdure._native.mutable_state import ActivityInfo
+from perdure.api.common import v1 as common_v1
+from perdure.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueType
+from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.workflow import v1 as workflow_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine import limits
+from perdure.engine.core import Core
+from perdure.engine.errors import invalid_argument
+from perdure.engine.limits import NS_PER_MS
+from perdure.engine.lookup import find_run
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.run import Run
+from perdure.engine.wiring import decode_failure, decode_payload, decode_payloads
+from perdure.store.api import TaskKind, VisibilityRecord
+from perdure.store.visibility import Query, parse_query
+
+_decode_fields = msgspec.msgpack.Decoder(dict[str, common_v1.Payload]).decode
+_ACTIVITY_QUEUE = int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+
+
+class Describing:
+    """Answers about runs and queues. Never changes anything."""
+
+    def __init__(self, core: Core, namespaces: Namespaces) -> None:
+        self._core = core
+        self._namespaces = namespaces
+
+    # ---- one run
+
+    async def describe(self, request: ws.DescribeWorkflowExecutionRequest) -> ws.DescribeWorkflowExecutionResponse:
+        """Temporal's DescribeWorkflowExecution, of durable state."""
+        core = self._core
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        run = await find_run(core, namespace_id, request.execution)
+        await core.durable(run)
+        s = run.state
+        started = await core.event(run, 1)
+        response = ws.DescribeWorkflowExecutionResponse(
+            execution_config=workflow_v1.WorkflowExecutionConfig(
+                task_queue=taskqueue_v1.TaskQueue(s.task_queue, 1),
+                workflow_execution_timeout=s.execution_timeout_ms * NS_PER_MS,
+                workflow_run_timeout=s.run_timeout_ms * NS_PER_MS,
+                default_workflow_task_timeout=s.task_timeout_ms * NS_PER_MS,
+                user_metadata=started.user_metadata,
+            ),
+            workflow_execution_info=_info(run),
+            pending_activities=[_pending_activity(activity) for activity in s.activities.values()],
+            pending_children=[
+                workflow_v1.PendingChildExecutionInfo(
+                    child.workflow_id,
+                    child.run_id,
+                    child.workflow_type,
+                    child.initiated_event_id,
+                    child.parent_close_policy,
+                )
+                for child in s.children.values()
+            ],
+            workflow_extended_info=workflow_v1.WorkflowExecutionExtendedInfo(
+                execution_expiration_time=s.expiration_ms * NS_PER_MS or None,
+                run_expiration_time=s.run_deadline_ms * NS_PER_MS or None,
+                cancel_requested=s.is_cancel_requested,
+                original_start_time=s.start_ns,
+                reset_run_id=s.reset_run_id,
+            ),
+        )
+        if s.task_scheduled_id:
+            is_started = bool(s.task_started_id)
+            response.pending_workflow_task = workflow_v1.PendingWorkflowTaskInfo(
+                state=int(
+                    PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_STARTED
+                    if is_started
+                    else PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED
+                ),
+                scheduled_time=s.task_scheduled_ns,
+                original_scheduled_time=s.task_original_ns,
+                started_time=s.task_started_ns or None,
+                attempt=s.task_attempt,
+            )
+        return response
+
+    # ---- many runs
+
+    def _query(self, namespace: str, text: str) -> Query | None:
+        if not text.strip():
+            return None
+        try:
+            return parse_query(text, self._namespaces.get(namespace).search_attributes)
+        except ValueError as error:
+            raise invalid_argument(f"invalid query: {error}") from None
+
+    async def list_runs(self, request: ws.ListWorkflowExecutionsRequest) -> ws.ListWorkflowExecutionsResponse:
+        """Temporal's ListWorkflowExecutions; it sees everything acknowledged before the call."""
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        query = self._query(request.namespace, request.query)
+        if request.page_size < 0 or request.page_size > limits.MAX_PAGE_SIZE:
+            raise invalid_argument(
+                f"PageSize is {request.page_size}, it must lie between 0 and {limits.MAX_PAGE_SIZE}."
+            )
+        await self._core.settle()
+        try:
+            page = await self._core.store.list_runs(
+                namespace_id, query, request.page_size or limits.MAX_PAGE_SIZE, request.next_page_token
+            )
+        except ValueError as error:
+            raise invalid_argument(f"Invalid NextPageToken: {error}") from None
+        return ws.ListWorkflowExecutionsResponse([_listed(record) for record in page.records], page.next_page_token)
+
+    async def count(self, request: ws.CountWorkflowExecutionsRequest) -> ws.CountWorkflowExecutionsResponse:
+        """Temporal's CountWorkflowExecutions."""
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        query = self._query(request.namespace, request.query)
+        await self._core.settle()
+        counts = await self._core.store.count_runs(namespace_id, query)
+        response = ws.CountWorkflowExecutionsResponse(sum(counts.values()))
+        for values, count in counts.items():
+            if values:
+                response.groups.append(
+                    ws.CountWorkflowExecutionsResponseAggregationGroup(
+                        [
+                            common_v1.Payload(
+                                {"encoding": b"json/plain", "type": b"Keyword"}, msgspec.json.encode(value)
+                            )
+                            for value in values
+                        ],
+                        count,
+                    )
+                )
+        return response
+
+    # ---- task queues
+
+    async def describe_task_queue(self, request: ws.DescribeTaskQueueRequest) -> ws.DescribeTaskQueueResponse:
+        """Temporal's DescribeTaskQueue: who polls, and how much waits."""
+        name = limits.check_task_queue(request.task_queue)
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        kind = TaskKind.ACTIVITY if request.task_queue_type == _ACTIVITY_QUEUE else TaskKind.WORKFLOW
+        response = ws.DescribeTaskQueueResponse()
+        queue = self._core.matching.known(namespace_id, kind, name)
+        backlog = 0
+        if queue is not None:
+            backlog = len(queue.tasks)
+            now = self._core.now()
+            loop_now = self._core.loop.time()
+            for identity, seen in queue.identities.items():
+                response.pollers.append(
+                    taskqueue_v1.PollerInfo(
+                        last_access_time=now - int((loop_now - seen) * 1e9), identity=identity, rate_per_second=100_000
+                    )
+                )
+        if request.include_task_queue_status:
+            response.task_queue_status = taskqueue_v1.TaskQueueStatus(backlog_count_hint=backlog)
+        if request.report_stats:
+            response.stats = taskqueue_v1.TaskQueueStats(approximate_backlog_count=backlog)
+        return response
+
+
+def _fields(encoded: dict[str, bytes]) -> dict[str, common_v1.Payload]:
+    return {name: decode_payload(data) for name, data in encoded.items()}
+
+
+def _info(run: Run) -> workflow_v1.WorkflowExecutionInfo:
+    s = run.state
+    info = workflow_v1.WorkflowExecutionInfo(
+        execution=common_v1.WorkflowExecution(run.key.workflow_id, run.key.run_id),
+        type=common_v1.WorkflowType(s.workflow_type),
+        start_time=s.start_ns,
+        close_time=s.close_ns or None,
+        status=s.status,
+        history_length=s.next_event_id - 1,
+        execution_time=s.execution_ns,
+        memo=common_v1.Memo(_fields(s.memo)),
+        search_attributes=common_v1.SearchAttributes(_fields(s.search_attributes)),
+        task_queue=s.task_queue,
+        state_transition_count=s.transition_count,
+        history_size_bytes=s.history_size,
+        execution_duration=s.close_ns - s.execution_ns if s.close_ns else None,
+        root_execution=common_v1.WorkflowExecution(s.root_workflow_id or s.workflow_id, s.root_run_id or s.run_id),
+        first_run_id=s.first_run_id,
+    )
+    if s.parent_workflow_id:
+        info.parent_namespace_id = s.parent_namespace_id
+        info.parent_execution = common_v1.WorkflowExecution(s.parent_workflow_id, s.parent_run_id)
+    return info
+
+
+def _listed(record: VisibilityRecord) -> workflow_v1.WorkflowExecutionInfo:
+    info = workflow_v1.WorkflowExecutionInfo(
+        execution=common_v1.WorkflowExecution(record.key.workflow_id, record.key.run_id),
+        type=common_v1.WorkflowType(record.workflow_type),
+        start_time=record.start_time,
+        close_time=record.close_time or None,
+        status=record.status,
+        history_length=record.history_length,
+        execution_time=record.execution_time,
+        memo=common_v1.Memo(_decode_fields(record.memo) if record.memo else {}),
+        search_attributes=common_v1.SearchAttributes(
+            _decode_fields(record.search_attributes) if record.search_attributes else {}
+        ),
+        task_queue=record.task_queue,
+        state_transition_count=record.state_transition_count,
+        history_size_bytes=record.history_size_bytes,
+        execution_duration=record.close_time - record.execution_time if record.close_time else None,
+        root_execution=common_v1.WorkflowExecution(record.root_workflow_id, record.root_run_id),
+    )
+    if record.parent_workflow_id:
+        info.parent_execution = common_v1.WorkflowExecution(record.parent_workflow_id, record.parent_run_id)
+    return info
+
+
+def _pending_activity(activity: ActivityInfo) -> workflow_v1.PendingActivityInfo:
+    state = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+    if activity.cancel_requested_id:
+        state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
+    elif activity.started_ns:
+        state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+    expiration_ms = 0
+    if activity.schedule_to_close_ms:
+        expiration_ms = activity.first_scheduled_ns // NS_PER_MS + activity.schedule_to_close_ms
+    return workflow_v1.PendingActivityInfo(
+        activity_id=activity.activity_id,
+        activity_type=common_v1.ActivityType(activity.activity_type),
+        state=int(state),
+        heartbeat_details=decode_payloads(activity.heartbeat_details) if activity.heartbeat_details else None,
+        last_heartbeat_time=activity.heartbeat_ns or None,
+        last_started_time=activity.started_ns or None,
+        attempt=activity.attempt,
+        maximum_attempts=activity.retry.maximum_attempts if activity.retry is not None else 0,
+        scheduled_time=activity.scheduled_ns,
+        expiration_time=expiration_ms * NS_PER_MS or None,
+        last_failure=decode_failure(activity.last_failure) if activity.last_failure else None,
+        last_worker_identity=activity.identity,
+        last_attempt_complete_time=activity.last_ended_ns or None,
+        next_attempt_schedule_time=activity.scheduled_ns if activity.is_backing_off else None,
+        current_retry_interval=activity.scheduled_ns - activity.last_ended_ns if activity.is_backing_off else None,
+    )

@@ -1,0 +1,423 @@
+"""The service, put together: every RPC and where it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine.activity_tasks import ActivityTasks
+from perdure.engine.closing import Closing
+from perdure.engine.core import Core
+from perdure.engine.describing import Describing
+from perdure.engine.errors import unavailable, unimplemented
+from perdure.engine.histories import Histories
+from perdure.engine.limits import TASK_LONG_POLL
+from perdure.engine.messages import Messages
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.queries import Queries
+from perdure.engine.resets import Resets
+from perdure.engine.starts import Starts
+from perdure.engine.transfers import Transfers
+from perdure.engine.workflow_tasks import WorkflowTasks
+from perdure.store.api import Store
+
+Metadata = Mapping[str, str | bytes] | None
+
+SERVER_VERSION = "1.32.0"
+DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
+
+
+def _seconds(timeout: timedelta | None) -> float | None:
+    return None if timeout is None else timeout.total_seconds()
+
+
+def _long_poll(timeout: timedelta | None) -> float:
+    return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
+
+
+class Engine:
+    """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
+
+    in_process = True
+
+    def __init__(self, core: Core, namespaces: Namespaces) -> None:
+        self._core = core
+        self._namespaces = namespaces
+        self._pid = os.getpid()
+        closing = Closing(core, namespaces)
+        self._queries = Queries(core, namespaces)
+        self._workflow_tasks = WorkflowTasks(core, namespaces, closing, self._queries)
+        self._activity_tasks = ActivityTasks(core, namespaces)
+        self._starts = Starts(core, namespaces, closing, self._workflow_tasks)
+        self._messages = Messages(core, namespaces, closing)
+        self._histories = Histories(core, namespaces)
+        self._describing = Describing(core, namespaces)
+        self._resets = Resets(core, namespaces, closing)
+        self._transfers = Transfers(core, namespaces, self._starts, closing)
+
+    @classmethod
+    async def open(
+        cls,
+        store: Store,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        retention: timedelta | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> Engine:
+        """Take a store over and go on with all that it holds.
+
+        Args:
+            clock: nanoseconds since the epoch; tests pass their own.
+            retention: how long closed runs of the default namespace are kept from now on (3 days on a new store).
+            cache_bytes: about how much memory runs may take; idle ones are dropped and read again when needed.
+        """
+        core = Core(store, asyncio.get_running_loop(), clock, cache_bytes)
+        namespaces = Namespaces(store)
+        await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
+        engine = cls(core, namespaces)
+        await core.open()
+        return engine
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The namespaces of the store."""
+        return self._namespaces
+
+    @property
+    def store(self) -> Store:
+        """The store below."""
+        return self._core.store
+
+    def poke(self) -> None:
+        """The clock was moved: do what is due now."""
+        self._core.poke()
+
+    def _check(self) -> None:
+        if self._core.is_closed:
+            raise unavailable("The engine is closed.")
+        if os.getpid() != self._pid:
+            raise unavailable("The engine belongs to the process that forked this one: connect again in this process.")
+
+    async def detach_activity_task(self, task_token: bytes) -> None:
+        """The attempt goes on outside this process and does not die with it."""
+        await self._activity_tasks.detach(task_token)
+
+    async def close(self) -> None:
+        """Make durable what happened, end every poll with UNAVAILABLE, close the store. Safe to repeat."""
+        await self._core.close()
+
+    async def get_system_info(
+        self, request: ws.GetSystemInfoRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.GetSystemInfoResponse:
+        """Temporal's GetSystemInfo."""
+        return ws.GetSystemInfoResponse(
+            server_version=SERVER_VERSION,
+            capabilities=ws.GetSystemInfoResponseCapabilities(
+                signal_and_query_header=True,
+                internal_error_differentiation=True,
+                activity_failure_include_heartbeat=True,
+                encoded_failure_attributes=True,
+                upsert_memo=True,
+                eager_workflow_start=True,
+                sdk_metadata=True,
+                count_group_by_execution_status=True,
+            ),
+        )
+
+    async def describe_namespace(
+        self, request: ws.DescribeNamespaceRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.DescribeNamespaceResponse:
+        """Temporal's DescribeNamespace."""
+        self._check()
+        return self._namespaces.describe(request)
+
+    async def start_workflow_execution(
+        self, request: ws.StartWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.StartWorkflowExecutionResponse:
+        """Temporal's StartWorkflowExecution."""
+        self._check()
+        return await self._starts.start(request, is_local=True)
+
+    async def signal_with_start_workflow_execution(
+        self,
+        request: ws.SignalWithStartWorkflowExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.SignalWithStartWorkflowExecutionResponse:
+        """Temporal's SignalWithStartWorkflowExecution."""
+        self._check()
+        return await self._starts.signal_with_start(request)
+
+    async def signal_workflow_execution(
+        self, request: ws.SignalWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.SignalWorkflowExecutionResponse:
+        """Temporal's SignalWorkflowExecution."""
+        self._check()
+        return await self._messages.signal(request)
+
+    async def request_cancel_workflow_execution(
+        self,
+        request: ws.RequestCancelWorkflowExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RequestCancelWorkflowExecutionResponse:
+        """Temporal's RequestCancelWorkflowExecution."""
+        self._check()
+        return await self._messages.request_cancel(request)
+
+    async def terminate_workflow_execution(
+        self,
+        request: ws.TerminateWorkflowExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.TerminateWorkflowExecutionResponse:
+        """Temporal's TerminateWorkflowExecution."""
+        self._check()
+        return await self._messages.terminate(request)
+
+    async def query_workflow(
+        self, request: ws.QueryWorkflowRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.QueryWorkflowResponse:
+        """Temporal's QueryWorkflow."""
+        self._check()
+        return await self._queries.query(request, _seconds(timeout))
+
+    async def describe_workflow_execution(
+        self,
+        request: ws.DescribeWorkflowExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.DescribeWorkflowExecutionResponse:
+        """Temporal's DescribeWorkflowExecution."""
+        self._check()
+        return await self._describing.describe(request)
+
+    async def list_workflow_executions(
+        self, request: ws.ListWorkflowExecutionsRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.ListWorkflowExecutionsResponse:
+        """Temporal's ListWorkflowExecutions."""
+        self._check()
+        return await self._describing.list_runs(request)
+
+    async def count_workflow_executions(
+        self, request: ws.CountWorkflowExecutionsRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.CountWorkflowExecutionsResponse:
+        """Temporal's CountWorkflowExecutions."""
+        self._check()
+        return await self._describing.count(request)
+
+    async def get_workflow_execution_history(
+        self,
+        request: ws.GetWorkflowExecutionHistoryRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.GetWorkflowExecutionHistoryResponse:
+        """Temporal's GetWorkflowExecutionHistory."""
+        self._check()
+        return await self._histories.read(request, _seconds(timeout))
+
+    async def get_workflow_execution_history_reverse(
+        self,
+        request: ws.GetWorkflowExecutionHistoryReverseRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.GetWorkflowExecutionHistoryReverseResponse:
+        """Temporal's GetWorkflowExecutionHistoryReverse."""
+        self._check()
+        return await self._histories.read_reverse(request)
+
+    async def reset_workflow_execution(
+        self, request: ws.ResetWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.ResetWorkflowExecutionResponse:
+        """Temporal's ResetWorkflowExecution."""
+        self._check()
+        return await self._resets.reset(request)
+
+    async def delete_workflow_execution(
+        self, request: ws.DeleteWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.DeleteWorkflowExecutionResponse:
+        """Temporal's DeleteWorkflowExecution."""
+        self._check()
+        return await self._resets.delete(request)
+
+    async def update_workflow_execution(
+        self, request: ws.UpdateWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.UpdateWorkflowExecutionResponse:
+        """Temporal's UpdateWorkflowExecution."""
+        raise unimplemented("UpdateWorkflowExecution")
+
+    async def poll_workflow_execution_update(
+        self,
+        request: ws.PollWorkflowExecutionUpdateRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.PollWorkflowExecutionUpdateResponse:
+        """Temporal's PollWorkflowExecutionUpdate."""
+        raise unimplemented("PollWorkflowExecutionUpdate")
+
+    async def poll_workflow_task_queue(
+        self, request: ws.PollWorkflowTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.PollWorkflowTaskQueueResponse:
+        """Temporal's PollWorkflowTaskQueue."""
+        self._check()
+        return await self._workflow_tasks.poll(request, is_local=True, timeout=_long_poll(timeout))
+
+    async def respond_workflow_task_completed(
+        self,
+        request: ws.RespondWorkflowTaskCompletedRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondWorkflowTaskCompletedResponse:
+        """Temporal's RespondWorkflowTaskCompleted."""
+        self._check()
+        return await self._workflow_tasks.complete(request)
+
+    async def respond_workflow_task_failed(
+        self,
+        request: ws.RespondWorkflowTaskFailedRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondWorkflowTaskFailedResponse:
+        """Temporal's RespondWorkflowTaskFailed."""
+        self._check()
+        return await self._workflow_tasks.fail(request)
+
+    async def respond_query_task_completed(
+        self,
+        request: ws.RespondQueryTaskCompletedRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondQueryTaskCompletedResponse:
+        """Temporal's RespondQueryTaskCompleted."""
+        self._check()
+        return await self._queries.complete(request)
+
+    async def poll_activity_task_queue(
+        self, request: ws.PollActivityTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.PollActivityTaskQueueResponse:
+        """Temporal's PollActivityTaskQueue."""
+        self._check()
+        return await self._activity_tasks.poll(request, is_local=True, timeout=_long_poll(timeout))
+
+    async def record_activity_task_heartbeat(
+        self,
+        request: ws.RecordActivityTaskHeartbeatRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RecordActivityTaskHeartbeatResponse:
+        """Temporal's RecordActivityTaskHeartbeat."""
+        self._check()
+        return await self._activity_tasks.heartbeat(request)
+
+    async def record_activity_task_heartbeat_by_id(
+        self,
+        request: ws.RecordActivityTaskHeartbeatByIdRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RecordActivityTaskHeartbeatByIdResponse:
+        """Temporal's RecordActivityTaskHeartbeatById."""
+        self._check()
+        return await self._activity_tasks.heartbeat_by_id(request)
+
+    async def respond_activity_task_completed(
+        self,
+        request: ws.RespondActivityTaskCompletedRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondActivityTaskCompletedResponse:
+        """Temporal's RespondActivityTaskCompleted."""
+        self._check()
+        return await self._activity_tasks.complete(request)
+
+    async def respond_activity_task_completed_by_id(
+        self,
+        request: ws.RespondActivityTaskCompletedByIdRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondActivityTaskCompletedByIdResponse:
+        """Temporal's RespondActivityTaskCompletedById."""
+        self._check()
+        return await self._activity_tasks.complete_by_id(request)
+
+    async def respond_activity_task_failed(
+        self,
+        request: ws.RespondActivityTaskFailedRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondActivityTaskFailedResponse:
+        """Temporal's RespondActivityTaskFailed."""
+        self._check()
+        return await self._activity_tasks.fail(request)
+
+    async def respond_activity_task_failed_by_id(
+        self,
+        request: ws.RespondActivityTaskFailedByIdRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondActivityTaskFailedByIdResponse:
+        """Temporal's RespondActivityTaskFailedById."""
+        self._check()
+        return await self._activity_tasks.fail_by_id(request)
+
+    async def respond_activity_task_canceled(
+        self,
+        request: ws.RespondActivityTaskCanceledRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondActivityTaskCanceledResponse:
+        """Temporal's RespondActivityTaskCanceled."""
+        self._check()
+        return await self._activity_tasks.cancel(request)
+
+    async def respond_activity_task_canceled_by_id(
+        self,
+        request: ws.RespondActivityTaskCanceledByIdRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RespondActivityTaskCanceledByIdResponse:
+        """Temporal's RespondActivityTaskCanceledById."""
+        self._check()
+        return await self._activity_tasks.cancel_by_id(request)
+
+    async def reset_sticky_task_queue(
+        self, request: ws.ResetStickyTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.ResetStickyTaskQueueResponse:
+        """Temporal's ResetStickyTaskQueue."""
+        self._check()
+        return await self._workflow_tasks.reset_sticky(request)
+
+    async def shutdown_worker(
+        self, request: ws.ShutdownWorkerRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.ShutdownWorkerResponse:
+        """Temporal's ShutdownWorker."""
+        self._check()
+        return await self._workflow_tasks.shutdown_worker(request)
+
+    async def describe_task_queue(
+        self, request: ws.DescribeTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.DescribeTaskQueueResponse:
+        """Temporal's DescribeTaskQueue."""
+        self._check()
+        return await self._describing.describe_task_queue(request)

@@ -1,0 +1,64 @@
+"""The errors the engine answers with, one function per kind."""
+
+from __future__ import annotations
+
+from perdure.api.errordetails import v1 as errordetails_v1
+from perdure.service import RPCError, RPCStatusCode
+
+#: ResourceExhaustedCause
+CONCURRENT_LIMIT = 2
+BUSY_WORKFLOW = 5
+
+
+def invalid_argument(message: str) -> RPCError:
+    """The request itself is wrong."""
+    return RPCError(message, RPCStatusCode.INVALID_ARGUMENT)
+
+
+def not_found(message: str) -> RPCError:
+    """What was asked for does not exist or has closed."""
+    return RPCError(message, RPCStatusCode.NOT_FOUND, [errordetails_v1.NotFoundFailure()])
+
+
+def namespace_not_found(namespace: str) -> RPCError:
+    """No such namespace."""
+    return RPCError(
+        f"Namespace {namespace} is not found.",
+        RPCStatusCode.NOT_FOUND,
+        [errordetails_v1.NamespaceNotFoundFailure(namespace)],
+    )
+
+
+def already_started(workflow_id: str, run_id: str, request_id: str, first_run_id: str, is_open: bool) -> RPCError:
+    """The workflow id is taken."""
+    how = "is running" if is_open else "has been used before and its reuse policy forbids another run"
+    return RPCError(
+        f"Workflow execution is already started: workflow id {workflow_id!r} {how}. RunId: {run_id}.",
+        RPCStatusCode.ALREADY_EXISTS,
+        [errordetails_v1.WorkflowExecutionAlreadyStartedFailure(request_id, run_id, first_run_id)],
+    )
+
+
+def not_ready(message: str) -> RPCError:
+    """The workflow cannot answer yet, or not any more."""
+    return RPCError(message, RPCStatusCode.FAILED_PRECONDITION, [errordetails_v1.WorkflowNotReadyFailure()])
+
+
+def resource_exhausted(message: str, cause: int) -> RPCError:
+    """A limit was reached; try again later."""
+    return RPCError(message, RPCStatusCode.RESOURCE_EXHAUSTED, [errordetails_v1.ResourceExhaustedFailure(cause, 1)])
+
+
+def unavailable(message: str) -> RPCError:
+    """The service or its store cannot do it now."""
+    return RPCError(message, RPCStatusCode.UNAVAILABLE)
+
+
+def unimplemented(what: str) -> RPCError:
+    """The service does not have this."""
+    return RPCError(f"{what} is not implemented by this service.", RPCStatusCode.UNIMPLEMENTED)
+
+
+def deadline_exceeded(message: str) -> RPCError:
+    """The caller's time is over."""
+    return RPCError(message, RPCStatusCode.DEADLINE_EXCEEDED)

@@ -1,0 +1,175 @@
+"""Reading histories: pages, long polls, close events, reverse."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from perdure._native.events import HistoryEvent, decode_batch
+from perdure._native.transitions import unwritten_events
+from perdure.api.enums.v1 import HistoryEventFilterType
+from perdure.api.history import v1 as history_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine.core import Core
+from perdure.engine.errors import invalid_argument, not_found
+from perdure.engine.limits import DEFAULT_PAGE_SIZE, LONG_POLL
+from perdure.engine.lookup import check_run_id, find_run
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.run import Run
+from perdure.store.api import RunKey
+
+_CLOSE_EVENT = int(HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+
+
+class PageToken(msgspec.Struct, array_like=True):
+    """Where a reader of a history stands."""
+
+    run_id: str
+    next_event_id: int
+    #: The end the reader saw on the first page; 0: it waits for new events.
+    last_event_id: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(PageToken).decode
+
+
+def _read_token(token: bytes, run_id: str) -> PageToken:
+    try:
+        position = _decode(token)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise invalid_argument("Invalid NextPageToken: these bytes are not a page token of this service.") from None
+    if run_id and run_id != position.run_id:
+        raise invalid_argument("RunId does not match the NextPageToken.")
+    return position
+
+
+class Histories:
+    """Temporal's GetWorkflowExecutionHistory and its reverse."""
+
+    def __init__(self, core: Core, namespaces: Namespaces) -> None:
+        self._core = core
+        self._namespaces = namespaces
+
+    async def read(
+        self, request: ws.GetWorkflowExecutionHistoryRequest, timeout: float | None
+    ) -> ws.GetWorkflowExecutionHistoryResponse:
+        """Temporal's GetWorkflowExecutionHistory. Only durable events are shown."""
+        core = self._core
+        wait = LONG_POLL if timeout is None else max(min(LONG_POLL, timeout - 1), 0.01)
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        execution = request.execution
+        position: PageToken | None = None
+        if request.next_page_token:
+            position = _read_token(request.next_page_token, execution.run_id if execution is not None else "")
+            workflow_id = "" if execution is None else execution.workflow_id
+            run = await core.load(RunKey(namespace_id, workflow_id, position.run_id))
+            if run is None:
+                raise not_found(f"workflow not found for ID: {workflow_id} and RunID: {position.run_id}")
+        else:
+            run = await find_run(core, namespace_id, execution)
+        if request.history_event_filter_type == _CLOSE_EVENT:
+            return await self._close_event(run, request.wait_new_event, wait)
+        await core.durable(run)
+        first = 1 if position is None else position.next_event_id
+        if request.wait_new_event and run.is_open and first >= run.state.next_event_id:
+            await self._wait_for_events(run, wait)
+            run = await core.load(run.key) or run
+            await core.durable(run)
+            if first >= run.state.next_event_id:
+                return ws.GetWorkflowExecutionHistoryResponse(
+                    history=history_v1.History(), next_page_token=_encode(PageToken(run.key.run_id, first, 0))
+                )
+        return await self._page(run, request, first, position)
+
+    async def _page(
+        self,
+        run: Run,
+        request: ws.GetWorkflowExecutionHistoryRequest,
+        first: int,
+        position: PageToken | None,
+    ) -> ws.GetWorkflowExecutionHistoryResponse:
+        page_size = min(request.maximum_page_size or DEFAULT_PAGE_SIZE, DEFAULT_PAGE_SIZE)
+        is_waiting = request.wait_new_event
+        was_open = run.is_open
+        end = run.state.next_event_id
+        if position is not None and position.last_event_id and not is_waiting:
+            end = min(end, position.last_event_id + 1)
+        stop = min(end, first + page_size)
+        suffix = unwritten_events(run.state) if was_open and stop == run.state.next_event_id else []
+        events = await self._core.read_events(run, first, stop)
+        token = b""
+        if stop < end:
+            token = _encode(PageToken(run.key.run_id, stop, 0 if is_waiting else end - 1))
+        elif is_waiting and was_open:
+            token = _encode(PageToken(run.key.run_id, stop, 0))
+        else:
+            events = events + suffix
+        return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History(events), next_page_token=token)
+
+    async def _close_event(self, run: Run, wait_new_event: bool, wait: float) -> ws.GetWorkflowExecutionHistoryResponse:
+        core = self._core
+        if run.is_open and wait_new_event:
+            waiter: asyncio.Future[None] = core.loop.create_future()
+            run.close_waiters.append(waiter)
+            await _within(core, waiter, wait)
+            if run.is_open:
+                return ws.GetWorkflowExecutionHistoryResponse(
+                    history=history_v1.History(), next_page_token=_encode(PageToken(run.key.run_id, 1, 0))
+                )
+        if run.is_open:
+            return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History())
+        await core.durable(run)
+        event = await core.event(run, run.state.close_event_id)
+        return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History([event]))
+
+    async def _wait_for_events(self, run: Run, wait: float) -> None:
+        waiter: asyncio.Future[None] = self._core.loop.create_future()
+        run.event_waiters.append(waiter)
+        await _within(self._core, waiter, wait)
+
+    async def read_reverse(
+        self, request: ws.GetWorkflowExecutionHistoryReverseRequest
+    ) -> ws.GetWorkflowExecutionHistoryReverseResponse:
+        """Temporal's GetWorkflowExecutionHistoryReverse: newest first."""
+        core = self._core
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        execution = request.execution
+        last = 0
+        if request.next_page_token:
+            position = _read_token(request.next_page_token, execution.run_id if execution is not None else "")
+            last = position.next_event_id
+            check_run_id(position.run_id)
+            workflow_id = "" if execution is None else execution.workflow_id
+            found = await core.load(RunKey(namespace_id, workflow_id, position.run_id))
+            if found is None:
+                raise not_found(f"workflow not found for ID: {workflow_id} and RunID: {position.run_id}")
+            run = found
+        else:
+            run = await find_run(core, namespace_id, execution)
+        await core.durable(run)
+        page_size = min(request.maximum_page_size or DEFAULT_PAGE_SIZE, DEFAULT_PAGE_SIZE)
+        page = await core.store.read_history_reverse(run.key, last, max_events=page_size)
+        events: list[HistoryEvent] = []
+        for batch in page.batches:
+            events += [event for event in reversed(decode_batch(batch)) if not last or event.event_id <= last]
+        token = b""
+        if events and events[-1].event_id > 1:
+            token = _encode(PageToken(run.key.run_id, events[-1].event_id - 1, 0))
+        return ws.GetWorkflowExecutionHistoryReverseResponse(history=history_v1.History(events), next_page_token=token)
+
+
+async def _within(core: Core, waiter: asyncio.Future[None], seconds: float) -> None:
+    """Wait for a future, or for the time to be over; the future is done afterwards."""
+    timer = core.loop.call_later(seconds, _release, waiter)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+        _release(waiter)
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

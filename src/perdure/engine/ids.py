@@ -1,0 +1,65 @@
+"""Ids the engine makes: run ids, task ids and task tokens."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import msgspec
+
+from perdure.engine.errors import invalid_argument
+
+_HEX = "%08x-%04x-%04x-%04x-%012x"
+
+
+class RunIds:
+    """UUIDv7 run ids that never go backwards, so that new runs sort, and are stored, behind older ones."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self, now_ns: int) -> str:
+        """The next run id."""
+        # 48 bits of milliseconds, 12 of their fraction: together a clock that only moves forward.
+        ticks = (now_ns // 1_000_000 << 12) | (now_ns % 1_000_000 * 4096 // 1_000_000)
+        if ticks <= self._last:
+            ticks = self._last + 1
+        self._last = ticks
+        noise = int.from_bytes(os.urandom(8), "big")
+        return _HEX % (
+            ticks >> 28 & 0xFFFFFFFF,
+            ticks >> 12 & 0xFFFF,
+            0x7000 | ticks & 0xFFF,
+            0x8000 | noise >> 48 & 0x3FFF,
+            noise & 0xFFFFFFFFFFFF,
+        )
+
+
+class TaskToken(NamedTuple):
+    """Proof of holding a task. ``attempt`` tells a late answer from the current holder's."""
+
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    scheduled_event_id: int
+    started_event_id: int
+    attempt: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(TaskToken).decode
+
+
+def encode_token(token: TaskToken) -> bytes:
+    """The token as the opaque bytes workers carry."""
+    return _encode(token)
+
+
+def decode_token(data: bytes) -> TaskToken:
+    """The token of a worker's answer."""
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise invalid_argument(
+            "error deserializing task token: these bytes are not a task token of this service."
+        ) from None

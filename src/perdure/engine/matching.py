@@ -1,0 +1,148 @@
+"""Task queues in memory: tasks that wait for a poller, pollers that wait for a task.
+
+A queue holds one of the two, never both. What must survive a restart is in the store's task rows, not here; a task
+here names its run and event and is checked against the run's state when a poller takes it, so stale ones are harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from perdure.store.api import RunKey, TaskKind
+
+STICKY_WORKER_TIMEOUT = 10.0
+
+
+class Task(NamedTuple):
+    """A task that waits: of a run's workflow task (event id of no meaning), activity, or a direct query."""
+
+    key: RunKey
+    scheduled_event_id: int
+    stamp: int = 0
+    query: object = None
+
+
+class Poller:
+    """A poll that waits. ``task`` is what it was given; a poll can be reserved before its task is durable."""
+
+    __slots__ = ("future", "identity")
+
+    def __init__(self, future: asyncio.Future[object], identity: str) -> None:
+        self.future = future
+        self.identity = identity
+
+
+class TaskQueue:
+    """One queue of one kind."""
+
+    __slots__ = ("identities", "last_poll", "name", "pollers", "tasks")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tasks: deque[Task] = deque()
+        self.pollers: deque[Poller] = deque()
+        #: Loop time of the newest poll.
+        self.last_poll = float("-inf")
+        #: identity -> loop time of its newest poll.
+        self.identities: dict[str, float] = {}
+
+    def add(self, task: Task) -> None:
+        """Hand the task to the poller that waits longest, or keep it."""
+        poller = self.reserve()
+        if poller is None:
+            self.tasks.append(task)
+        else:
+            poller.future.set_result(task)
+
+    def put_back(self, task: Task) -> None:
+        """Hand out again, first, a task whose poller went away."""
+        poller = self.reserve()
+        if poller is None:
+            self.tasks.appendleft(task)
+        else:
+            poller.future.set_result(task)
+
+    def reserve(self) -> Poller | None:
+        """Take a waiting poller out of the queue; the caller must give its future a result."""
+        while self.pollers:
+            poller = self.pollers.popleft()
+            if not poller.future.done():
+                return poller
+        return None
+
+    def has_recent_poller(self, now: float) -> bool:
+        """Whether anybody polled lately enough to be believed alive."""
+        if now - self.last_poll < STICKY_WORKER_TIMEOUT:
+            return True
+        return any(not poller.future.done() for poller in self.pollers)
+
+
+class Matching:
+    """Every task queue, by namespace, kind and name."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._queues: dict[tuple[str, int, str], TaskQueue] = {}
+
+    def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
+        """The queue of that name, made on first use."""
+        key = (namespace_id, int(kind), name)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = TaskQueue(name)
+        return queue
+
+    def known(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue | None:
+        """The queue of that name, if anybody used it."""
+        return self._queues.get((namespace_id, int(kind), name))
+
+    async def poll(
+        self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller
+    ) -> object | None:
+        """The next task of a queue; None when there was none in time. A cancelled poll puts its task back."""
+        now = self._loop.time()
+        queue.last_poll = now
+        queue.identities[identity] = now
+        if queue.tasks:
+            return queue.tasks.popleft()
+        future: asyncio.Future[object] = self._loop.create_future()
+        queue.pollers.append(poller_type(future, identity))
+        timer = self._loop.call_later(timeout, _expire, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                task = future.result()
+                if isinstance(task, Task):
+                    queue.put_back(task)
+                elif task is not None:
+                    task.give_back()  # type: ignore[attr-defined]
+            raise
+        finally:
+            timer.cancel()
+            queue.last_poll = self._loop.time()
+
+    def drop_queue(self, namespace_id: str, kind: TaskKind, name: str) -> list[Task]:
+        """Forget a (sticky) queue: its polls end empty, its tasks are returned."""
+        queue = self._queues.pop((namespace_id, int(kind), name), None)
+        if queue is None:
+            return []
+        for poller in queue.pollers:
+            _expire(poller.future)
+        return list(queue.tasks)
+
+    def close(self, error: Exception) -> None:
+        """End every poll with an error."""
+        for queue in self._queues.values():
+            for poller in queue.pollers:
+                if not poller.future.done():
+                    poller.future.set_exception(error)
+            queue.pollers.clear()
+
+
+def _expire(future: asyncio.Future[object]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,225 @@
+"""Reset and delete: taking a run back to an earlier point, and forgetting runs."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from perdure._native import transitions
+from perdure._native.events import HistoryEvent
+from perdure._native.mutable_state import MutableState
+from perdure.api.enums.v1 import (
+    EventType,
+    ResetReapplyExcludeType,
+    ResetReapplyType,
+    RetryState,
+    WorkflowTaskFailedCause,
+)
+from perdure.api.failure import v1 as failure_v1
+from perdure.api.history import v1 as history_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine.closing import Closing
+from perdure.engine.core import Core
+from perdure.engine.errors import invalid_argument
+from perdure.engine.limits import NS_PER_MS
+from perdure.engine.lookup import find_run
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.run import Run
+from perdure.store.api import RunKey, RunUpdate
+
+_RESET = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW)
+_SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+_CONTINUED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)
+_CHILD_EVENTS = range(
+    int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED),
+    int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED) + 1,
+)
+
+
+class Resets:
+    """Temporal's ResetWorkflowExecution and DeleteWorkflowExecution, and retention."""
+
+    def __init__(self, core: Core, namespaces: Namespaces, closing: Closing) -> None:
+        self._core = core
+        self._namespaces = namespaces
+        self._closing = closing
+        core.on_delete_run = self.delete_run
+
+    async def reset(self, request: ws.ResetWorkflowExecutionRequest) -> ws.ResetWorkflowExecutionResponse:
+        """Temporal's ResetWorkflowExecution.
+
+        Atomic: the new run with the copied part of the history, the reapplied signals and the end of the current run.
+        """
+        core = self._core
+        if not request.request_id:
+            raise invalid_argument("RequestId is not set on the request.")
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        base = await find_run(core, namespace_id, request.workflow_execution)
+        current = await core.current(namespace_id, base.key.workflow_id) or base
+        if current.state.create_request_id == request.request_id:
+            await core.durable(current)
+            return ws.ResetWorkflowExecutionResponse(current.key.run_id)
+        finish_id = request.workflow_task_finish_event_id
+        if finish_id <= 1 or finish_id >= base.state.next_event_id:
+            raise invalid_argument(
+                f"Workflow task finish ID must be > 1 && < next event ID ({base.state.next_event_id}): {finish_id}."
+            )
+        events = await core.read_events(base, 1, base.state.next_event_id)
+        chain = await self._continued(base, events)
+        key = RunKey(namespace_id, base.key.workflow_id, core.run_ids.new(core.now()))
+        run = self._rebuild(key, events[: finish_id - 1], finish_id)
+        self._fail_task(run, request, base)
+        self._fail_activities(run)
+        if _reapplies_signals(request):
+            self._reapply(run, events[finish_id - 1 :] + chain)
+        transitions.schedule_workflow_task(run.state, core.now())
+        base.state.reset_run_id = key.run_id
+        core.touch(base)
+        if current.is_open:
+            self._reapply_buffered(run, current, request)
+            self._closing.terminate(current, request.reason, None, "history-resetter", by_reset=True)
+            core.touch(current)
+        core.add(run)
+        core.touch(run)
+        await core.durable(run)
+        return ws.ResetWorkflowExecutionResponse(key.run_id)
+
+    async def _continued(self, base: Run, events: list[HistoryEvent]) -> list[HistoryEvent]:
+        """The events of the runs that continued the base run."""
+        chain: list[HistoryEvent] = []
+        last = events[-1]
+        while last.event_type == _CONTINUED:
+            key = RunKey(base.key.namespace_id, base.key.workflow_id, last.attributes.new_execution_run_id)
+            run = await self._core.load(key)
+            if run is None:
+                break
+            more = await self._core.read_events(run, 1, run.state.next_event_id)
+            chain += more
+            last = more[-1]
+        return chain
+
+    def _rebuild(self, key: RunKey, prefix: list[HistoryEvent], finish_id: int) -> Run:
+        state = MutableState(*key)
+        state.fold(prefix)
+        if not state.task_scheduled_id:
+            raise invalid_argument(
+                "Can only reset workflow to event ID in range [WorkflowTaskScheduled +1, WorkflowTaskStarted + 1]: "
+                f"{finish_id}"
+            )
+        # The prefix becomes this run's own history; its bytes are copied as they are.
+        run = Run(key, state, 0)
+        run.tail = list(prefix)
+        run.unwritten = list(prefix)
+        state.history_size = 0
+        return run
+
+    def _fail_task(self, run: Run, request: ws.ResetWorkflowExecutionRequest, base: Run) -> None:
+        core = self._core
+        s = run.state
+        now = core.now()
+        s.create_request_id = request.request_id
+        if not s.task_started_id:
+            transitions.start_workflow_task(s, now, str(uuid.uuid4()), "history-service", False)
+        failure = failure_v1.Failure(
+            message=request.reason or "reset",
+            source="Server",
+            reset_workflow_failure_info=failure_v1.ResetWorkflowFailureInfo(),
+        )
+        transitions.write(
+            s,
+            int(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED),
+            history_v1.WorkflowTaskFailedEventAttributes(
+                scheduled_event_id=s.task_scheduled_id,
+                started_event_id=s.task_started_id,
+                cause=_RESET,
+                failure=failure,
+                identity="history-service",
+                base_run_id=base.key.run_id,
+                new_run_id=run.key.run_id,
+            ),
+            now,
+        )
+        s.task_attempt = 1
+        s.sticky_queue = ""
+        core.absorb(run)
+
+    def _fail_activities(self, run: Run) -> None:
+        """Attempts that were under way belong to the base run; what nobody had started is scheduled anew."""
+        s = run.state
+        now = self._core.now()
+        for activity in list(s.activities.values()):
+            if activity.last_failure or activity.started_ns:
+                transitions.write(
+                    s,
+                    int(EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED),
+                    history_v1.ActivityTaskFailedEventAttributes(
+                        failure=failure_v1.Failure(
+                            message="reset",
+                            source="Server",
+                            reset_workflow_failure_info=failure_v1.ResetWorkflowFailureInfo(),
+                        ),
+                        scheduled_event_id=activity.scheduled_event_id,
+                        identity="history-service",
+                        retry_state=int(RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE),
+                    ),
+                    now,
+                )
+            else:
+                activity.scheduled_ns = activity.first_scheduled_ns = now
+                self._core.on_dispatch_activity(run, activity.scheduled_event_id)
+        self._core.absorb(run)
+
+    def _reapply(self, run: Run, events: list[HistoryEvent]) -> None:
+        """Events of the base run after the reset point that hold in the new run, too."""
+        s = run.state
+        now = self._core.now()
+        for event in events:
+            attributes: Any = event.attributes
+            if event.event_type == _SIGNALED:
+                transitions.signal(s, now, attributes, False, event.extras)
+            elif event.event_type in _CHILD_EVENTS and attributes.initiated_event_id in s.children:
+                transitions.record(s, now, event.event_type, attributes)
+
+    def _reapply_buffered(self, run: Run, current: Run, request: ws.ResetWorkflowExecutionRequest) -> None:
+        if _reapplies_signals(request):
+            self._reapply(run, list(current.state.buffered))
+
+    # ---- deletion
+
+    async def delete(self, request: ws.DeleteWorkflowExecutionRequest) -> ws.DeleteWorkflowExecutionResponse:
+        """Temporal's DeleteWorkflowExecution: an open run is terminated first."""
+        core = self._core
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        run = await find_run(core, namespace_id, request.workflow_execution)
+        if run.is_open:
+            self._closing.terminate(run, "Delete workflow execution", None, "history-service")
+            core.touch(run)
+        await core.durable(run)
+        run.state.delete_at_ms = core.now() // NS_PER_MS
+        await self.delete_run(run)
+        return ws.DeleteWorkflowExecutionResponse()
+
+    async def delete_run(self, run: Run) -> None:
+        """Forget a closed run once everything it owed others is done."""
+        core = self._core
+        for row in list(run.transfers.values()):
+            await core.on_transfer(run, row)
+        await core.durable(run)
+        if run.is_gone:
+            return
+        update = RunUpdate(
+            run.key,
+            run.version + 1,
+            timer=(run.stored_timer, 0),
+            delete_tasks=list(run.persisted.values()) + list(run.transfers.values()),
+            visibility=(run.stored_visibility, None),
+            delete=True,
+        )
+        core.forget(run)
+        await core.store.commit([update])
+
+
+def _reapplies_signals(request: ws.ResetWorkflowExecutionRequest) -> bool:
+    if request.reset_reapply_type == int(ResetReapplyType.RESET_REAPPLY_TYPE_NONE):
+        return False
+    return int(ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL) not in request.reset_reapply_exclude_types

@@ -1,0 +1,202 @@
+"""A run in memory: its state, what of it is not durable yet, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure._native.events import HistoryEvent
+from perdure._native.mutable_state import MutableState, RunState
+from perdure.store.api import RunKey, TaskKind, TaskRow, VisibilityRecord
+
+if TYPE_CHECKING:
+    from perdure.api.query import v1 as query_v1
+    from perdure.engine.core import Batch
+
+_CLOSED = int(RunState.CLOSED)
+_encode = msgspec.msgpack.Encoder().encode
+
+#: Rows of transfers carry no queue of a user.
+TRANSFER_QUEUE = ""
+#: What a run costs in the cache besides its state and events.
+BASE_SIZE = 1500
+EVENT_SIZE = 400
+#: Events of the tail beyond this many are dropped once durable.
+MAX_TAIL = 512
+
+
+class PendingQuery:
+    """A query that waits for the pending workflow task."""
+
+    __slots__ = ("future", "query")
+
+    def __init__(self, query: query_v1.WorkflowQuery, future: asyncio.Future[object]) -> None:
+        self.query = query
+        self.future = future
+
+
+class Run:
+    """One run. Everything that changes it happens on the event loop, between two awaits."""
+
+    __slots__ = (
+        "armed_ms",
+        "batch",
+        "close_waiters",
+        "event_waiters",
+        "in_flight",
+        "is_dirty",
+        "is_gone",
+        "is_new_current",
+        "key",
+        "persisted",
+        "queries",
+        "rows_due",
+        "state",
+        "stored_timer",
+        "stored_visibility",
+        "tail",
+        "timer_handle",
+        "touched",
+        "transfers",
+        "transfers_done",
+        "unwritten",
+        "version",
+        "visibility_changed",
+        "workflow_task_row",
+    )
+
+    def __init__(self, key: RunKey, state: MutableState, version: int) -> None:
+        self.key = key
+        self.state = state
+        #: Version of the newest commit that was handed to the store.
+        self.version = version
+        #: Events of the history's end, from ``tail[0].event_id`` on.
+        self.tail: list[HistoryEvent] = []
+        #: Events that no commit holds yet.
+        self.unwritten: list[HistoryEvent] = []
+        #: The forming or travelling batch that holds the newest change; None: all of it is durable.
+        self.batch: Batch | None = None
+        self.in_flight = 0
+        self.is_dirty = False
+        self.is_gone = False
+        self.is_new_current = False
+        self.visibility_changed = False
+        #: Activities (scheduled event ids) whose task row may have to change.
+        self.touched: set[int] = set()
+        #: scheduled event id -> the activity task row the store has.
+        self.persisted: dict[int, TaskRow] = {}
+        self.workflow_task_row: TaskRow | None = None
+        #: transfer id -> row; the ids are those of the initiating events, 0 for what closing the run owes others.
+        self.transfers: dict[int, TaskRow] = {}
+        self.transfers_done: list[TaskRow] = []
+        self.rows_due: list[TaskRow] = []
+        self.stored_timer = 0
+        self.stored_visibility: VisibilityRecord | None = None
+        self.armed_ms = 0
+        self.timer_handle = 0
+        self.close_waiters: list[asyncio.Future[None]] = []
+        self.event_waiters: list[asyncio.Future[None]] = []
+        self.queries: dict[str, PendingQuery] = {}
+
+    @classmethod
+    def restore(cls, key: RunKey, state: MutableState, version: int) -> Run:
+        """A run as the store has it: what the store holds besides the state follows from the state."""
+        run = cls(key, state, version)
+        run.stored_visibility = run.visibility_record()
+        run.stored_timer = state.next_deadline()
+        if state.task_row_id:
+            run.workflow_task_row = run.task_row(
+                TaskKind.WORKFLOW, state.task_queue, state.task_row_id, state.task_scheduled_id, state.task_owner_epoch
+            )
+        for activity in state.activities.values():
+            if activity.task_id:
+                run.persisted[activity.scheduled_event_id] = run.task_row(
+                    TaskKind.ACTIVITY,
+                    activity.task_queue,
+                    activity.task_id,
+                    activity.scheduled_event_id,
+                    activity.owner_epoch,
+                )
+        for table in (state.children, state.signals, state.cancels):
+            for item in table.values():
+                if item.task_id:
+                    run.transfers[item.initiated_event_id] = run.task_row(
+                        TaskKind.TRANSFER, TRANSFER_QUEUE, item.task_id, item.initiated_event_id
+                    )
+        return run
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has not closed."""
+        return self.state.state != _CLOSED
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the run may leave memory: durable, and nobody holds on to it."""
+        return not (
+            self.is_dirty
+            or self.in_flight
+            or self.unwritten
+            or self.close_waiters
+            or self.event_waiters
+            or self.queries
+            or self.state.task_started_id
+        )
+
+    @property
+    def size(self) -> int:
+        """Roughly how many bytes the run takes in memory."""
+        pending = len(self.state.activities) + len(self.state.timers) + len(self.state.children)
+        return BASE_SIZE + EVENT_SIZE * len(self.tail) + 500 * pending
+
+    def task_row(
+        self, kind: int, queue: str, task_id: int, event_id: int, owner_epoch: int = 0, body: bytes = b""
+    ) -> TaskRow:
+        """A task row of this run."""
+        return TaskRow(self.key, int(kind), queue, task_id, event_id, owner_epoch, body)
+
+    def visibility_record(self) -> VisibilityRecord:
+        """What listing shows of the run now."""
+        s = self.state
+        return VisibilityRecord(
+            key=self.key,
+            workflow_type=s.workflow_type,
+            task_queue=s.task_queue,
+            status=s.status,
+            start_time=s.start_ns,
+            execution_time=s.execution_ns,
+            close_time=s.close_ns,
+            history_length=s.next_event_id - 1 if s.state == _CLOSED else 0,
+            history_size_bytes=s.history_size if s.state == _CLOSED else 0,
+            state_transition_count=s.transition_count,
+            parent_workflow_id=s.parent_workflow_id,
+            parent_run_id=s.parent_run_id,
+            root_workflow_id=s.root_workflow_id or s.workflow_id,
+            root_run_id=s.root_run_id or s.run_id,
+            memo=_encode({name: msgspec.Raw(value) for name, value in s.memo.items()}) if s.memo else b"",
+            search_attributes=(
+                _encode({name: msgspec.Raw(value) for name, value in s.search_attributes.items()})
+                if s.search_attributes
+                else b""
+            ),
+        )
+
+    def trim_tail(self) -> None:
+        """Drop durable events nobody in this process is likely to ask for."""
+        if len(self.tail) > MAX_TAIL and not self.unwritten and not self.in_flight:
+            keep_from = self.state.previous_started_id
+            first = self.tail[0].event_id
+            if keep_from > first:
+                del self.tail[: keep_from - first]
+
+    def tail_from(self, first_event_id: int) -> list[HistoryEvent] | None:
+        """Events from an id on, when memory has them all."""
+        tail = self.tail
+        if not tail:
+            return [] if first_event_id >= self.state.next_event_id else None
+        offset = first_event_id - tail[0].event_id
+        if offset < 0:
+            return None
+        return tail[offset:] if offset else list(tail)

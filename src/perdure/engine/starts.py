@@ -1,0 +1,330 @@
+"""Starting workflows: policies, deduplication, signal-with-start."""
+
+from __future__ import annotations
+
+import uuid
+
+from perdure._native import transitions
+from perdure._native.commands import resolve_retry_policy
+from perdure._native.mutable_state import MutableState
+from perdure.api.common import v1 as common_v1
+from perdure.api.enums.v1 import (
+    ContinueAsNewInitiator,
+    WorkflowExecutionStatus,
+    WorkflowIdConflictPolicy,
+    WorkflowIdReusePolicy,
+)
+from perdure.api.history import v1 as history_v1
+from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine import cron, limits
+from perdure.engine.closing import Closing
+from perdure.engine.core import Core
+from perdure.engine.errors import BUSY_WORKFLOW, already_started, invalid_argument, resource_exhausted
+from perdure.engine.limits import DEFAULT_TASK_TIMEOUT, MAX_TASK_TIMEOUT, NS_PER_MS
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.run import Run
+from perdure.engine.workflow_tasks import WorkflowTasks
+from perdure.store.api import RunKey
+
+StartRequest = ws.StartWorkflowExecutionRequest | ws.SignalWithStartWorkflowExecutionRequest
+
+_Reuse = WorkflowIdReusePolicy
+_Conflict = WorkflowIdConflictPolicy
+_ALLOW_DUPLICATE = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
+_FAILED_ONLY = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY)
+_REJECT_DUPLICATE = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE)
+_TERMINATE_IF_RUNNING = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING)
+_FAIL = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
+_USE_EXISTING = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING)
+_TERMINATE_EXISTING = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING)
+_CLOSED_CLEANLY = (
+    int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED),
+    int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW),
+)
+_RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+
+
+class Parent:
+    """Who starts a child, and its root."""
+
+    __slots__ = ("initiated_event_id", "key", "namespace", "root")
+
+    def __init__(self, key: RunKey, namespace: str, initiated_event_id: int, root: common_v1.WorkflowExecution) -> None:
+        self.key = key
+        self.namespace = namespace
+        self.initiated_event_id = initiated_event_id
+        self.root = root
+
+
+class Starts:
+    """Starts workflows."""
+
+    def __init__(self, core: Core, namespaces: Namespaces, closing: Closing, tasks: WorkflowTasks) -> None:
+        self._core = core
+        self._namespaces = namespaces
+        self._closing = closing
+        self._tasks = tasks
+
+    async def start(
+        self, request: ws.StartWorkflowExecutionRequest, *, is_local: bool
+    ) -> ws.StartWorkflowExecutionResponse:
+        """Temporal's StartWorkflowExecution. The run is durable before the answer.
+
+        Atomic: WorkflowExecutionStarted, the first workflow task, and the end of the run it replaces, or none.
+        """
+        core = self._core
+        check_start(request)
+        reuse, conflict = _policies(request, _FAIL)
+        namespace = self._namespaces.get(request.namespace)
+        namespace_id = namespace.namespace_id
+        if request.search_attributes is not None:
+            await self._namespaces.learn(namespace, request.search_attributes)
+        current = await core.current(namespace_id, request.workflow_id)
+        if current is not None:
+            s = current.state
+            if request.request_id and s.create_request_id == request.request_id:
+                await core.durable(current)
+                return ws.StartWorkflowExecutionResponse(
+                    run_id=current.key.run_id, started=True, status=s.status, first_execution_run_id=s.first_run_id
+                )
+            if not _may_start(current, reuse, conflict):
+                await core.durable(current)
+                return ws.StartWorkflowExecutionResponse(
+                    run_id=current.key.run_id, started=False, status=s.status, first_execution_run_id=s.first_run_id
+                )
+        run = self._replace(namespace_id, current, request)
+        response = ws.StartWorkflowExecutionResponse(
+            run_id=run.key.run_id, started=True, status=_RUNNING, first_execution_run_id=run.key.run_id
+        )
+        if request.request_eager_execution and run.state.task_scheduled_id:
+            response.eager_workflow_task = await self._tasks.start(
+                run, request.identity, is_sticky=True, is_local=is_local
+            )
+            core.touch(run)
+        await core.durable(run)
+        return response
+
+    async def signal_with_start(
+        self, request: ws.SignalWithStartWorkflowExecutionRequest
+    ) -> ws.SignalWithStartWorkflowExecutionResponse:
+        """Temporal's SignalWithStartWorkflowExecution.
+
+        Atomic: the start (if one is needed) and the signal, or none.
+        """
+        core = self._core
+        check_start(request)
+        limits.check_id(request.signal_name, "SignalName")
+        limits.check_payloads(request.signal_input, "SignalInput")
+        if request.workflow_id_conflict_policy == _FAIL:
+            raise invalid_argument("WorkflowIdConflictPolicy FAIL cannot be used with SignalWithStart.")
+        reuse, conflict = _policies(request, _USE_EXISTING)
+        namespace = self._namespaces.get(request.namespace)
+        namespace_id = namespace.namespace_id
+        if request.search_attributes is not None:
+            await self._namespaces.learn(namespace, request.search_attributes)
+        run = await core.current(namespace_id, request.workflow_id)
+        if run is not None and request.request_id and run.state.create_request_id == request.request_id:
+            await core.durable(run)
+            return ws.SignalWithStartWorkflowExecutionResponse(
+                run_id=run.key.run_id, started=True, first_execution_run_id=run.state.first_run_id
+            )
+        started = run is None or _may_start(run, reuse, conflict)
+        signal = history_v1.WorkflowExecutionSignaledEventAttributes(
+            signal_name=request.signal_name,
+            input=request.signal_input,
+            identity=request.identity,
+            header=request.header,
+            request_id=request.request_id,
+        )
+        if started:
+            run = self._replace(namespace_id, run, request, signal)
+        else:
+            assert run is not None
+            if not request.request_id or request.request_id not in run.state.signal_request_ids:
+                check_signal(run)
+                transitions.signal(run.state, core.now(), signal, True)
+                core.touch(run)
+        await core.durable(run)
+        return ws.SignalWithStartWorkflowExecutionResponse(
+            run_id=run.key.run_id, started=started, first_execution_run_id=run.state.first_run_id
+        )
+
+    def _replace(
+        self,
+        namespace_id: str,
+        current: Run | None,
+        request: StartRequest,
+        signal: history_v1.WorkflowExecutionSignaledEventAttributes | None = None,
+    ) -> Run:
+        """Terminate the current run where it is open, and create the new one, in one commit."""
+        core = self._core
+        run_id = core.run_ids.new(core.now())
+        if current is not None and current.is_open:
+            note = common_v1.Payload({"encoding": b"json/plain"}, b'"terminated by new runID: %s"' % run_id.encode())
+            self._closing.terminate(
+                current,
+                "TerminateIfRunning WorkflowIdReusePolicy",
+                common_v1.Payloads([note]),
+                "history-service",
+            )
+            core.touch(current)
+        return self.create(RunKey(namespace_id, request.workflow_id, run_id), request, signal)
+
+    def check_may_start(self, current: Run, request: StartRequest) -> None:
+        """Raise ALREADY_EXISTS unless a child may take the workflow id over."""
+        reuse, conflict = _policies(request, _FAIL)
+        if _may_start(current, reuse, conflict) and current.is_open:
+            self._closing.terminate(current, "TerminateIfRunning WorkflowIdReusePolicy", None, "history-service")
+            self._core.touch(current)
+
+    def create(
+        self,
+        key: RunKey,
+        request: StartRequest,
+        signal: history_v1.WorkflowExecutionSignaledEventAttributes | None = None,
+        parent: Parent | None = None,
+    ) -> Run:
+        """Create a run: its Started event, then its signal, then its first workflow task where nothing holds it."""
+        core = self._core
+        now = core.now()
+        attributes = _started_attributes(key, request, now, parent)
+        state = MutableState(*key)
+        state.create_request_id = request.request_id or str(uuid.uuid4())
+        run = Run(key, state, 0)
+        extras = None
+        if request.user_metadata is not None or request.links:
+            extras = history_v1.EventExtras(request.user_metadata, request.links)
+        transitions.start(state, attributes, now, extras)
+        if parent is not None:
+            state.is_first_task_held = True
+        if signal is not None:
+            transitions.signal(state, now, signal)
+        if state.backoff_until_ms == 0:
+            transitions.schedule_workflow_task(state, now)
+        core.add(run)
+        core.touch(run)
+        return run
+
+
+def check_start(request: StartRequest) -> None:
+    """Refuse what cannot start."""
+    limits.check_id(request.workflow_id, "WorkflowId")
+    limits.check_id("" if request.workflow_type is None else request.workflow_type.name, "WorkflowType")
+    limits.check_task_queue(request.task_queue)
+    limits.check_id(request.request_id, "RequestId", required=False)
+    limits.check_duration(request.workflow_execution_timeout, "WorkflowExecutionTimeout")
+    limits.check_duration(request.workflow_run_timeout, "WorkflowRunTimeout")
+    limits.check_duration(request.workflow_task_timeout, "WorkflowTaskTimeout")
+    limits.check_duration(request.workflow_start_delay, "WorkflowStartDelay")
+    limits.check_retry_policy(request.retry_policy)
+    limits.check_payloads(request.input, "Input")
+    limits.check_memo(request.memo)
+    limits.check_search_attributes(request.search_attributes)
+    limits.check_user_metadata(request.user_metadata)
+    if request.cron_schedule:
+        if request.workflow_start_delay:
+            raise invalid_argument("CronSchedule and WorkflowStartDelay may not be used together.")
+        try:
+            cron.Cron.parse(request.cron_schedule)
+        except ValueError as error:
+            raise invalid_argument(f"Invalid CronSchedule: {error}") from None
+
+
+def check_signal(run: Run) -> None:
+    """Refuse a signal the run cannot take now."""
+    s = run.state
+    if s.signal_count >= limits.MAX_SIGNALS:
+        raise invalid_argument("exceeded workflow execution limit for signal events")
+    if s.is_close_attempted and s.task_started_id:
+        raise resource_exhausted("workflow operation can not be applied because workflow is closing", BUSY_WORKFLOW)
+
+
+def _policies(request: StartRequest, default_conflict: int) -> tuple[int, int]:
+    reuse = request.workflow_id_reuse_policy or _ALLOW_DUPLICATE
+    conflict = request.workflow_id_conflict_policy
+    if reuse == _TERMINATE_IF_RUNNING:
+        if conflict:
+            raise invalid_argument(
+                "WorkflowIdReusePolicy TERMINATE_IF_RUNNING cannot be combined with a WorkflowIdConflictPolicy."
+            )
+        return _ALLOW_DUPLICATE, _TERMINATE_EXISTING
+    if reuse == _REJECT_DUPLICATE and conflict == _TERMINATE_EXISTING:
+        raise invalid_argument(
+            "WorkflowIdReusePolicy REJECT_DUPLICATE cannot be combined with WorkflowIdConflictPolicy TERMINATE_EXISTING."
+        )
+    return reuse, conflict or default_conflict
+
+
+def _may_start(current: Run, reuse: int, conflict: int) -> bool:
+    """Whether a new run takes the id over; False: the open run is used. Raises ALREADY_EXISTS."""
+    s = current.state
+    if current.is_open:
+        if conflict == _USE_EXISTING:
+            return False
+        if conflict == _TERMINATE_EXISTING:
+            return True
+    elif reuse == _ALLOW_DUPLICATE or (reuse == _FAILED_ONLY and s.status not in _CLOSED_CLEANLY):
+        return True
+    raise already_started(
+        current.key.workflow_id, current.key.run_id, s.create_request_id, s.first_run_id, current.is_open
+    )
+
+
+def _kept(fields: dict[str, common_v1.Payload]) -> dict[str, common_v1.Payload]:
+    return {name: payload for name, payload in fields.items() if payload.data or payload.metadata}
+
+
+def _started_attributes(
+    key: RunKey, request: StartRequest, now: int, parent: Parent | None
+) -> history_v1.WorkflowExecutionStartedEventAttributes:
+    execution_timeout = request.workflow_execution_timeout or 0
+    run_timeout = request.workflow_run_timeout or execution_timeout
+    if execution_timeout and run_timeout > execution_timeout:
+        run_timeout = execution_timeout
+    task_timeout = min(request.workflow_task_timeout or DEFAULT_TASK_TIMEOUT, MAX_TASK_TIMEOUT)
+    if run_timeout and task_timeout > run_timeout:
+        task_timeout = run_timeout
+    backoff = request.workflow_start_delay or 0
+    initiator = 0
+    if request.cron_schedule:
+        initiator = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE)
+        backoff = (cron.backoff_ms(cron.Cron.parse(request.cron_schedule), now, now) or 0) * NS_PER_MS
+    started = history_v1.WorkflowExecutionStartedEventAttributes(
+        workflow_type=request.workflow_type,
+        task_queue=taskqueue_v1.TaskQueue(request.task_queue.name, 1),  # type: ignore[union-attr]
+        input=request.input,
+        workflow_execution_timeout=execution_timeout,
+        workflow_run_timeout=run_timeout,
+        workflow_task_timeout=task_timeout,
+        initiator=initiator,
+        original_execution_run_id=key.run_id,
+        identity=request.identity,
+        first_execution_run_id=key.run_id,
+        retry_policy=None if request.retry_policy is None else resolve_retry_policy(request.retry_policy),
+        attempt=1,
+        workflow_execution_expiration_time=now + execution_timeout if execution_timeout else None,
+        cron_schedule=request.cron_schedule,
+        first_workflow_task_backoff=backoff,
+        memo=None if request.memo is None else common_v1.Memo(_kept(request.memo.fields)),
+        search_attributes=(
+            None
+            if request.search_attributes is None
+            else common_v1.SearchAttributes(_kept(request.search_attributes.indexed_fields))
+        ),
+        header=request.header,
+        workflow_id=key.workflow_id,
+        priority=request.priority,
+    )
+    if isinstance(request, ws.StartWorkflowExecutionRequest):
+        started.continued_failure = request.continued_failure
+        started.last_completion_result = request.last_completion_result
+        started.completion_callbacks = request.completion_callbacks
+        started.eager_execution_accepted = request.request_eager_execution and not backoff
+    if parent is not None:
+        started.parent_workflow_namespace = parent.namespace
+        started.parent_workflow_namespace_id = parent.key.namespace_id
+        started.parent_workflow_execution = common_v1.WorkflowExecution(parent.key.workflow_id, parent.key.run_id)
+        started.parent_initiated_event_id = parent.initiated_event_id
+        started.root_workflow_execution = parent.root
+    return started

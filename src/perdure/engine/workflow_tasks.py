@@ -1,0 +1,294 @@
+"""Workflow tasks: polls and answers."""
+
+from __future__ import annotations
+
+from perdure._native import commands, transitions
+from perdure._native.commands import CLOSE_COMMANDS, CommandError
+from perdure.api.command import v1 as command_v1
+from perdure.api.common import v1 as common_v1
+from perdure.api.enums.v1 import WorkflowTaskFailedCause
+from perdure.api.failure import v1 as failure_v1
+from perdure.api.history import v1 as history_v1
+from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine import limits
+from perdure.engine.closing import Closing
+from perdure.engine.core import Core
+from perdure.engine.errors import invalid_argument, not_found
+from perdure.engine.ids import TaskToken, decode_token, encode_token
+from perdure.engine.limits import NS_PER_MS
+from perdure.engine.matching import Poller, Task
+from perdure.engine.namespaces import Namespaces
+from perdure.engine.queries import Queries
+from perdure.engine.run import Run
+from perdure.engine.wiring import encode
+from perdure.service import RPCError
+from perdure.store.api import RunKey, TaskKind
+
+_LOST = "Workflow task not found."
+_UNHANDLED_COMMAND = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
+_BAD_SEARCH_ATTRIBUTES = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES)
+_STICKY = 2
+#: A failed workflow task of a worker in this process comes back after this delay, doubled from attempt to attempt.
+_FIRST_RETRY_MS = 100
+_LAST_RETRY_MS = 10_000
+_PROBLEMS = "TemporalReportedProblems"
+
+
+def _retry_delay(attempt: int, is_local: bool) -> int:
+    if not is_local or attempt < 2:
+        return 0
+    return int(min(_FIRST_RETRY_MS << min(attempt - 2, 10), _LAST_RETRY_MS))
+
+
+def cause_name(cause: int) -> str:
+    """A WorkflowTaskFailedCause as Temporal writes it in reported problems: ``UnhandledCommand``."""
+    try:
+        name = WorkflowTaskFailedCause(cause).name
+    except ValueError:
+        return str(cause)
+    return "".join(word.capitalize() for word in name.removeprefix("WORKFLOW_TASK_FAILED_CAUSE_").split("_"))
+
+
+class WorkflowTasks:
+    """The workflow half of what workers ask of the service."""
+
+    def __init__(self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries) -> None:
+        self._core = core
+        self._namespaces = namespaces
+        self._closing = closing
+        self._queries = queries
+
+    # ---- polls
+
+    async def poll(
+        self, request: ws.PollWorkflowTaskQueueRequest, *, is_local: bool, timeout: float
+    ) -> ws.PollWorkflowTaskQueueResponse:
+        """Temporal's PollWorkflowTaskQueue."""
+        core = self._core
+        name = limits.check_task_queue(request.task_queue)
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        is_sticky = request.task_queue is not None and request.task_queue.kind == _STICKY
+        queue = core.matching.queue(namespace_id, TaskKind.WORKFLOW, name)
+        deadline = core.loop.time() + timeout
+        while True:
+            task = await core.matching.poll(queue, request.identity, deadline - core.loop.time(), Poller)
+            if task is None:
+                return ws.PollWorkflowTaskQueueResponse()
+            assert isinstance(task, Task)
+            run = await core.load(task.key)
+            if run is None:
+                continue
+            if task.query is not None:
+                response = await self._queries.query_task(run, task, is_sticky)
+            else:
+                response = await self.start(run, request.identity, is_sticky=is_sticky, is_local=is_local)
+            if response is not None:
+                return response
+
+    async def start(
+        self, run: Run, identity: str, *, is_sticky: bool, is_local: bool
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        """Hand the pending workflow task out; None when there is none. It becomes durable with the next commit."""
+        core = self._core
+        s = run.state
+        owner_epoch = core.epoch if is_local else 0
+        now = core.now()
+        if not transitions.start_workflow_task(s, now, str(core.next_task_id()), identity, is_sticky, owner_epoch):
+            return None
+        core.absorb(run)
+        core.arm_workflow_task(run)
+        first = s.previous_started_id + 1 if is_sticky else 1
+        started_id = s.task_started_id
+        attempt = s.task_attempt
+        events = await core.read_events(run, first, s.next_event_id)
+        if s.task_attempt > 1:
+            events = events + transitions.unwritten_events(s)
+        key = run.key
+        return ws.PollWorkflowTaskQueueResponse(
+            task_token=encode_token(
+                TaskToken(key.namespace_id, key.workflow_id, key.run_id, s.task_scheduled_id, started_id, attempt)
+            ),
+            workflow_execution=common_v1.WorkflowExecution(key.workflow_id, key.run_id),
+            workflow_type=common_v1.WorkflowType(s.workflow_type),
+            previous_started_event_id=s.previous_started_id,
+            started_event_id=started_id,
+            attempt=attempt,
+            history=history_v1.History(events),
+            workflow_execution_task_queue=taskqueue_v1.TaskQueue(s.task_queue, 1),
+            scheduled_time=s.task_scheduled_ns,
+            started_time=s.task_started_ns,
+            queries={name: query.query for name, query in run.queries.items()} if run.queries else {},
+        )
+
+    # ---- answers
+
+    async def _held(self, task_token: bytes) -> Run:
+        """The run whose started workflow task the token proves."""
+        token = decode_token(task_token)
+        run = await self._core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
+        if run is not None:
+            s = run.state
+            if (
+                run.is_open
+                and s.task_started_id
+                and s.task_started_id == token.started_event_id
+                and s.task_scheduled_id == token.scheduled_event_id
+                and s.task_attempt == token.attempt
+            ):
+                return run
+        raise not_found(_LOST)
+
+    async def complete(
+        self, request: ws.RespondWorkflowTaskCompletedRequest
+    ) -> ws.RespondWorkflowTaskCompletedResponse:
+        """Temporal's RespondWorkflowTaskCompleted.
+
+        Atomic: WorkflowTaskCompleted, the events of every command, and the next workflow task, or none. Not waited
+        for: what the commands set off waits for the commit by itself.
+        """
+        core = self._core
+        run = await self._held(request.task_token)
+        s = run.state
+        problem = commands.check_sequence(request.commands)
+        if problem is not None:
+            raise invalid_argument(problem)
+        closes = bool(request.commands) and request.commands[-1].command_type in CLOSE_COMMANDS
+        is_heartbeat = request.force_create_new_workflow_task and not request.commands and not request.messages
+        original_ns = s.task_original_ns
+        now = core.now()
+        if is_heartbeat and now > original_ns + limits.WORKFLOW_TASK_HEARTBEAT_TIMEOUT:
+            transitions.time_out_workflow_task(s, now)
+            core.touch(run)
+            raise not_found("workflow task heartbeat timeout")
+        namespace = self._namespaces.by_id(run.key.namespace_id).name
+        try:
+            if closes and s.buffered:
+                raise CommandError(_UNHANDLED_COMMAND, "UnhandledCommand")
+            commands.check(s, request.commands, namespace)
+            await self._check_search_attributes(run, request.commands)
+            successor = await self._closing.prepare(run, request.commands[-1]) if closes else None
+        except CommandError as error:
+            await self._refuse(run, error, request.identity)
+        if not run.is_open or run.is_gone or not s.task_started_id:
+            raise not_found(_LOST)
+        if closes and s.buffered:
+            await self._refuse(run, CommandError(_UNHANDLED_COMMAND, "UnhandledCommand"), request.identity)
+
+        was_local = s.task_owner_epoch != 0
+        identity = request.identity
+        completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata)
+        if _PROBLEMS in s.search_attributes:
+            del s.search_attributes[_PROBLEMS]
+            run.visibility_changed = True
+        sticky = request.sticky_attributes
+        if sticky is not None and sticky.worker_task_queue is not None and sticky.worker_task_queue.name:
+            s.sticky_queue = sticky.worker_task_queue.name
+            s.sticky_timeout_ms = (sticky.schedule_to_start_timeout or 0) // NS_PER_MS
+        else:
+            s.sticky_queue = ""
+        close_command, needs_task = commands.apply(s, request.commands, completed_id, now, namespace)
+        response = ws.RespondWorkflowTaskCompletedResponse()
+        if close_command is not None:
+            self._closing.by_command(run, close_command, completed_id, now, successor)
+        else:
+            s.is_close_attempted = False
+            if s.next_event_id > limits.MAX_HISTORY_EVENTS or s.history_size > limits.MAX_HISTORY_SIZE:
+                what = "count" if s.next_event_id > limits.MAX_HISTORY_EVENTS else "size"
+                self._closing.terminate(run, f"Workflow history {what} exceeds limit.", None, "history-service")
+            elif request.force_create_new_workflow_task or s.buffered or needs_task:
+                transitions.schedule_workflow_task(s, now, original_ns if is_heartbeat else 0)
+        core.touch(run)
+        if request.query_results or run.queries:
+            self._queries.answer(run, request.query_results)
+        if request.return_new_workflow_task and s.task_scheduled_id and not s.task_started_id:
+            response.workflow_task = await self.start(run, identity, is_sticky=True, is_local=was_local)
+        return response
+
+    async def _refuse(self, run: Run, error: CommandError, identity: str) -> None:
+        """A completion with a bad command: the task fails (or the run ends), and the worker is told."""
+        core = self._core
+        s = run.state
+        now = core.now()
+        if error.terminate:
+            self._closing.terminate(run, error.message, None, "history-service")
+            core.touch(run)
+            raise invalid_argument(error.message)
+        if s.task_attempt > 1 and error.cause != _UNHANDLED_COMMAND:
+            if not s.task_owner_epoch:
+                raise invalid_argument(error.message)
+        if error.cause == _UNHANDLED_COMMAND:
+            s.is_close_attempted = True
+        failure = failure_v1.Failure(
+            message=f"{cause_name(error.cause)}: {error.message}",
+            source="Server",
+            server_failure_info=failure_v1.ServerFailureInfo(),
+        )
+        self._fail(run, error.cause, failure, identity, now)
+        raise invalid_argument(error.message)
+
+    def _fail(self, run: Run, cause: int, failure: failure_v1.Failure | None, identity: str, now: int) -> None:
+        s = run.state
+        delay = _retry_delay(s.task_attempt + 1, s.task_owner_epoch != 0)
+        reason = f"category=WorkflowTaskFailed cause=WorkflowTaskFailedCause{cause_name(cause)}"
+        if cause == _UNHANDLED_COMMAND:
+            reason = ""
+        else:
+            payload = common_v1.Payload(
+                {"encoding": b"json/plain", "type": b"KeywordList"},
+                b'["' + b'","'.join(part.encode() for part in reason.split(" ")) + b'"]',
+            )
+            s.search_attributes[_PROBLEMS] = encode(payload)
+            run.visibility_changed = True
+        transitions.fail_workflow_task(s, now, cause, failure, identity, reason, delay)
+        self._core.touch(run)
+
+    async def fail(self, request: ws.RespondWorkflowTaskFailedRequest) -> ws.RespondWorkflowTaskFailedResponse:
+        """Temporal's RespondWorkflowTaskFailed."""
+        run = await self._held(request.task_token)
+        if request.cause == int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_GRPC_MESSAGE_TOO_LARGE):
+            self._closing.terminate(run, "Workflow task completion is too large.", None, "history-service")
+            self._core.touch(run)
+        else:
+            self._fail(run, request.cause, request.failure, request.identity, self._core.now())
+        return ws.RespondWorkflowTaskFailedResponse()
+
+    async def _check_search_attributes(self, run: Run, batch: list[command_v1.Command]) -> None:
+        for command in batch:
+            attributes = getattr(command.attributes, "search_attributes", None)
+            if attributes is not None:
+                text = limits.search_attributes_error(attributes)
+                if text is not None:
+                    raise CommandError(_BAD_SEARCH_ATTRIBUTES, text)
+                try:
+                    await self._namespaces.learn(self._namespaces.by_id(run.key.namespace_id), attributes)
+                except RPCError as error:
+                    raise CommandError(_BAD_SEARCH_ATTRIBUTES, error.message) from None
+
+    # ---- stickiness
+
+    async def reset_sticky(self, request: ws.ResetStickyTaskQueueRequest) -> ws.ResetStickyTaskQueueResponse:
+        """Temporal's ResetStickyTaskQueue."""
+        execution = request.execution or common_v1.WorkflowExecution()
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        run = await self._core.load(RunKey(namespace_id, execution.workflow_id, execution.run_id))
+        if run is None or not run.is_open:
+            raise not_found(f"workflow not found for ID: {execution.workflow_id}")
+        run.state.sticky_queue = ""
+        self._core.touch(run)
+        return ws.ResetStickyTaskQueueResponse()
+
+    async def shutdown_worker(self, request: ws.ShutdownWorkerRequest) -> ws.ShutdownWorkerResponse:
+        """Temporal's ShutdownWorker: the sticky queue is gone, its tasks go to the normal ones."""
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        if request.sticky_task_queue:
+            waiting = self._core.matching.drop_queue(namespace_id, TaskKind.WORKFLOW, request.sticky_task_queue)
+            for task in waiting:
+                run = await self._core.load(task.key)
+                if run is None:
+                    continue
+                if task.query is not None:
+                    self._core.matching.queue(namespace_id, TaskKind.WORKFLOW, run.state.task_queue).add(task)
+                elif run.is_open:
+                    self._core.dispatch_workflow_task(run)
+        return ws.ShutdownWorkerResponse()
