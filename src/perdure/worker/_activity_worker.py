@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import contextvars
 import inspect
 import logging
@@ -419,9 +420,7 @@ class ActivityWorker:
         if isinstance(error, concurrent.futures.BrokenExecutor):
             self._on_fatal(error)
 
-    async def _encode_failure(
-        self, running: RunningActivity, error: BaseException
-    ) -> tuple[Failure, Payloads | None]:
+    async def _encode_failure(self, running: RunningActivity, error: BaseException) -> tuple[Failure, Payloads | None]:
         failure = Failure()
         try:
             if not isinstance(error, ApplicationError) and isinstance(error, exceptions.FailureError):
@@ -567,17 +566,16 @@ async def _settle(running: RunningActivity) -> None:
         return
     while task.cancelling():
         task.uncancel()
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         await asyncio.sleep(0)  # a cancellation that the activity never saw comes here
-    except asyncio.CancelledError:
-        pass
 
 
 def _takes_context(part: object) -> bool:
     """Whether a part of a data converter wants to know what it converts for."""
-    if isinstance(part, CompositePayloadConverter) and type(part).with_context is CompositePayloadConverter.with_context:
-        return part._any_converter_takes_context
-    return isinstance(part, WithSerializationContext)
+    if not isinstance(part, CompositePayloadConverter):
+        return isinstance(part, WithSerializationContext)
+    is_default = type(part).with_context is CompositePayloadConverter.with_context
+    return part._any_converter_takes_context if is_default else True
 
 
 def _arg_types(definition: Definition, count: int) -> list[type] | None:

@@ -162,7 +162,7 @@ class RunningActivity(ActivityContext):
 
     async def last_heartbeat_details(self) -> Payloads | None:
         """The newest details if the service may not have them yet, encoded."""
-        if self._heartbeater is None:
+        if self._heartbeater is None or self.heartbeat_error is not None:
             return None
         return await self._heartbeater.unsent_details()
 

@@ -69,7 +69,7 @@ class _MultiprocessingSharedStateManager(SharedStateManager):
         self._executor = queue_poller_executor or concurrent.futures.ThreadPoolExecutor(1, "perdure-heartbeats")
         self._queue: queue.Queue[tuple[bytes, tuple[Any, ...] | None]] = mgr.Queue(_QUEUE_SIZE)
         self._heartbeats: dict[bytes, Callable[..., None]] = {}
-        self._unregistered: dict[bytes, Callable[[], None]] = {}
+        self._unregistered: dict[bytes, Callable[[], object]] = {}
 
     def new_event(self) -> threading.Event:
         return self._mgr.Event()

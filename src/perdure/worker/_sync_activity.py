@@ -134,4 +134,3 @@ def call_in_process(
         return fn(*args)
     finally:
         current_context.reset(token)
-

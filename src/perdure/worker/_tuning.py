@@ -60,7 +60,8 @@ class SlotPermit:
     """The permission to run one task; extend it to carry data of your own."""
 
 
-class SlotReserveContext(Protocol):
+@dataclass
+class SlotReserveContext:
     """What a :class:`CustomSlotSupplier` is asked for."""
 
     slot_type: Literal["workflow", "activity", "local-activity"]
@@ -105,7 +106,8 @@ class NexusSlotInfo(Protocol):
 SlotInfo: TypeAlias = WorkflowSlotInfo | ActivitySlotInfo | LocalActivitySlotInfo | NexusSlotInfo
 
 
-class SlotMarkUsedContext(Protocol):
+@dataclass(frozen=True)
+class SlotMarkUsedContext:
     """A permit and the task that now uses it."""
 
     slot_info: SlotInfo
@@ -240,29 +242,13 @@ def maximum_slots(supplier: SlotSupplier) -> int:
     raise TypeError(f"Unknown slot supplier type: {supplier!r}")
 
 
-@dataclass(frozen=True)
-class _ReserveContext:
-    slot_type: Literal["workflow", "activity", "local-activity"]
-    task_queue: str
-    worker_identity: str
-    worker_build_id: str
-    worker_deployment_version: WorkerDeploymentVersion | None
-    is_sticky: bool
-
-
-@dataclass(frozen=True)
-class _MarkUsedContext:
-    slot_info: SlotInfo
-    permit: SlotPermit
-
-
-@dataclass(frozen=True)
+@dataclass
 class _WorkflowSlot:
     workflow_type: str
     is_sticky: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class _ActivitySlot:
     activity_type: str
 
@@ -282,7 +268,7 @@ class CustomSlots:
         is_sticky: bool = False,
     ) -> None:
         self._supplier = supplier
-        self._context = _ReserveContext(slot_type, task_queue, identity, build_id, deployment_version, is_sticky)
+        self._context = SlotReserveContext(slot_type, task_queue, identity, build_id, deployment_version, is_sticky)
 
     async def reserve(self) -> SlotPermit:
         """Wait for a permit, also through errors of the supplier."""
@@ -296,7 +282,7 @@ class CustomSlots:
     def mark_used(self, permit: Any, task: Any) -> None:
         """Tell the supplier what uses the permit."""
         try:
-            self._supplier.mark_slot_used(_MarkUsedContext(self._info(task), permit))
+            self._supplier.mark_slot_used(SlotMarkUsedContext(self._info(task), permit))
         except Exception:
             logger.warning("Error in custom slot supplier `mark_slot_used`", exc_info=True)
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from perdure.api.deployment.v1 import WorkerDeploymentOptions
 from perdure.api.enums.v1 import TaskQueueKind
@@ -99,9 +99,9 @@ class Worker:
         disable_safe_workflow_eviction: bool = False,
         deployment_config: WorkerDeploymentConfig | None = None,
         patch_activation_callback: Callable[[PatchActivationInput], bool] | None = None,
-        workflow_task_poller_behavior: PollerBehavior = PollerBehaviorSimpleMaximum(maximum=5),
-        activity_task_poller_behavior: PollerBehavior = PollerBehaviorSimpleMaximum(maximum=5),
-        nexus_task_poller_behavior: PollerBehavior = PollerBehaviorSimpleMaximum(maximum=5),
+        workflow_task_poller_behavior: PollerBehavior = PollerBehaviorSimpleMaximum(maximum=5),  # noqa: B008
+        activity_task_poller_behavior: PollerBehavior = PollerBehaviorSimpleMaximum(maximum=5),  # noqa: B008
+        nexus_task_poller_behavior: PollerBehavior = PollerBehaviorSimpleMaximum(maximum=5),  # noqa: B008
         disable_payload_error_limit: bool = False,
         max_workflow_task_external_storage_concurrency: int = 3,
     ) -> None:
@@ -171,7 +171,8 @@ class Worker:
         config = cast(WorkerConfig, arguments)
         if not isinstance(client, Client):
             raise TypeError(f"Worker needs a perdure.client.Client, not {client!r}; get one with Client.connect(url).")
-        from_client = [plugin for plugin in client.config()["plugins"] if isinstance(plugin, Plugin)]
+        of_client: Sequence[object] = client.config()["plugins"]
+        from_client = [plugin for plugin in of_client if isinstance(plugin, Plugin)]
         given = [type(plugin) for plugin in plugins]
         for plugin in from_client:
             if type(plugin) in given:
@@ -197,6 +198,7 @@ class Worker:
         self._context_task: asyncio.Task[Any] | None = None
         self._context_run: asyncio.Task[None] | None = None
         self._context_error: BaseException | None = None
+        self._context_cancelled = False
         self._context_exiting = False
         self._own_executor: concurrent.futures.ThreadPoolExecutor | None = None
         self._groups: list[PollerGroup] = []
@@ -205,7 +207,8 @@ class Worker:
     def _make_halves(self) -> None:
         config = self._config
         client_config = self._client.config(active_config=True)
-        self._interceptors = [i for i in client_config["interceptors"] if isinstance(i, Interceptor)]
+        of_client: Sequence[object] = client_config["interceptors"]
+        self._interceptors = [i for i in of_client if isinstance(i, Interceptor)]
         self._interceptors += config["interceptors"]
         self._identity = config.get("identity") or self._client.identity
         tuner = config.get("tuner") or WorkerTuner.create_fixed(
@@ -313,7 +316,7 @@ class Worker:
         self._shutdown_requested.set()
         await self._shutdown_complete.wait()
 
-    async def __aenter__(self) -> Worker:
+    async def __aenter__(self) -> Self:
         """Start the worker. If it fails, this task is cancelled and leaving the block raises the worker's error."""
         if self._context_task is not None:
             raise RuntimeError("Already started")
@@ -329,6 +332,7 @@ class Worker:
         except BaseException as error:
             self._context_error = error
             if not self._context_exiting and self._context_task is not None:
+                self._context_cancelled = True
                 self._context_task.cancel()
 
     async def __aexit__(
@@ -338,7 +342,12 @@ class Worker:
         run = self._context_run
         if run is None:
             raise RuntimeError("Never started")
-        await self.shutdown()
+        try:
+            await self.shutdown()
+        except asyncio.CancelledError:
+            if not self._context_cancelled:
+                raise
+            kind = asyncio.CancelledError
         self._context_exiting = True
         timeout = self._config.get("plugin_shutdown_timeout", timedelta(seconds=60))
         try:
@@ -348,11 +357,9 @@ class Worker:
             raise
         if not run.done():
             run.cancel()
-        if self._context_error is None:
-            return
-        if kind is asyncio.CancelledError and self._context_task is not None:
+        if self._context_cancelled and self._context_task is not None:
             self._context_task.uncancel()
-        if kind is None or kind is asyncio.CancelledError:
+        if self._context_error is not None and (kind is None or kind is asyncio.CancelledError):
             raise self._context_error
 
     async def _run(self) -> None:
@@ -423,12 +430,11 @@ class Worker:
             deployment_options=self._deployment_options(),
         )
         supplier = self._tuner._get_activity_task_slot_supplier()
-        slots: Slots | None = None
+        custom: CustomSlots | None = None
         if isinstance(supplier, CustomSlotSupplier):
-            slots = self._custom_slots(supplier, "activity", task_queue, is_sticky=False)
+            custom = self._custom_slots(supplier, "activity", task_queue, is_sticky=False)
         rate = config.get("max_activities_per_second")
-        if rate is not None:
-            slots = RateLimit(rate, slots)
+        slots: Slots | None = custom if rate is None else RateLimit(rate, custom)
         service = self._service
         return PollerGroup(
             f"activity task queue {task_queue!r}",
