@@ -21,6 +21,7 @@ class FakeEngine:
 
     opened: list[FakeEngine]
     stores_closed: list[Any]
+    opening: asyncio.Event
     gate: asyncio.Event | None
     failure: BaseException | None
 
@@ -38,6 +39,7 @@ class FakeEngine:
     async def open(cls, store: Any) -> FakeEngine:
         engine = cls(store)
         cls.opened.append(engine)
+        cls.opening.set()
         if cls.gate is not None:
             await cls.gate.wait()
         if cls.failure is not None:
@@ -64,6 +66,7 @@ class FakeStore:
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
     FakeEngine.opened, FakeEngine.stores_closed = [], []
+    FakeEngine.opening = asyncio.Event()
     FakeEngine.gate = FakeEngine.failure = None
     for name, attributes in (
         ("perdure.engine", {"Engine": FakeEngine}),
@@ -174,8 +177,7 @@ async def test_one_place_has_one_durability(engines: list[FakeEngine]) -> None:
 async def test_openings_at_the_same_time_share(engines: list[FakeEngine]) -> None:
     FakeEngine.gate = asyncio.Event()
     waiting = [asyncio.ensure_future(connect("lmdb:x")) for _ in range(3)]
-    while not engines:
-        await asyncio.sleep(0)
+    await FakeEngine.opening.wait()
     FakeEngine.gate.set()
     connections = await asyncio.gather(*waiting)
     assert len(engines) == 1
@@ -198,8 +200,7 @@ async def test_a_failed_opening_leaves_nothing_behind(engines: list[FakeEngine])
 async def test_a_cancelled_opening_is_taken_over(engines: list[FakeEngine]) -> None:
     FakeEngine.gate = asyncio.Event()
     first, second = (asyncio.ensure_future(connect("lmdb:x")) for _ in range(2))
-    while not engines:
-        await asyncio.sleep(0)
+    await FakeEngine.opening.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

@@ -641,14 +641,14 @@ class Client:
 
     def get_workflow_handle_for(
         self,
-        workflow: MethodAsyncNoParam[SelfType, ReturnType] | MethodAsyncSingleParam[SelfType, Any, ReturnType],
+        workflow: Callable[Concatenate[SelfType, ...], Awaitable[ReturnType]],
         workflow_id: str,
         *,
         run_id: str | None = None,
         first_execution_run_id: str | None = None,
     ) -> WorkflowHandle[SelfType, ReturnType]:
         """:meth:`get_workflow_handle` with the types of a workflow's run method."""
-        _, result_type = _definitions.workflow("get_workflow_handle_for", cast("Callable[..., Any]", workflow))
+        _, result_type = _definitions.workflow("get_workflow_handle_for", workflow)
         return self.get_workflow_handle(
             workflow_id, run_id=run_id, first_execution_run_id=first_execution_run_id, result_type=result_type
         )

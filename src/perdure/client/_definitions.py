@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure.client._check import kind, text
+from perdure.workflow._definition import _Definition
+from perdure.workflow._handlers import _QueryDefinition, _SignalDefinition, _UpdateDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +17,6 @@ def workflow(where: str, value: str | Callable[..., Any]) -> tuple[str, type | N
     if isinstance(value, str):
         text(where, "workflow", value)
         return value, None
-    from perdure.workflow._definition import _Definition
-
     if isinstance(value, type):
         definition = _Definition.from_class(value)
         if definition is None:
@@ -42,8 +42,6 @@ def signal(where: str, value: str | Callable[..., Any]) -> str:
     if isinstance(value, str):
         text(where, "signal", value)
         return value
-    from perdure.workflow._handlers import _SignalDefinition
-
     return _handler(where, "signal", value, _SignalDefinition.from_fn(value) if callable(value) else None)
 
 
@@ -52,8 +50,6 @@ def query(where: str, value: str | Callable[..., Any]) -> tuple[str, type | None
     if isinstance(value, str):
         text(where, "query", value)
         return value, None
-    from perdure.workflow._handlers import _QueryDefinition
-
     definition = _QueryDefinition.from_fn(value) if callable(value) else None
     return _handler(where, "query", value, definition), definition.ret_type if definition else None
 
@@ -63,8 +59,6 @@ def update(where: str, value: str | Callable[..., Any]) -> tuple[str, type | Non
     if isinstance(value, str):
         text(where, "update", value)
         return value, None
-    from perdure.workflow._handlers import _UpdateDefinition
-
     definition = getattr(value, "_defn", None)
     if not isinstance(definition, _UpdateDefinition):
         definition = None

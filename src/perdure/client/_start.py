@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perdure.api.common.v1 import Payload, SearchAttributes, TimeSkippingConfig, WorkflowType
+from perdure.api.common.v1 import Payload, Payloads, SearchAttributes, TimeSkippingConfig, WorkflowType
 from perdure.api.enums.v1 import TaskQueueKind
 from perdure.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
 from perdure.api.taskqueue.v1 import TaskQueue
@@ -78,23 +78,31 @@ async def start_workflow(
     if rpc_metadata or rpc_timeout is not None:
         _check.rpc_options(_WHERE, rpc_metadata, rpc_timeout)
     conversion = client._conversion
+    if conversion.plain is None:
+        payloads = await conversion.encode(id, args)
+    else:
+        payloads = Payloads(conversion.plain.to_payloads(args)) if args else None
     request = StartWorkflowExecutionRequest(
         namespace=conversion.namespace,
         workflow_id=id,
         workflow_type=WorkflowType(workflow),
         task_queue=TaskQueue(task_queue, _NORMAL),
-        input=await conversion.encode(id, args),
-        workflow_execution_timeout=_check.duration_ns(_WHERE, "execution_timeout", execution_timeout),
-        workflow_run_timeout=_check.duration_ns(_WHERE, "run_timeout", run_timeout),
-        workflow_task_timeout=_check.duration_ns(_WHERE, "task_timeout", task_timeout),
+        input=payloads,
         identity=client.identity,
         request_id=client._new_request_id(),
         workflow_id_reuse_policy=int(id_reuse_policy),
         workflow_id_conflict_policy=int(id_conflict_policy),
         cron_schedule=cron_schedule,
-        workflow_start_delay=_check.duration_ns(_WHERE, "start_delay", start_delay),
         time_skipping_config=time_skipping_config,
     )
+    if execution_timeout is not None:
+        request.workflow_execution_timeout = _check.duration_ns(_WHERE, "execution_timeout", execution_timeout)
+    if run_timeout is not None:
+        request.workflow_run_timeout = _check.duration_ns(_WHERE, "run_timeout", run_timeout)
+    if task_timeout is not None:
+        request.workflow_task_timeout = _check.duration_ns(_WHERE, "task_timeout", task_timeout)
+    if start_delay is not None:
+        request.workflow_start_delay = _check.duration_ns(_WHERE, "start_delay", start_delay)
     if retry_policy is not None:
         _check.instance(_WHERE, "retry_policy", retry_policy, RetryPolicy)
         request.retry_policy = retry_policy._to_proto()
