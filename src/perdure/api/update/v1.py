@@ -52,3 +52,27 @@ class WaitPolicy(Message):
     """Temporal's ``temporal.api.update.v1.WaitPolicy``."""
 
     lifecycle_stage: int = 0
+
+
+class Acceptance(Message):
+    """Temporal's ``temporal.api.update.v1.Acceptance``."""
+
+    accepted_request_message_id: str = ""
+    accepted_request_sequencing_event_id: int = 0
+    accepted_request: Request | None = None
+
+
+class Rejection(Message):
+    """Temporal's ``temporal.api.update.v1.Rejection``."""
+
+    rejected_request_message_id: str = ""
+    rejected_request_sequencing_event_id: int = 0
+    rejected_request: Request | None = None
+    failure: failure_v1.Failure | None = None
+
+
+class Response(Message):
+    """Temporal's ``temporal.api.update.v1.Response``."""
+
+    meta: Meta | None = None
+    outcome: Outcome | None = None

@@ -1,0 +1,788 @@
+"""One workflow run on a worker: from a workflow task to its answer.
+
+An activation is applied in Temporal's order: patches, then signals and updates, then everything else; the event loop runs
+until nothing is ready after each of the three. Queries come last, when all history is applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.events import _get_running_loop, _set_running_loop
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from perdure._native import guard
+from perdure._native.machines import MachineKind
+from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand, random_seed
+from perdure.api.command import v1 as command_v1
+from perdure.api.common import v1 as common_v1
+from perdure.api.enums.v1 import QueryResultType, WorkflowTaskFailedCause
+from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
+from perdure.api.query.v1 import WorkflowQueryResult
+from perdure.api.sdk.v1 import WorkflowTaskCompletedMetadata
+from perdure.api.taskqueue.v1 import TaskQueue
+from perdure.api.workflowservice import v1 as ws
+from perdure.common import RawValue, VersioningBehavior
+from perdure.converter import encode_search_attributes
+from perdure.exceptions import (
+    CancelledError,
+    FailureError,
+    InvalidVersioningOverrideError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
+from perdure.worker._interceptor import (
+    ContinueAsNewInput,
+    ExecuteWorkflowInput,
+    HandleQueryInput,
+    HandleSignalInput,
+    HandleUpdateInput,
+    WorkflowInboundInterceptor,
+)
+from perdure.worker._workflow_failures import (
+    activity_failure,
+    cancel_failure,
+    child_failure,
+    child_not_sent_failure,
+    signal_failure,
+)
+from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
+from perdure.worker._workflow_queries import BUILT_IN_QUERIES, warn_unfinished
+from perdure.worker._workflow_updates import UpdateRun
+from perdure.worker._workflow_runtime import RunOptions, WorkflowRuntime, _ContinueAsNew, _optional_ns
+from perdure.workflow import NondeterminismError
+
+if TYPE_CHECKING:
+    from perdure._native.events import HistoryEvent
+    from perdure.api.history import v1 as history_v1
+    from perdure.api.query.v1 import WorkflowQuery
+    from perdure.api.protocol import v1 as protocol_v1
+    from perdure.workflow import _Definition
+    from perdure.workflow._handlers import _HandlerDefinition, _SignalDefinition, _UpdateDefinition
+
+logger = logging.getLogger("perdure.worker")
+
+Answer = (
+    ws.RespondWorkflowTaskCompletedRequest | ws.RespondWorkflowTaskFailedRequest | ws.RespondQueryTaskCompletedRequest
+)
+
+SDK_NAME = "perdure-python"
+
+_COMPLETE = int(MachineKind.COMPLETE_WORKFLOW)
+_FAIL = int(MachineKind.FAIL_WORKFLOW)
+_CANCEL_WORKFLOW = int(MachineKind.CANCEL_WORKFLOW)
+_CONTINUE_AS_NEW = int(MachineKind.CONTINUE_AS_NEW)
+_C_COMPLETE = 4
+_C_FAIL = 5
+_C_CANCEL_WORKFLOW = 7
+_C_CONTINUE_AS_NEW = 10
+
+_INITIALIZE = int(JobKind.INITIALIZE)
+_SIGNAL = int(JobKind.SIGNAL)
+_E_ACTIVITY_COMPLETED = 12
+_E_CHILD_STARTED = 31
+_E_CHILD_COMPLETED = 32
+_E_EXTERNAL_CANCEL_REQUESTED = 24
+_E_EXTERNAL_SIGNALED = 39
+_ALREADY_EXISTS = 1
+_INVALID_VERSIONING_OVERRIDE = 3
+
+_ANSWERED = int(QueryResultType.QUERY_RESULT_TYPE_ANSWERED)
+_FAILED = int(QueryResultType.QUERY_RESULT_TYPE_FAILED)
+_NONDETERMINISM = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR)
+_UNHANDLED = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE)
+
+_CAPABILITIES = ws.RespondWorkflowTaskCompletedRequestCapabilities(discard_speculative_workflow_task_with_events=True)
+
+
+class HandlerRun:
+    """A signal or update handler that is running."""
+
+    __slots__ = ("id", "name", "unfinished_policy")
+
+    def __init__(self, name: str, defn: _HandlerDefinition, id: str | None = None) -> None:
+        self.name = name
+        self.unfinished_policy = defn.unfinished_policy
+        self.id = id
+
+
+class WorkflowRun(WorkflowRuntime):
+    """One run of one workflow, kept between its tasks."""
+
+    def __init__(
+        self, definition: _Definition, options: RunOptions, workflow_id: str, run_id: str, workflow_type: str
+    ) -> None:
+        super().__init__(definition, options, workflow_id, run_id, workflow_type)
+        self._args: Sequence[Any] = ()
+        self._headers: Mapping[str, common_v1.Payload] = {}
+        self._main_task: asyncio.Task[None] | None = None
+        self._is_made = False
+        self._buffered_signals: dict[str, list[history_v1.WorkflowExecutionSignaledEventAttributes]] = {}
+        self._signal_handlers: dict[int, HandlerRun] = {}
+        self._update_handlers: dict[str, HandlerRun] = {}
+        self._handled_signals = 0
+        self._messages: list[Any] = []
+        self._versioning_behavior = definition.versioning_behavior or VersioningBehavior.UNSPECIFIED
+        self._inbound: WorkflowInboundInterceptor | None = None
+        self._is_guarded = options.is_guarded and definition.sandboxed
+        self.last_error: BaseException | None = None
+        """What failed the last task, None when it did not fail."""
+        if options.interceptor_classes:
+            self._make_interceptors()
+
+    def _make_interceptors(self) -> None:
+        end = InboundEnd(self)
+        inbound: WorkflowInboundInterceptor = end
+        for interceptor_class in reversed(self.options.interceptor_classes):
+            inbound = interceptor_class(inbound)
+        self._in_loop(inbound.init, OutboundEnd(self))
+        self._inbound = inbound
+        self.outbound = end.outbound
+
+    # --- a task
+
+    def activate(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> Answer:
+        """Apply a task's events and give the answer. Never raises: what goes wrong is the answer.
+
+        ``events`` are all of the task's: from the run's first, or from the one after the last this run has seen.
+        When the answer is that the task failed, the run is spoiled: evict it and replay it for its next task.
+        """
+        self.last_error = None
+        results: dict[str, WorkflowQueryResult] = {}
+        try:
+            if self._is_guarded:
+                guard.enter(self)
+                try:
+                    self._work(task, events, results)
+                finally:
+                    guard.leave()
+            else:
+                self._work(task, events, results)
+            if task.query is not None:
+                return self._query_answer(task, results["legacy_query"])
+            return self._completion(task, results)
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            return self._failure(task, error)
+
+    def _work(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        events: list[HistoryEvent],
+        results: dict[str, WorkflowQueryResult],
+    ) -> None:
+        matcher = self.matcher
+        matcher.feed(events, task.previous_started_event_id, task.messages)
+        activation = matcher.next_activation()
+        while activation is not None:
+            try:
+                self._apply(*activation)
+            except Exception as error:
+                # A failure while applying jobs, of a payload for instance, may be one that fails the workflow.
+                if isinstance(error, (HistoryMismatch, InvalidHistory)) or not self.is_failure_exception(error):
+                    raise
+                self._fail_workflow(error)
+            activation = matcher.next_activation()
+        self.is_replaying = matcher.is_replaying
+        if task.query is not None:
+            self._answer_query("legacy_query", task.query, results)
+        elif task.queries:
+            for query_id, query in task.queries.items():
+                self._answer_query(query_id, query, results)
+
+    def _apply(
+        self, patches: list[str], signals: list[tuple[int, Any, Any]], others: list[tuple[int, Any, Any]]
+    ) -> None:
+        matcher = self.matcher
+        self.time_ns = self.loop.time_ns = matcher.time_ns
+        self.is_replaying = matcher.is_replaying
+        if others and others[0][0] == _INITIALIZE:
+            self._initialize(others[0][1], others[0][2])
+        if patches:
+            self._patches.update(patches)
+            self._run(False)
+        if signals:
+            for kind, subject, detail in signals:
+                if kind == _SIGNAL:
+                    self._apply_signal(subject)
+                else:
+                    self._apply_update(subject, detail)
+            self._run(True)
+        if others:
+            for kind, subject, detail in others:
+                _APPLY[kind](self, subject, detail)
+            self._run(True)
+
+    def _run(self, check_conditions: bool) -> None:
+        """Run the loop until nothing is ready, conditions included."""
+        if not self._is_made:
+            self._in_loop(self._make_object)
+            self._is_made = True
+        loop = self.loop
+        while loop.has_ready():
+            loop.run_until_idle()
+            if not check_conditions or not self._conditions:
+                return
+            self._in_loop(self._check_conditions)
+
+    def _check_conditions(self) -> None:
+        waiting = []
+        for condition in self._conditions:
+            fn, future = condition
+            if future.done():
+                continue
+            if fn():
+                future.set_result(True)
+            else:
+                waiting.append(condition)
+        self._conditions = waiting
+
+    def _in_loop(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """Call a function as workflow code, outside of any task."""
+        outer = _get_running_loop()
+        _set_running_loop(self.loop)
+        try:
+            return fn(*args)
+        finally:
+            _set_running_loop(outer)
+
+    def _make_object(self) -> None:
+        definition = self.definition
+        self._object = definition.cls(*self._args) if definition.has_init else definition.cls()
+        if definition.name is None and definition.dynamic_config_fn is not None:
+            self.is_read_only = True
+            try:
+                config = definition.dynamic_config_fn(self._object)
+            finally:
+                self.is_read_only = False
+            if config is not None:
+                if config.failure_exception_types is not None:
+                    self._failure_exception_types = config.failure_exception_types
+                if config.versioning_behavior != VersioningBehavior.UNSPECIFIED:
+                    self._versioning_behavior = config.versioning_behavior
+
+    def _loop_exception(self, context: dict[str, Any]) -> None:
+        """A callback raised, or an exception was never retrieved: as asyncio, say so and go on."""
+        if self.is_evicted:
+            return
+        error = context.get("exception")
+        message = context.get("message") or "Unhandled exception in event loop"
+        with guard.passthrough():
+            logger.error("%s (workflow %s, run %s)", message, self.workflow_type, self.run_id, exc_info=error)
+
+    # --- start and end
+
+    def _initialize(self, attributes: history_v1.WorkflowExecutionStartedEventAttributes, event: HistoryEvent) -> None:
+        self._started = attributes
+        self._start_time_ns = event.event_time
+        self._first_task_time_ns = self.time_ns
+        self._seed = random_seed(attributes.original_execution_run_id)
+        if attributes.header is not None:
+            self._headers = attributes.header.fields
+        if attributes.workflow_id:
+            self.workflow_id = attributes.workflow_id
+        definition = self.definition
+        payloads = None if attributes.input is None else attributes.input.payloads
+        if definition.name is None:
+            self._args = [self._raw_values(payloads)]
+        else:
+            self._args = self._values(payloads, definition.arg_types)
+
+    def _apply_initialize(self, _attributes: Any, _event: Any) -> None:
+        self._main_task = self.loop.create_task(self._main(), name="run")
+
+    async def _main(self) -> None:
+        try:
+            if self._inbound is None:
+                result = await self.definition.run_fn(self._object, *self._args)
+            else:
+                result = await self._inbound.execute_workflow(
+                    ExecuteWorkflowInput(
+                        type=self.definition.cls,
+                        run_fn=self.definition.run_fn,
+                        args=self._args,
+                        headers=self._headers,
+                    )
+                )
+            self.assert_not_read_only("complete workflow")
+            attributes = None
+            if not self.is_replaying:
+                attributes = command_v1.CompleteWorkflowExecutionCommandAttributes(
+                    common_v1.Payloads(self.converter.to_payloads([result]))
+                )
+            self._close(_COMPLETE, _C_COMPLETE, attributes)
+        except BaseException as error:
+            self._top_level_error(error)
+
+    async def _handler_task(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await coroutine
+        except BaseException as error:
+            self._top_level_error(error)
+
+    def _top_level_error(self, error: BaseException) -> None:
+        """What leaves the run method or a signal handler ends the workflow, or fails the task."""
+        if self.is_evicted or isinstance(error, GeneratorExit):
+            raise error
+        if isinstance(error, BaseExceptionGroup):
+            error = self._from_group(error)
+        if isinstance(error, _ContinueAsNew):
+            self._continue_as_new(error.input)
+            return
+        if isinstance(error, asyncio.CancelledError):
+            cancelled = CancelledError(str(error) or "Workflow cancelled")
+            cancelled.__cause__ = None
+            cancelled.__traceback__ = error.__traceback__
+            error = cancelled
+        if self.cancel_reason is not None and is_cancelled_exception(error):
+            self._close(
+                _CANCEL_WORKFLOW,
+                _C_CANCEL_WORKFLOW,
+                None if self.is_replaying else command_v1.CancelWorkflowExecutionCommandAttributes(),
+            )
+        elif self.is_failure_exception(error):
+            self._fail_workflow(error)
+        else:
+            self.loop.stop_with(error)
+
+    def _from_group(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
+        """The exception that decides for a group, such as a TaskGroup raises; the group when it is for the task to fail."""
+        leaves = _leaves(group)
+        for leaf in leaves:
+            if isinstance(leaf, _ContinueAsNew):
+                return leaf
+        others = [leaf for leaf in leaves if not isinstance(leaf, asyncio.CancelledError)]
+        if not others:
+            return leaves[0]
+        if all(self.is_failure_exception(leaf) for leaf in others):
+            return others[0]
+        return others[0] if len(others) == 1 else group
+
+    def _fail_workflow(self, error: BaseException) -> None:
+        attributes = None
+        if not self.is_replaying:
+            failure = Failure()
+            self.failures.to_failure(error, self.converter, failure)
+            attributes = command_v1.FailWorkflowExecutionCommandAttributes(failure)
+        self._close(_FAIL, _C_FAIL, attributes)
+
+    def _close(self, kind: int, command_type: int, attributes: Any) -> None:
+        message = None if self.is_replaying else command_v1.Command(command_type, attributes=attributes)
+        self.matcher.schedule(kind, command_type, 0, None, None, None, message)
+        if not self.is_replaying:
+            warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
+
+    def _continue_as_new(self, input: ContinueAsNewInput) -> None:
+        if self.is_replaying:
+            self._close(_CONTINUE_AS_NEW, _C_CONTINUE_AS_NEW, None)
+            return
+        started = self._started
+        assert started is not None
+        attributes = command_v1.ContinueAsNewWorkflowExecutionCommandAttributes(
+            workflow_type=common_v1.WorkflowType(input.workflow or self.workflow_type),
+            task_queue=TaskQueue(
+                input.task_queue or (self.options.task_queue if started.task_queue is None else started.task_queue.name)
+            ),
+            input=common_v1.Payloads(self.converter.to_payloads(input.args)) if input.args else None,
+            workflow_run_timeout=_optional_ns(input.run_timeout),
+            workflow_task_timeout=_optional_ns(input.task_timeout),
+            backoff_start_interval=_optional_ns(input.backoff_start_interval),
+            retry_policy=started.retry_policy if input.retry_policy is None else input.retry_policy._to_proto(),
+            header=common_v1.Header(dict(input.headers)) if input.headers else None,
+        )
+        if input.memo:
+            attributes.memo = common_v1.Memo(
+                {key: self.converter.to_payload(value) for key, value in input.memo.items()}
+            )
+        else:
+            attributes.memo = started.memo
+        if input.search_attributes is not None:
+            attributes.search_attributes = common_v1.SearchAttributes({})
+            encode_search_attributes(input.search_attributes, attributes.search_attributes)
+        else:
+            fields = {} if started.search_attributes is None else dict(started.search_attributes.indexed_fields)
+            fields.update(self._upserted)
+            if fields:
+                attributes.search_attributes = common_v1.SearchAttributes(fields)
+        if input.initial_versioning_behavior is not None:
+            attributes.initial_versioning_behavior = int(input.initial_versioning_behavior)
+        self._close(_CONTINUE_AS_NEW, _C_CONTINUE_AS_NEW, attributes)
+
+    def _apply_cancel(self, attributes: Any, _detail: Any) -> None:
+        self.cancel_reason = attributes.cause
+        if self._main_task is not None:
+            # Not yet: the workflow may not have begun, and must be able to notice.
+            self.loop.call_soon(self._main_task.cancel)
+
+    def _apply_seed(self, seed: int, _detail: Any) -> None:
+        self._seed = seed
+        if self._random is not None:
+            self._random.seed(seed)
+        for callback in self._seed_callbacks:
+            self._in_loop(callback, seed)
+
+    # --- what comes back
+
+    def _values(self, payloads: Sequence[common_v1.Payload] | None, hints: list[type] | None) -> list[Any]:
+        if not payloads:
+            return []
+        if hints is not None and len(hints) != len(payloads):
+            hints = None
+        return self._decode(self.converter, payloads, hints)
+
+    def _raw_values(self, payloads: Sequence[common_v1.Payload] | None) -> list[Any]:
+        return [RawValue(payload) for payload in payloads or ()]
+
+    def _decode(self, converter: Any, payloads: Sequence[common_v1.Payload], hints: list[type] | None) -> list[Any]:
+        try:
+            values: list[Any] = converter.from_payloads(payloads, hints)
+        except FailureError:
+            raise
+        except Exception as error:
+            if self.is_failure_exception(error):
+                raise
+            raise RuntimeError("Failed decoding arguments") from error
+        return values
+
+    def _result(self, converter: Any, result: common_v1.Payloads | None, hint: type | None) -> Any:
+        if result is None or not result.payloads:
+            return None
+        return self._decode(converter, result.payloads, None if hint is None else [hint])[0]
+
+    def _apply_fire_timer(self, command: WorkflowCommand, _detail: Any) -> None:
+        command.target.fire()
+
+    def _apply_activity(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
+        handle = command.target
+        payloads, failures = self.converter, self.failures
+        if self.options.takes_context:
+            payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
+        if event is not None and event.event_type == _E_ACTIVITY_COMPLETED:
+            handle.resolve(self._result(payloads, event.attributes.result, handle._ret_type), None)
+        else:
+            handle.resolve(None, failures.from_failure(activity_failure(command, event), payloads))
+
+    def _apply_child_start(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
+        handle = command.target
+        if event is None:
+            payloads, failures = self.converters_for_workflow(command.identity)
+            failure = child_not_sent_failure(command, self.options.namespace, handle._cancel_reason)
+            handle.resolve_start("", failures.from_failure(failure, payloads))
+        elif event.event_type == _E_CHILD_STARTED:
+            handle.resolve_start(event.attributes.workflow_execution.run_id, None)
+        elif event.attributes.cause == _ALREADY_EXISTS:
+            handle.resolve_start("", WorkflowAlreadyStartedError(command.identity, command.type_name))
+        elif event.attributes.cause == _INVALID_VERSIONING_OVERRIDE:
+            handle.resolve_start("", InvalidVersioningOverrideError())
+        else:
+            handle.resolve_start(
+                "", RuntimeError(f"Child workflow {command.identity} was not started: cause {event.attributes.cause}")
+            )
+
+    def _apply_child(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
+        handle = command.target
+        payloads, failures = self.converters_for_workflow(command.identity)
+        if event is not None and event.event_type == _E_CHILD_COMPLETED:
+            handle.resolve(self._result(payloads, event.attributes.result, handle._ret_type), None)
+        else:
+            run_id = "" if handle._run_id == "<unknown>" else handle._run_id
+            failure = child_failure(command, event, self.options.namespace, run_id)
+            handle.resolve(None, failures.from_failure(failure, payloads))
+
+    def _apply_signal_external(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
+        future: asyncio.Future[None] = command.target
+        if future.done():
+            return
+        if event is not None and event.event_type == _E_EXTERNAL_SIGNALED:
+            future.set_result(None)
+        else:
+            future.set_exception(self.failures.from_failure(signal_failure(event), self.converter))
+
+    def _apply_cancel_external(self, command: WorkflowCommand, event: HistoryEvent) -> None:
+        future: asyncio.Future[None] | None = command.target
+        if future is None or future.done():
+            return
+        if event.event_type == _E_EXTERNAL_CANCEL_REQUESTED:
+            future.set_result(None)
+        else:
+            future.set_exception(self.failures.from_failure(cancel_failure(event), self.converter))
+
+    # --- signals
+
+    def all_handlers_finished(self) -> bool:
+        return not self._signal_handlers and not self._update_handlers
+
+    def _apply_signal(self, attributes: history_v1.WorkflowExecutionSignaledEventAttributes) -> None:
+        handlers = self.signals()
+        defn = handlers.get(attributes.signal_name) or handlers.get(None)
+        if defn is None:
+            self._buffered_signals.setdefault(attributes.signal_name, []).append(attributes)
+        else:
+            self._handle_signal(defn, attributes)
+
+    def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
+        if name is not None:
+            waiting = self._buffered_signals.pop(name, [])
+        else:
+            waiting = [signal for signals in self._buffered_signals.values() for signal in signals]
+            self._buffered_signals.clear()
+        for attributes in waiting:
+            self._handle_signal(defn, attributes)
+
+    def _handler_args(
+        self, defn: _HandlerDefinition, name: str, payloads: Sequence[common_v1.Payload] | None
+    ) -> list[Any]:
+        if defn.name is not None:
+            return self._values(payloads, defn.arg_types)
+        if defn.dynamic_vararg:
+            return [name, *self._values(payloads, None)]
+        return [name, self._raw_values(payloads)]
+
+    def _handle_signal(
+        self, defn: _SignalDefinition, attributes: history_v1.WorkflowExecutionSignaledEventAttributes
+    ) -> None:
+        name = attributes.signal_name
+        try:
+            args = self._handler_args(defn, name, None if attributes.input is None else attributes.input.payloads)
+        except Exception:
+            with guard.passthrough():
+                logger.exception(
+                    "Failed deserializing signal input for %s on workflow %s with ID %s and run ID %s, dropping the "
+                    "signal",
+                    name,
+                    self.workflow_type,
+                    self.workflow_id,
+                    self.run_id,
+                )
+            return
+        self._handled_signals += 1
+        number = self._handled_signals
+        self._signal_handlers[number] = HandlerRun(name, defn)
+        if self._inbound is None:
+            coroutine = self._call_handler(defn, args)
+        else:
+            headers = {} if attributes.header is None else attributes.header.fields
+            coroutine = self._inbound.handle_signal(HandleSignalInput(signal=name, args=args, headers=headers))
+        task = self.loop.create_task(self._handler_task(coroutine), name=f"signal: {name}")
+        task.add_done_callback(lambda _task: self._signal_handlers.pop(number, None))
+
+    async def _call_handler(self, defn: _HandlerDefinition, args: Sequence[Any]) -> Any:
+        handler = defn.bind_fn(self._object)
+        if defn.is_async:
+            return await handler(*args)
+        return handler(*args)
+
+    # --- updates
+
+    def _apply_update(self, command: WorkflowCommand, request: Any) -> None:
+        update = UpdateRun(self, command, request)
+        self.loop.create_task(update.execute(not self.is_replaying), name=f"update: {request.input.name}")
+
+    def update_started(self, update_id: str, name: str, defn: _UpdateDefinition) -> None:
+        """Count a running update handler."""
+        self._update_handlers[update_id] = HandlerRun(name, defn, update_id)
+
+    def update_finished(self, update_id: str) -> None:
+        """Stop counting it."""
+        self._update_handlers.pop(update_id, None)
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Refuse changes of the workflow meanwhile."""
+        self.is_read_only = self._in_query_or_validator = True
+        try:
+            yield
+        finally:
+            self.is_read_only = self._in_query_or_validator = False
+
+    def validate_update(self, defn: _UpdateDefinition, input: HandleUpdateInput) -> None:
+        """Call the validator; what it raises refuses the update."""
+        if self._inbound is not None:
+            self._inbound.handle_update_validator(input)
+            return
+        validator = defn.bind_validator(self._object)
+        if validator is not None:
+            validator(*input.args)
+
+    async def handle_update(self, defn: _UpdateDefinition, input: HandleUpdateInput) -> Any:
+        """Call the handler."""
+        if self._inbound is not None:
+            return await self._inbound.handle_update_handler(input)
+        return await self._call_handler(defn, input.args)
+
+    def send_message(self, message: protocol_v1.Message) -> None:
+        """Add a protocol message to the answer."""
+        self._messages.append(message)
+
+    def update_input(self, defn: _HandlerDefinition, request: Any) -> HandleUpdateInput:
+        """An update's arguments, converted anew."""
+        input = request.input
+        return HandleUpdateInput(
+            id=request.meta.update_id,
+            update=input.name,
+            args=self._handler_args(defn, input.name, None if input.args is None else input.args.payloads),
+            headers={} if input.header is None else input.header.fields,
+        )
+
+    # --- queries
+
+    def _answer_query(self, query_id: str, query: WorkflowQuery, results: dict[str, WorkflowQueryResult]) -> None:
+        self.time_ns = self.loop.time_ns = self.matcher.time_ns
+        was_replaying = self.is_replaying
+        self.is_replaying = True
+        try:
+            if not self._is_made:
+                self._in_loop(self._make_object)
+                self._is_made = True
+            self.loop.create_task(self._query(query_id, query, results), name=f"query: {query.query_type}")
+            self.loop.run_until_idle()
+        finally:
+            self.is_read_only = False
+            self._in_query_or_validator = False
+            self.is_replaying = was_replaying
+        if query_id not in results:
+            error = RuntimeError(f"Query {query.query_type} did not finish: a query handler must not wait for anything")
+            results[query_id] = self._failed_query(error)
+
+    async def _query(self, query_id: str, query: WorkflowQuery, results: dict[str, WorkflowQueryResult]) -> None:
+        self.is_read_only = True
+        self._in_query_or_validator = True
+        try:
+            answer = await self._run_query(query_id, query)
+            payloads = self.converter.to_payloads([answer])
+            results[query_id] = WorkflowQueryResult(_ANSWERED, common_v1.Payloads(payloads))
+        except Exception as error:
+            results[query_id] = self._failed_query(error)
+
+    async def _run_query(self, query_id: str, query: WorkflowQuery) -> Any:
+        name = query.query_type
+        handlers = self.queries()
+        defn = handlers.get(name)
+        if defn is None and name in BUILT_IN_QUERIES:
+            return BUILT_IN_QUERIES[name](self)
+        defn = defn or handlers.get(None)
+        if defn is None:
+            known = " ".join(sorted([*BUILT_IN_QUERIES, *(known for known in handlers if known)]))
+            raise RuntimeError(f"Query handler for '{name}' expected but not found, known queries: [{known}]")
+        args = self._handler_args(defn, name, None if query.query_args is None else query.query_args.payloads)
+        if self._inbound is None:
+            return await self._call_handler(defn, args)
+        headers = {} if query.header is None else query.header.fields
+        return await self._inbound.handle_query(HandleQueryInput(id=query_id, query=name, args=args, headers=headers))
+
+    def _failed_query(self, error: BaseException) -> WorkflowQueryResult:
+        return WorkflowQueryResult(_FAILED, error_message=str(error), failure=self._to_failure(error))
+
+    # --- the answer
+
+    def _completion(
+        self, task: ws.PollWorkflowTaskQueueResponse, results: dict[str, WorkflowQueryResult]
+    ) -> ws.RespondWorkflowTaskCompletedRequest:
+        commands = self.matcher.commands()
+        core_flags, lang_flags = self.matcher.take_flags()
+        messages = self._messages
+        if messages:
+            self._messages = []
+        return ws.RespondWorkflowTaskCompletedRequest(
+            task_token=task.task_token,
+            commands=commands,
+            identity=self.options.identity,
+            query_results=results,
+            namespace=self.options.namespace,
+            messages=messages,
+            sdk_metadata=WorkflowTaskCompletedMetadata(core_flags, lang_flags),
+            capabilities=_CAPABILITIES,
+            versioning_behavior=int(self._versioning_behavior),
+        )
+
+    def _query_answer(
+        self, task: ws.PollWorkflowTaskQueueResponse, result: WorkflowQueryResult
+    ) -> ws.RespondQueryTaskCompletedRequest:
+        return ws.RespondQueryTaskCompletedRequest(
+            task_token=task.task_token,
+            completed_type=result.result_type,
+            query_result=result.answer,
+            error_message=result.error_message,
+            namespace=self.options.namespace,
+            failure=result.failure,
+        )
+
+    def _failure(self, task: ws.PollWorkflowTaskQueueResponse, error: BaseException) -> Answer:
+        cause = _UNHANDLED
+        if isinstance(error, HistoryMismatch):
+            mismatch = NondeterminismError(error.message)
+            mismatch.__cause__ = error
+            error, cause = mismatch, _NONDETERMINISM
+        self.last_error = error
+        if task.query is not None:
+            return self._query_answer(task, self._failed_query(error))
+        if cause == _NONDETERMINISM and self.is_failure_exception(error):
+            failure = command_v1.FailWorkflowExecutionCommandAttributes(self._to_failure(error))
+            return ws.RespondWorkflowTaskCompletedRequest(
+                task_token=task.task_token,
+                commands=[command_v1.Command(_C_FAIL, attributes=failure)],
+                identity=self.options.identity,
+                namespace=self.options.namespace,
+            )
+        return ws.RespondWorkflowTaskFailedRequest(
+            task_token=task.task_token,
+            cause=cause,
+            failure=self._to_failure(error),
+            identity=self.options.identity,
+            namespace=self.options.namespace,
+        )
+
+    def _to_failure(self, error: BaseException) -> Failure:
+        failure = Failure()
+        try:
+            self.failures.to_failure(error, self.converter, failure)
+        except Exception as inner:
+            return Failure(
+                message=f"Failed converting activation exception: {inner}",
+                application_failure_info=ApplicationFailureInfo(),
+            )
+        return failure
+
+    # --- the end
+
+    def reset_to(self, started_event_id: int) -> None:
+        """The service dropped the last, speculative task: its events never came to be."""
+        self.matcher.reset_to(started_event_id)
+
+    def evict(self) -> None:
+        """Leave memory: coroutines are closed on this thread, their ``finally`` blocks cannot make commands."""
+        if self.is_evicted:
+            return
+        self.is_evicted = True
+        self.is_replaying = True
+        if self._is_guarded:
+            guard.enter(self)
+            try:
+                self.loop.close()
+            finally:
+                guard.leave()
+        else:
+            self.loop.close()
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group, however deep."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+
+
+_APPLY: dict[int, Callable[[WorkflowRun, Any, Any], None]] = {
+    int(JobKind.INITIALIZE): WorkflowRun._apply_initialize,
+    int(JobKind.UPDATE_RANDOM_SEED): WorkflowRun._apply_seed,
+    int(JobKind.CANCEL): WorkflowRun._apply_cancel,
+    int(JobKind.FIRE_TIMER): WorkflowRun._apply_fire_timer,
+    int(JobKind.RESOLVE_ACTIVITY): WorkflowRun._apply_activity,
+    int(JobKind.RESOLVE_CHILD_START): WorkflowRun._apply_child_start,
+    int(JobKind.RESOLVE_CHILD): WorkflowRun._apply_child,
+    int(JobKind.RESOLVE_SIGNAL_EXTERNAL): WorkflowRun._apply_signal_external,
+    int(JobKind.RESOLVE_CANCEL_EXTERNAL): WorkflowRun._apply_cancel_external,
+}

@@ -1,0 +1,1012 @@
+"""What a run offers to its workflow code: the API of ``perdure.workflow``, turned into commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from perdure._native.loop import WorkflowLoop
+from perdure._native.machines import Effect, Input, MachineKind
+from perdure._native.matcher import Matcher, WorkflowCommand
+from perdure._times import duration_from_ns, duration_to_ns, optional_duration_from_ns, time_from_ns
+from perdure.api.command import v1 as command_v1
+from perdure.api.common import v1 as common_v1
+from perdure.api.sdk.v1 import UserMetadata
+from perdure.api.taskqueue.v1 import TaskQueue
+from perdure.common import (
+    MetricMeter,
+    Priority,
+    RetryPolicy,
+    SearchAttributeIndexedValueType,
+    SearchAttributeKey,
+    SearchAttributePair,
+    SearchAttributes,
+    SearchAttributeUpdate,
+    TypedSearchAttributes,
+    WorkerDeploymentVersion,
+    _arg_unset,
+)
+from perdure.converter import (
+    ActivitySerializationContext,
+    DataConverter,
+    FailureConverter,
+    PayloadConverter,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+    decode_search_attributes,
+    decode_typed_search_attributes,
+    encode_search_attribute_values,
+    encode_search_attributes,
+    encode_typed_search_attribute_value,
+)
+from perdure.exceptions import FailureError
+from perdure.worker._interceptor import (
+    ContinueAsNewInput,
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
+    StartActivityInput,
+    StartChildWorkflowInput,
+)
+from perdure.worker._workflow_handles import (
+    ACTIVITY_CANCELS,
+    CHILD_CANCELS,
+    ActivityHandleImpl,
+    ChildWorkflowHandleImpl,
+    ExternalWorkflowHandleImpl,
+)
+from perdure.workflow import (
+    ActivityHandle,
+    ChildWorkflowHandle,
+    ContinueAsNewError,
+    ExternalWorkflowHandle,
+    Info,
+    ParentInfo,
+    ReadOnlyContextError,
+    RootInfo,
+    uuid4,
+)
+from perdure.workflow._definition import _Definition
+from perdure.workflow._handlers import (
+    _QueryDefinition,
+    _SignalDefinition,
+    _UpdateDefinition,
+    _warn_async_query,
+    _warn_vararg,
+)
+from perdure.workflow._runtime import _Runtime
+
+if TYPE_CHECKING:
+    from perdure._native.loop import TimerHandle
+    from perdure.api.history import v1 as history_v1
+    from perdure.worker._interceptor import WorkflowInboundInterceptor, WorkflowOutboundInterceptor
+
+_ACTIVITY = int(MachineKind.ACTIVITY)
+_TIMER = int(MachineKind.TIMER)
+_CHILD_WORKFLOW = int(MachineKind.CHILD_WORKFLOW)
+_SIGNAL_EXTERNAL = int(MachineKind.SIGNAL_EXTERNAL)
+_CANCEL_EXTERNAL = int(MachineKind.CANCEL_EXTERNAL)
+_PATCH = int(MachineKind.PATCH)
+_UPSERT_SEARCH_ATTRIBUTES = int(MachineKind.UPSERT_SEARCH_ATTRIBUTES)
+_MODIFY_PROPERTIES = int(MachineKind.MODIFY_PROPERTIES)
+_CANCEL = int(Input.CANCEL)
+_EMIT_CANCEL = int(Effect.EMIT_CANCEL)
+
+# CommandType
+_C_SCHEDULE_ACTIVITY = 1
+_C_START_TIMER = 3
+_C_CANCEL_TIMER = 6
+_C_REQUEST_CANCEL_EXTERNAL = 8
+_C_RECORD_MARKER = 9
+_C_START_CHILD = 11
+_C_SIGNAL_EXTERNAL = 12
+_C_UPSERT = 13
+_C_MODIFY_PROPERTIES = 16
+
+_VERSION_ATTRIBUTE = "TemporalChangeVersion"
+_VERSION_ATTRIBUTE_LIMIT = 2048
+_FLAG_UPSERT_ON_PATCH = 2
+
+_timer_summary: contextvars.ContextVar[str | None] = contextvars.ContextVar("perdure_timer_summary", default=None)
+
+
+@dataclass
+class RunOptions:
+    """What all runs of one worker share."""
+
+    namespace: str = "default"
+    task_queue: str = ""
+    identity: str = ""
+    data_converter: DataConverter = field(default_factory=lambda: DataConverter.default)
+    interceptor_classes: Sequence[type[WorkflowInboundInterceptor]] = ()
+    failure_exception_types: Sequence[type[BaseException]] = ()
+    disable_eager_activity_execution: bool = False
+    extern_functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    patch_activation_callback: Callable[[PatchActivationInput], bool] | None = None
+    metric_meter: MetricMeter = field(default_factory=lambda: MetricMeter.noop)
+    build_id: str = ""
+    deployment_version: WorkerDeploymentVersion | None = None
+    is_guarded: bool = True
+    """Whether the determinism guard watches workflow code."""
+
+    def __post_init__(self) -> None:
+        """Find out once whether converters want to know whose payloads they convert."""
+        context = WorkflowSerializationContext(self.namespace, "")
+        self.takes_context = any(
+            isinstance(part, WithSerializationContext) and part.with_context(context) is not part
+            for part in (self.data_converter.payload_converter, self.data_converter.failure_converter)
+        )
+
+
+@dataclass(frozen=True)
+class PatchActivationInput:
+    """What a worker's patch activation callback gets when ``workflow.patched`` meets a new patch."""
+
+    workflow_info: Info
+    patch_id: str
+
+
+class EvictedError(BaseException):
+    """Workflow code asked for something while its run is put out of memory; ends the code, nothing else."""
+
+
+class _ContinueAsNew(ContinueAsNewError):
+    def __init__(self, input: ContinueAsNewInput) -> None:
+        super().__init__("Continue as new")
+        self.input = input
+
+
+class _Timer:
+    """A Temporal timer behind a handle of the event loop."""
+
+    __slots__ = ("command", "run")
+
+    def __init__(self, run: WorkflowRuntime) -> None:
+        self.run = run
+        self.command: WorkflowCommand | None = None
+
+    def cancel(self) -> None:
+        """Called by the handle when it is cancelled before it fired."""
+        if self.command is not None:
+            self.run.cancel_timer(self.command)
+
+
+class WorkflowRuntime(_Runtime):
+    """The state of a run that workflow code can reach, and the commands it makes."""
+
+    def __init__(self, definition: _Definition, options: RunOptions, workflow_id: str, run_id: str, type: str) -> None:
+        self.definition = definition
+        self.options = options
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+        self.workflow_type = type
+        self.matcher = Matcher(run_id, type)
+        self.loop = WorkflowLoop(self)
+        self.time_ns = 0
+        self.is_replaying = False
+        self.is_read_only = False
+        self.is_evicted = False
+        self.cancel_reason = None
+        self.outbound: WorkflowOutboundInterceptor | None = None
+        self.converter: PayloadConverter = options.data_converter.payload_converter
+        self.failures: FailureConverter = options.data_converter.failure_converter
+        if options.takes_context:
+            self.converter, self.failures = self._converters(
+                WorkflowSerializationContext(options.namespace, workflow_id)
+            )
+        self._started: history_v1.WorkflowExecutionStartedEventAttributes | None = None
+        self._start_time_ns = 0
+        self._first_task_time_ns = 0
+        self._seed = 0
+        self._random: random.Random | None = None
+        self._seed_callbacks: list[Callable[[int], None]] = []
+        self._object: Any = None
+        self._info: Info | None = None
+        self._logger_details: Mapping[str, Any] | None = None
+        self._memo: dict[str, Any] | None = None
+        self._current_details = ""
+        self._in_query_or_validator = False
+        self._activity_seq = 0
+        self._timer_seq = 0
+        self._child_seq = 0
+        self._signal_seq = 0
+        self._cancel_seq = 0
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
+        self._patches: set[str] = set()
+        self._patch_answers: dict[str, bool] = {}
+        self._signals: dict[str | None, _SignalDefinition] | None = None
+        self._queries: dict[str | None, _QueryDefinition] | None = None
+        self._updates: dict[str | None, _UpdateDefinition] | None = None
+        self._failure_exception_types = definition.failure_exception_types
+        self._upserted: dict[str, common_v1.Payload] = {}
+
+    # --- small questions
+
+    def info(self) -> Info:
+        if self.outbound is not None:
+            return self.outbound.info()
+        return self.own_info()
+
+    def own_info(self) -> Info:
+        """The info no interceptor has touched."""
+        if self._info is None:
+            self._info = self._make_info()
+        return self._info
+
+    def _make_info(self) -> Info:
+        start = self._started
+        assert start is not None
+        parent = start.parent_workflow_execution
+        root = start.root_workflow_execution
+        attributes = start.search_attributes or common_v1.SearchAttributes()
+        return Info(
+            attempt=start.attempt,
+            continued_run_id=start.continued_execution_run_id or None,
+            cron_schedule=start.cron_schedule or None,
+            execution_timeout=optional_duration_from_ns(start.workflow_execution_timeout or None),
+            first_execution_run_id=start.first_execution_run_id,
+            headers={} if start.header is None else dict(start.header.fields),
+            namespace=self.options.namespace,
+            original_execution_run_id=start.original_execution_run_id,
+            parent=None
+            if parent is None or not parent.workflow_id
+            else ParentInfo(start.parent_workflow_namespace, parent.run_id, parent.workflow_id),
+            root=None if root is None or not root.workflow_id else RootInfo(root.run_id, root.workflow_id),
+            priority=Priority._from_proto(start.priority),
+            raw_memo={} if start.memo is None else dict(start.memo.fields),
+            retry_policy=None if start.retry_policy is None else RetryPolicy.from_proto(start.retry_policy),
+            run_id=self.run_id,
+            run_timeout=optional_duration_from_ns(start.workflow_run_timeout or None),
+            search_attributes=dict(decode_search_attributes(attributes)),
+            start_time=time_from_ns(self._first_task_time_ns),
+            task_queue=self.options.task_queue if start.task_queue is None else start.task_queue.name,
+            task_timeout=duration_from_ns(start.workflow_task_timeout or 0),
+            typed_search_attributes=decode_typed_search_attributes(attributes),
+            workflow_id=self.workflow_id,
+            workflow_start_time=time_from_ns(self._start_time_ns),
+            workflow_type=self.workflow_type,
+        )
+
+    def logger_details(self) -> Mapping[str, Any]:
+        if self._logger_details is None:
+            self._logger_details = self.own_info()._logger_details()
+        return self._logger_details
+
+    def instance(self) -> Any:
+        return self._object
+
+    def is_replaying_history_events(self) -> bool:
+        return self.is_replaying and not self._in_query_or_validator
+
+    def started_attributes(self) -> Any:
+        return self.matcher.started_attributes
+
+    def history_length(self) -> int:
+        return self.matcher.last_event_id
+
+    def deployment_version(self) -> WorkerDeploymentVersion | None:
+        if not self.is_replaying:
+            return self.options.deployment_version
+        completed = self.matcher.completed_attributes
+        if completed is None or completed.deployment_version is None:
+            return None
+        return WorkerDeploymentVersion._from_proto(completed.deployment_version)
+
+    def build_id(self) -> str:
+        if not self.is_replaying:
+            return self.options.build_id
+        completed = self.matcher.completed_attributes
+        if completed is None:
+            return ""
+        if completed.deployment_version is not None:
+            return str(completed.deployment_version.build_id)
+        return "" if completed.worker_version is None else str(completed.worker_version.build_id)
+
+    def random(self) -> random.Random:
+        if self.is_read_only:
+            self.assert_not_read_only("random")
+        return self.guard_random()
+
+    def guard_random(self) -> random.Random:
+        """The run's random numbers, made when first asked for."""
+        if self._random is None:
+            self._random = random.Random(self._seed)
+        return self._random
+
+    def guard_time_ns(self) -> int:
+        """The run's time, for the determinism guard."""
+        return self.time_ns
+
+    def random_seed(self) -> int:
+        return self._seed
+
+    def register_random_seed_callback(self, callback: Callable[[int], None]) -> None:
+        self.assert_not_read_only("register random seed callback")
+        self._seed_callbacks.append(callback)
+
+    def payload_converter(self) -> PayloadConverter:
+        return self.converter
+
+    def metric_meter(self) -> MetricMeter:
+        return self.options.metric_meter
+
+    def extern_functions(self) -> Mapping[str, Callable[..., Any]]:
+        return self.options.extern_functions
+
+    def is_failure_exception(self, err: BaseException) -> bool:
+        if isinstance(err, (FailureError, TimeoutError)):
+            return True
+        return isinstance(err, tuple(self._failure_exception_types)) or isinstance(
+            err, tuple(self.options.failure_exception_types)
+        )
+
+    def current_details(self) -> str:
+        return self._current_details
+
+    def set_current_details(self, details: str) -> None:
+        self.assert_not_read_only("set current details")
+        self._current_details = details
+
+    def has_last_completion_result(self) -> bool:
+        result = None if self._started is None else self._started.last_completion_result
+        return result is not None and bool(result.payloads)
+
+    def last_completion_result(self, type_hint: type | None) -> Any:
+        result = None if self._started is None else self._started.last_completion_result
+        if result is None or not result.payloads:
+            return None
+        if len(result.payloads) > 1:
+            warnings.warn(f"Expected single last completion result, got {len(result.payloads)}", stacklevel=3)
+            return None
+        return self.converter.from_payload(result.payloads[0], type_hint)  # type: ignore[arg-type]
+
+    def last_failure(self) -> BaseException | None:
+        failure = None if self._started is None else self._started.continued_failure
+        return None if failure is None else self.failures.from_failure(failure, self.converter)
+
+    # --- guards
+
+    def assert_not_read_only(self, action: str) -> None:
+        """Refuse to change the workflow from a query or a validator, or while it is evicted."""
+        if self.is_evicted:
+            raise EvictedError(f"Ignoring {action} while evicting workflow. This is not an error.")
+        if self.is_read_only:
+            raise ReadOnlyContextError(f"While in read-only function, action attempted: {action}")
+
+    # --- conversion
+
+    def _converters(self, context: Any) -> tuple[PayloadConverter, FailureConverter]:
+        payloads: Any = self.options.data_converter.payload_converter
+        failures: Any = self.options.data_converter.failure_converter
+        if isinstance(payloads, WithSerializationContext):
+            payloads = payloads.with_context(context)
+        if isinstance(failures, WithSerializationContext):
+            failures = failures.with_context(context)
+        return payloads, failures
+
+    def converters_for_activity(
+        self, activity: str | None, activity_id: str, task_queue: str | None
+    ) -> tuple[PayloadConverter, FailureConverter]:
+        """The converters for an activity's arguments, result and failure."""
+        if not self.options.takes_context:
+            return self.converter, self.failures
+        return self._converters(
+            ActivitySerializationContext(
+                namespace=self.options.namespace,
+                activity_id=activity_id,
+                activity_type=activity,
+                activity_task_queue=task_queue or self.options.task_queue,
+                workflow_id=self.workflow_id,
+                workflow_type=self.workflow_type,
+                is_local=False,
+            )
+        )
+
+    def converters_for_workflow(self, workflow_id: str) -> tuple[PayloadConverter, FailureConverter]:
+        """The converters for another workflow's payloads."""
+        if not self.options.takes_context:
+            return self.converter, self.failures
+        return self._converters(WorkflowSerializationContext(self.options.namespace, workflow_id))
+
+    def _metadata(self, summary: str | None, details: str | None = None) -> UserMetadata | None:
+        if not summary and not details:
+            return None
+        return UserMetadata(
+            summary=self.converter.to_payload(summary) if summary else None,
+            details=self.converter.to_payload(details) if details else None,
+        )
+
+    # --- activities
+
+    def start_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
+        if self.is_read_only or self.is_evicted:
+            self.assert_not_read_only("start activity")
+        arg_types: list[type] | None = None
+        if isinstance(activity, str):
+            name: str = activity
+            ret_type = options[1]
+        else:
+            defn = getattr(activity, "__temporal_activity_definition", None)
+            if defn is None:
+                if not callable(activity):
+                    raise TypeError(f"Activity must be a string or callable, not {type(activity).__name__}")
+                raise ValueError(
+                    f"Activity {getattr(activity, '__qualname__', activity)} missing attributes, was it decorated with "
+                    "@activity.defn?"
+                )
+            name = defn.name
+            if not name:
+                raise ValueError("Cannot invoke dynamic activity explicitly: give the activity type as a string")
+            arg_types = defn.arg_types
+            ret_type = defn.ret_type
+        if self.outbound is None:
+            return self.schedule_activity(
+                name, args, ret_type, None, self.options.disable_eager_activity_execution, options
+            )
+        return self.outbound.start_activity(
+            StartActivityInput(
+                activity=name,
+                args=args,
+                activity_id=options[8],
+                task_queue=options[0],
+                schedule_to_close_timeout=options[2],
+                schedule_to_start_timeout=options[3],
+                start_to_close_timeout=options[4],
+                heartbeat_timeout=options[5],
+                retry_policy=options[6],
+                cancellation_type=options[7],
+                headers={},
+                disable_eager_execution=self.options.disable_eager_activity_execution,
+                versioning_intent=options[9],
+                summary=options[10],
+                priority=options[11],
+                arg_types=arg_types,
+                ret_type=ret_type,
+            )
+        )
+
+    def start_activity_of(self, input: StartActivityInput) -> ActivityHandle[Any]:
+        """The end of the outbound interceptors."""
+        self.assert_not_read_only("start activity")
+        return self.schedule_activity(
+            input.activity,
+            input.args,
+            input.ret_type,
+            input.headers,
+            input.disable_eager_execution,
+            (
+                input.task_queue,
+                None,
+                input.schedule_to_close_timeout,
+                input.schedule_to_start_timeout,
+                input.start_to_close_timeout,
+                input.heartbeat_timeout,
+                input.retry_policy,
+                input.cancellation_type,
+                input.activity_id,
+                input.versioning_intent,
+                input.summary,
+                input.priority,
+            ),
+        )
+
+    def schedule_activity(
+        self,
+        name: str,
+        args: Sequence[Any],
+        ret_type: type | None,
+        headers: Mapping[str, common_v1.Payload] | None,
+        disable_eager: bool,
+        options: tuple[Any, ...],
+    ) -> ActivityHandle[Any]:
+        """Make the command and its handle."""
+        (
+            queue,
+            _,
+            to_close,
+            to_start,
+            start_to_close,
+            heartbeat,
+            retry,
+            cancellation,
+            activity_id,
+            _,
+            summary,
+            priority,
+        ) = options
+        if not start_to_close and not to_close:
+            raise ValueError(
+                f"Activity {name} must have start_to_close_timeout or schedule_to_close_timeout: pass one of them"
+            )
+        self._activity_seq += 1
+        if activity_id is None:
+            activity_id = str(self._activity_seq)
+        message = None
+        if not self.is_replaying:
+            converter = self.converter
+            if self.options.takes_context:
+                converter = self.converters_for_activity(name, activity_id, queue)[0]
+            own_queue = self.options.task_queue
+            message = command_v1.Command(
+                _C_SCHEDULE_ACTIVITY,
+                self._metadata(summary) if summary else None,
+                attributes=command_v1.ScheduleActivityTaskCommandAttributes(
+                    activity_id,
+                    common_v1.ActivityType(name),
+                    TaskQueue(queue or own_queue),
+                    common_v1.Header(dict(headers)) if headers else None,
+                    common_v1.Payloads(converter.to_payloads(args)) if args else None,
+                    None if to_close is None else duration_to_ns(to_close),
+                    None if to_start is None else duration_to_ns(to_start),
+                    None if start_to_close is None else duration_to_ns(start_to_close),
+                    None if heartbeat is None else duration_to_ns(heartbeat),
+                    None if retry is None else retry._to_proto(),
+                    not disable_eager and (queue is None or queue == own_queue),
+                    False,
+                    None if priority is Priority.default or priority is None else priority._to_proto(),
+                ),
+            )
+        handle = ActivityHandleImpl(loop=self.loop)
+        handle._start(self, ret_type, ACTIVITY_CANCELS[cancellation])
+        handle._command = self.matcher.schedule(
+            _ACTIVITY, _C_SCHEDULE_ACTIVITY, self._activity_seq, activity_id, name, handle, message
+        )
+        return handle
+
+    # --- timers and conditions
+
+    def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> _Timer:
+        self.assert_not_read_only("schedule timer")
+        summary = _timer_summary.get()
+        self._timer_seq += 1
+        timer_id = str(self._timer_seq)
+        message = None
+        if not self.is_replaying:
+            message = command_v1.Command(
+                _C_START_TIMER,
+                self._metadata(summary) if summary else None,
+                attributes=command_v1.StartTimerCommandAttributes(timer_id, delay_ns),
+            )
+        timer = _Timer(self)
+        timer.command = self.matcher.schedule(_TIMER, _C_START_TIMER, self._timer_seq, timer_id, None, handle, message)
+        return timer
+
+    def cancel_timer(self, command: WorkflowCommand) -> None:
+        """The timer is not waited for any more."""
+        if self.is_evicted:
+            return
+        self.assert_not_read_only("cancel timer")
+        if self.matcher.cancel(command, _CANCEL) == _EMIT_CANCEL:
+            message = None
+            if not self.is_replaying:
+                message = command_v1.Command(
+                    _C_CANCEL_TIMER, attributes=command_v1.CancelTimerCommandAttributes(command.identity)
+                )
+            self.matcher.push(command, _C_CANCEL_TIMER, message)
+
+    async def sleep(self, seconds: float, summary: str | None) -> None:
+        if seconds < 0:
+            raise ValueError(f"Cannot sleep for {seconds} seconds: the duration must be zero or more")
+        future = self.loop.create_future()
+        token = _timer_summary.set(summary)
+        try:
+            handle = self.loop.call_later(seconds, _set_if_pending, future)
+        finally:
+            _timer_summary.reset(token)
+        try:
+            await future
+        except asyncio.CancelledError:
+            handle.cancel()
+            raise
+
+    async def wait_condition(self, fn: Callable[[], bool], timeout: float | None, timeout_summary: str | None) -> None:
+        self.assert_not_read_only("wait condition")
+        future = self.loop.create_future()
+        self._conditions.append((fn, future))
+        if timeout is None:
+            await future
+            return
+        token = _timer_summary.set(timeout_summary)
+        try:
+            await asyncio.wait_for(future, timeout)
+        finally:
+            _timer_summary.reset(token)
+
+    # --- child and other workflows
+
+    async def start_child_workflow(
+        self, workflow: Any, args: Sequence[Any], options: dict[str, Any]
+    ) -> ChildWorkflowHandle[Any, Any]:
+        self.assert_not_read_only("start child workflow")
+        arg_types: list[type] | None = None
+        ret_type = options.pop("result_type")
+        if isinstance(workflow, str):
+            name = workflow
+        elif callable(workflow):
+            defn = _Definition.must_from_run_fn(workflow)
+            if not defn.name:
+                raise TypeError("Cannot invoke dynamic workflow explicitly: give the workflow type as a string")
+            name, arg_types, ret_type = defn.name, defn.arg_types, defn.ret_type
+        else:
+            raise TypeError(f"Workflow must be a string or callable, not {type(workflow).__name__}")
+        options["id"] = options["id"] or str(uuid4())
+        input = StartChildWorkflowInput(
+            workflow=name, args=args, headers={}, arg_types=arg_types, ret_type=ret_type, **options
+        )
+        if self.outbound is None:
+            return await self.start_child_workflow_of(input)
+        return await self.outbound.start_child_workflow(input)
+
+    async def start_child_workflow_of(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
+        """The end of the outbound interceptors."""
+        self.assert_not_read_only("start child workflow")
+        message = None if self.is_replaying else self._start_child_command(input)
+        self._child_seq += 1
+        handle = ChildWorkflowHandleImpl(loop=self.loop)
+        handle._id = input.id
+        handle._start_future = self.loop.create_future()
+        handle._start(self, input.ret_type, CHILD_CANCELS[input.cancellation_type])
+        handle._command = self.matcher.schedule(
+            _CHILD_WORKFLOW, _C_START_CHILD, self._child_seq, input.id, input.workflow, handle, message
+        )
+        await self._await_operation(handle._start_future, handle.request_cancel, reraise=True)
+        return handle
+
+    def _start_child_command(self, input: StartChildWorkflowInput) -> command_v1.Command:
+        converter = self.converters_for_workflow(input.id)[0]
+        attributes = command_v1.StartChildWorkflowExecutionCommandAttributes(
+            namespace=self.options.namespace,
+            workflow_id=input.id,
+            workflow_type=common_v1.WorkflowType(input.workflow),
+            task_queue=TaskQueue(input.task_queue or self.options.task_queue),
+            input=common_v1.Payloads(converter.to_payloads(input.args)) if input.args else None,
+            workflow_execution_timeout=_optional_ns(input.execution_timeout),
+            workflow_run_timeout=_optional_ns(input.run_timeout),
+            workflow_task_timeout=_optional_ns(input.task_timeout),
+            parent_close_policy=int(input.parent_close_policy),
+            workflow_id_reuse_policy=int(input.id_reuse_policy),
+            retry_policy=None if input.retry_policy is None else input.retry_policy._to_proto(),
+            cron_schedule=input.cron_schedule,
+            header=common_v1.Header(dict(input.headers)) if input.headers else None,
+        )
+        if input.memo:
+            attributes.memo = common_v1.Memo({key: converter.to_payload(value) for key, value in input.memo.items()})
+        if input.search_attributes:
+            attributes.search_attributes = common_v1.SearchAttributes({})
+            encode_search_attributes(input.search_attributes, attributes.search_attributes)
+        if input.priority is not Priority.default:
+            attributes.priority = input.priority._to_proto()
+        if input.versioning_override is not None:
+            attributes.versioning_override = input.versioning_override._to_proto()
+        return command_v1.Command(
+            _C_START_CHILD, self._metadata(input.static_summary, input.static_details), attributes=attributes
+        )
+
+    async def _await_operation(
+        self, future: asyncio.Future[Any], request_cancel: Callable[[str], None], reraise: bool = False
+    ) -> Any:
+        """Await what a cancellation must not cut off: it is passed on as a command that decides the outcome."""
+        while True:
+            try:
+                await asyncio.wait([future])
+                return future.result()
+            except asyncio.CancelledError as error:
+                if self.is_evicted:
+                    raise
+                request_cancel(error.args[0] if error.args and isinstance(error.args[0], str) else "")
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+                if reraise and self.cancel_reason is not None:
+                    raise
+
+    async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
+        """The end of the outbound interceptors."""
+        await self._signal(input.child_workflow_id, "", True, input)
+
+    async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
+        """The end of the outbound interceptors."""
+        await self._signal(input.workflow_id, input.workflow_run_id or "", False, input)
+
+    async def _signal(
+        self,
+        workflow_id: str,
+        run_id: str,
+        is_child: bool,
+        input: SignalChildWorkflowInput | SignalExternalWorkflowInput,
+    ) -> None:
+        self.assert_not_read_only("signal workflow")
+        message = None
+        if not self.is_replaying:
+            converter = self.converters_for_workflow(workflow_id)[0]
+            message = command_v1.Command(
+                _C_SIGNAL_EXTERNAL,
+                attributes=command_v1.SignalExternalWorkflowExecutionCommandAttributes(
+                    namespace=self.options.namespace,
+                    execution=common_v1.WorkflowExecution(workflow_id, run_id),
+                    signal_name=input.signal,
+                    input=common_v1.Payloads(converter.to_payloads(input.args)) if input.args else None,
+                    child_workflow_only=is_child,
+                    header=common_v1.Header(dict(input.headers)) if input.headers else None,
+                ),
+            )
+        self._signal_seq += 1
+        future = self.loop.create_future()
+        command = self.matcher.schedule(
+            _SIGNAL_EXTERNAL, _C_SIGNAL_EXTERNAL, self._signal_seq, workflow_id, None, future, message
+        )
+        await self._await_operation(future, lambda _reason: self._cancel_signal(command))
+
+    def _cancel_signal(self, command: WorkflowCommand) -> None:
+        self.matcher.cancel(command, _CANCEL)
+
+    def external_workflow_handle(self, workflow_id: str, run_id: str | None) -> ExternalWorkflowHandle[Any]:
+        return ExternalWorkflowHandleImpl(self, workflow_id, run_id)
+
+    async def cancel_external_workflow(self, workflow_id: str, run_id: str | None, reason: str) -> None:
+        """Ask another workflow to cancel; there is no cancelling of that."""
+        message = None
+        if not self.is_replaying:
+            message = command_v1.Command(
+                _C_REQUEST_CANCEL_EXTERNAL,
+                attributes=command_v1.RequestCancelExternalWorkflowExecutionCommandAttributes(
+                    namespace=self.options.namespace,
+                    workflow_id=workflow_id,
+                    run_id=run_id or "",
+                    reason=f"Cancel requested by workflow with run id {self.run_id} with reason: {reason}",
+                ),
+            )
+        self._cancel_seq += 1
+        future = self.loop.create_future()
+        self.matcher.schedule(
+            _CANCEL_EXTERNAL, _C_REQUEST_CANCEL_EXTERNAL, self._cancel_seq, workflow_id, None, future, message
+        )
+        await future
+
+    def continue_as_new(self, workflow: Any, args: Sequence[Any], options: dict[str, Any]) -> NoReturn:
+        self.assert_not_read_only("continue as new")
+        name: str | None = None
+        arg_types: list[type] | None = None
+        if isinstance(workflow, str):
+            name = workflow
+        elif callable(workflow):
+            defn = _Definition.must_from_run_fn(workflow)
+            name, arg_types = defn.name, defn.arg_types
+        elif workflow is not None:
+            raise TypeError(f"Workflow must be None, a string, or callable, not {type(workflow).__name__}")
+        input = ContinueAsNewInput(workflow=name, args=args, headers={}, arg_types=arg_types, **options)
+        if self.outbound is not None:
+            self.outbound.continue_as_new(input)
+        raise _ContinueAsNew(input)
+
+    # --- memo, search attributes, patches
+
+    def memo(self) -> Mapping[str, Any]:
+        if self._memo is None:
+            self._memo = {
+                key: self.converter.from_payload(payload) for key, payload in self.own_info().raw_memo.items()
+            }
+        return self._memo
+
+    def memo_value(self, key: str, default: Any, type_hint: type | None) -> Any:
+        payload = self.own_info().raw_memo.get(key)
+        if payload is None:
+            if default is _arg_unset:
+                raise KeyError(f"Memo does not have a value for key {key}")
+            return default
+        return self.converter.from_payload(payload, type_hint)  # type: ignore[arg-type]
+
+    def upsert_memo(self, updates: Mapping[str, Any]) -> None:
+        self.assert_not_read_only("upsert memo")
+        payloads = {key: self.converter.to_payload(value) for key, value in updates.items()}
+        if not payloads:
+            return
+        self.matcher.schedule(
+            _MODIFY_PROPERTIES,
+            _C_MODIFY_PROPERTIES,
+            0,
+            None,
+            None,
+            None,
+            None
+            if self.is_replaying
+            else command_v1.Command(
+                _C_MODIFY_PROPERTIES,
+                attributes=command_v1.ModifyWorkflowPropertiesCommandAttributes(common_v1.Memo(payloads)),
+            ),
+        )
+        raw: dict[str, common_v1.Payload] = self.own_info().raw_memo  # type: ignore[assignment]
+        for key, value in updates.items():
+            if value is None:
+                raw.pop(key, None)
+            else:
+                raw[key] = payloads[key]
+        self._memo = None
+
+    def upsert_search_attributes(self, attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]) -> None:
+        self.assert_not_read_only("upsert search attributes")
+        fields: dict[str, common_v1.Payload] = {}
+        info = self.own_info()
+        untyped: dict[str, Any] = info.search_attributes  # type: ignore[assignment]
+        typed = {pair.key.name: pair for pair in info.typed_search_attributes.search_attributes}
+        if isinstance(attributes, Mapping):
+            for name, values in attributes.items():
+                fields[name] = encode_search_attribute_values(values)
+        else:
+            for update in attributes:
+                fields[update.key.name] = encode_typed_search_attribute_value(update.key, update.value)
+        if isinstance(attributes, Mapping):
+            for name, values in attributes.items():
+                untyped[name] = values
+                _set_typed(typed, name, values)
+        else:
+            for update in attributes:
+                name = update.key.name
+                if update.value is None:
+                    typed.pop(name, None)
+                    untyped[name] = []
+                else:
+                    typed[name] = SearchAttributePair(update.key, update.value)
+                    is_list = update.key.indexed_value_type == SearchAttributeIndexedValueType.KEYWORD_LIST
+                    untyped[name] = list(update.value) if is_list else [update.value]
+        pairs: list[SearchAttributePair[Any]] = info.typed_search_attributes.search_attributes  # type: ignore[assignment]
+        pairs[:] = sorted(typed.values(), key=lambda pair: pair.key.name)
+        self._upserted.update(fields)
+        self._send_upsert(fields)
+
+    def _send_upsert(self, fields: dict[str, common_v1.Payload]) -> None:
+        self.matcher.schedule(
+            _UPSERT_SEARCH_ATTRIBUTES,
+            _C_UPSERT,
+            0,
+            None,
+            None,
+            None,
+            None
+            if self.is_replaying
+            else command_v1.Command(
+                _C_UPSERT,
+                attributes=command_v1.UpsertWorkflowSearchAttributesCommandAttributes(
+                    common_v1.SearchAttributes(fields)
+                ),
+            ),
+        )
+
+    def patch(self, patch_id: str, deprecated: bool) -> bool:
+        self.assert_not_read_only("patch")
+        answer = self._patch_answers.get(patch_id)
+        if answer is not None:
+            return answer
+        if deprecated or self.is_replaying or patch_id in self._patches:
+            answer = not self.is_replaying or patch_id in self._patches
+        elif self.options.patch_activation_callback is not None:
+            answer = self._ask_patch_callback(patch_id)
+        else:
+            answer = True
+        self._patch_answers[patch_id] = answer
+        if answer:
+            self._record_patch(patch_id, deprecated)
+        return answer
+
+    def _ask_patch_callback(self, patch_id: str) -> bool:
+        assert self.options.patch_activation_callback is not None
+        self.is_read_only = True
+        try:
+            answer = self.options.patch_activation_callback(PatchActivationInput(self.own_info(), patch_id))
+        finally:
+            self.is_read_only = False
+        if not isinstance(answer, bool):
+            raise TypeError("Patch activation callback must return true or false")
+        return answer
+
+    def _record_patch(self, patch_id: str, deprecated: bool) -> None:
+        made = self.matcher.patch_made(patch_id)
+        if made:
+            return
+        message = None
+        if not self.is_replaying:
+            data = json.dumps({"id": patch_id, "deprecated": deprecated}, separators=(",", ":")).encode()
+            payload = common_v1.Payload({"encoding": b"json/plain"}, data)
+            message = command_v1.Command(
+                _C_RECORD_MARKER,
+                attributes=command_v1.RecordMarkerCommandAttributes(
+                    "core_patch", {"patch-data": common_v1.Payloads([payload])}
+                ),
+            )
+        self.matcher.schedule(_PATCH, _C_RECORD_MARKER, 0, patch_id, None, None, message)
+        if (not self.is_replaying or made is not None) and self.matcher.use_core_flag(_FLAG_UPSERT_ON_PATCH):
+            ids = sorted({*self.matcher.made_patches(), patch_id})
+            data = json.dumps(ids, separators=(",", ":"), ensure_ascii=False).encode()
+            if len(data) < _VERSION_ATTRIBUTE_LIMIT:
+                self._send_upsert(
+                    {_VERSION_ATTRIBUTE: common_v1.Payload({"encoding": b"json/plain", "type": b"KeywordList"}, data)}
+                )
+        self.matcher.make_patch(patch_id)
+
+    # --- handlers set at run time
+
+    def signals(self) -> Mapping[str | None, _SignalDefinition]:
+        """Signal handlers by name."""
+        return self.definition.signals if self._signals is None else self._signals
+
+    def queries(self) -> Mapping[str | None, _QueryDefinition]:
+        """Query handlers by name."""
+        return self.definition.queries if self._queries is None else self._queries
+
+    def updates(self) -> Mapping[str | None, _UpdateDefinition]:
+        """Update handlers by name."""
+        return self.definition.updates if self._updates is None else self._updates
+
+    def handler(self, kind: str, name: str | None) -> Callable[..., Any] | None:
+        handlers: Mapping[str | None, Any] = getattr(self, _HANDLERS[kind])()
+        defn = handlers.get(name)
+        return None if defn is None else defn.bind_fn(self._object)
+
+    def set_handler(
+        self,
+        kind: str,
+        name: str | None,
+        handler: Callable[..., Any] | None,
+        validator: Callable[..., None] | None = None,
+    ) -> None:
+        self.assert_not_read_only(f"set {kind} handler")
+        attribute = "_" + _HANDLERS[kind]
+        handlers: dict[str | None, Any] | None = getattr(self, attribute)
+        if handlers is None:
+            handlers = dict(getattr(self.definition, _HANDLERS[kind]))
+            setattr(self, attribute, handlers)
+        if handler is None:
+            handlers.pop(name, None)
+            return
+        if not callable(handler):
+            raise TypeError(f"A {kind} handler must be callable, not {type(handler).__name__}")
+        defn = _DEFINITIONS[kind](name=name, fn=handler, is_method=False)
+        if validator is not None and isinstance(defn, _UpdateDefinition):
+            defn.set_validator(validator)
+        handlers[name] = defn
+        if kind == "query" and defn.is_async:
+            _warn_async_query(4)
+        if defn.dynamic_vararg:
+            _warn_vararg("signals" if kind == "signal" else "queries", 4)
+        if isinstance(defn, _SignalDefinition):
+            self.signal_handler_set(name, defn)
+
+    def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
+        """Signals that waited for this handler are handed over."""
+        raise NotImplementedError
+
+
+_HANDLERS = {"signal": "signals", "query": "queries", "update": "updates"}
+_DEFINITIONS: dict[str, Any] = {
+    "signal": _SignalDefinition,
+    "query": _QueryDefinition,
+    "update": _UpdateDefinition,
+}
+
+
+def _set_if_pending(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _optional_ns(duration: Any) -> int | None:
+    return None if duration is None else duration_to_ns(duration)
+
+
+def _set_typed(typed: dict[str, SearchAttributePair[Any]], name: str, values: Any) -> None:
+    """Keep the typed attributes in step with an untyped upsert, as far as the types can be guessed."""
+    if not values:
+        typed.pop(name, None)
+        return
+    key = SearchAttributeKey._guess_from_untyped_values(name, values)
+    if key is None:
+        return
+    if key.indexed_value_type == SearchAttributeIndexedValueType.KEYWORD_LIST:
+        typed[name] = SearchAttributePair(key, values)
+    elif len(values) == 1:
+        typed[name] = SearchAttributePair(key, values[0])
