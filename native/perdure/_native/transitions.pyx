@@ -310,7 +310,7 @@ cdef int _next_attempt(
     if reason:
         s.consecutive_failures += 1
         s.last_task_failure = reason
-    schedule_workflow_task(s, now_ns, 0, delay_ms if s.task_attempt > 1 else 0)
+    schedule_workflow_task(s, now_ns, 0, delay_ms if s.task_attempt > 1 and not s.buffered else 0)
     return 0
 
 
