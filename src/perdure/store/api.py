@@ -221,13 +221,13 @@ class Store(Protocol):
         """
         ...
 
-    async def read_history_reverse(
-        self, key: RunKey, last_event_id: int = 0, *, max_events: int = 0
-    ) -> HistoryPage:
+    async def read_history_reverse(self, key: RunKey, last_event_id: int = 0, *, max_events: int = 0) -> HistoryPage:
         """Batches newest first, starting with the one that holds ``last_event_id`` (0: the newest)."""
         ...
 
-    async def due_runs(self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None) -> list[tuple[int, RunKey]]:
+    async def due_runs(
+        self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
+    ) -> list[tuple[int, RunKey]]:
         """Entries of the time index due at or before a time, earliest first, from just after ``after``."""
         ...
 

@@ -16,6 +16,8 @@ _HASH_SIZE = 16
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: Event ids and counts are stored in four bytes.
 MAX_EVENT_ID = 0xFFFFFFFF
+#: Nanoseconds since the epoch that fit a signed 64-bit number.
+MAX_TIME = 0x7FFFFFFFFFFFFFFF
 
 
 def ordered_text(text: str) -> bytes:
@@ -67,4 +69,6 @@ def check_update(update: RunUpdate) -> None:
         raise ValueError(f"version {update.version} of run {update.key.run_id} is below 1")
     for first_event_id, count, _batch in update.history:
         if first_event_id < 1 or count < 1 or first_event_id + count > MAX_EVENT_ID:
-            raise ValueError(f"batch of {count} events from {first_event_id} of run {update.key.run_id} is out of range")
+            raise ValueError(
+                f"batch of {count} events from {first_event_id} of run {update.key.run_id} is out of range"
+            )

@@ -70,6 +70,7 @@ cdef struct Api:
     int (*env_stat)(MDB_env*, MDB_stat*) noexcept nogil
     int (*env_info)(MDB_env*, MDB_envinfo*) noexcept nogil
     int (*env_sync)(MDB_env*, int) noexcept nogil
+    int (*env_get_fd)(MDB_env*, int*) noexcept nogil
     void (*env_close)(MDB_env*) noexcept nogil
     int (*env_set_mapsize)(MDB_env*, size_t) noexcept nogil
     int (*env_set_maxdbs)(MDB_env*, unsigned int) noexcept nogil

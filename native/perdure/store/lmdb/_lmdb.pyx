@@ -23,6 +23,7 @@ from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset, strdup
+from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport write
 
 from perdure.store.lmdb._api cimport (
@@ -83,6 +84,7 @@ cdef enum:
     FORMAT = 1                      # of keys and rows; every release reads the older ones
     _FOREIGN = -1                   # our codes, outside LMDB's and errno's
     _NEWER = -2
+    _CUT_OFF = -3
     MAP_STEP_MIN = 1048576
     MAP_STEP_MAX = 17179869184
 
@@ -155,6 +157,8 @@ cpdef object store_error(int code, str what):
     """The store's exception for a failed call: ``what`` begins the sentence, LMDB's words end it."""
     if code == _FOREIGN:
         return StoreCorruptError(f"{what}: it holds an LMDB environment of another program")
+    if code == _CUT_OFF:
+        return StoreCorruptError(f"{what}: data.mdb in it is cut off")
     if code == MDB_INVALID:
         return StoreCorruptError(f"{what}: data.mdb in it is not an LMDB file, or is damaged")
     if code == MDB_VERSION_MISMATCH:
@@ -193,6 +197,7 @@ cdef int _resolve() except -1:
     mdb.env_stat = <int (*)(MDB_env*, MDB_stat*) noexcept nogil> _symbol(h, b"mdb_env_stat", path)
     mdb.env_info = <int (*)(MDB_env*, MDB_envinfo*) noexcept nogil> _symbol(h, b"mdb_env_info", path)
     mdb.env_sync = <int (*)(MDB_env*, int) noexcept nogil> _symbol(h, b"mdb_env_sync", path)
+    mdb.env_get_fd = <int (*)(MDB_env*, int*) noexcept nogil> _symbol(h, b"mdb_env_get_fd", path)
     mdb.env_close = <void (*)(MDB_env*) noexcept nogil> _symbol(h, b"mdb_env_close", path)
     mdb.env_set_mapsize = <int (*)(MDB_env*, size_t) noexcept nogil> _symbol(h, b"mdb_env_set_mapsize", path)
     mdb.env_set_maxdbs = <int (*)(MDB_env*, unsigned int) noexcept nogil> _symbol(h, b"mdb_env_set_maxdbs", path)
@@ -278,6 +283,22 @@ cdef int _check_format(Home* home, MDB_txn* txn) noexcept nogil:
     return _NEWER if home.format > FORMAT else 0
 
 
+cdef int _check_size(MDB_env* env) noexcept nogil:
+    """Whether the file holds every page in use: reading a mapped page beyond its end would be a signal."""
+    cdef MDB_envinfo info
+    cdef MDB_stat stat
+    cdef struct_stat file
+    cdef int fd = -1
+    cdef int rc = mdb.env_get_fd(env, &fd)
+    if rc:
+        return rc
+    if fstat(fd, &file):
+        return errno
+    mdb.env_info(env, &info)
+    mdb.env_stat(env, &stat)
+    return _CUT_OFF if <size_t> file.st_size < (info.me_last_pgno + 1) * stat.ms_psize else 0
+
+
 cdef int _write_format(Home* home, MDB_txn* txn) noexcept nogil:
     cdef uint64_t format = FORMAT
     cdef MDB_val key, value
@@ -304,6 +325,8 @@ cdef int _open_env(Home* home, unsigned int create) noexcept nogil:
     if rc == 0:
         rc = mdb.env_open(
             env, home.path, MDB_NOTLS | MDB_NORDAHEAD | (MDB_NOMETASYNC if home.sync else MDB_NOSYNC), MODE)
+    if rc == 0:
+        rc = _check_size(env)
     if rc == 0:
         mdb.env_info(env, &info)
         home.map_size = info.me_mapsize

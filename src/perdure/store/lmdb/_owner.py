@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import sys
+import weakref
 from pathlib import Path
 
 from perdure.store.api import StoreUnavailableError
@@ -23,8 +24,7 @@ class Owner:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pid = os.getpid()
-        os.register_at_fork(after_in_child=self._close)
+        _held.add(self)
 
     @classmethod
     def acquire(cls, folder: Path) -> Owner:
@@ -51,17 +51,31 @@ class Owner:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Give the folder up. Safe to repeat."""
-        if self._descriptor >= 0 and self._pid == os.getpid():
+        """Give the folder up. Safe to repeat; does nothing in a forked child."""
+        if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
-        self._close()
+            # Closing alone would leave the lock to a child that was forked a moment ago and still has a copy.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self.forget()
 
-    def _close(self) -> None:
-        # In a forked child: a copy of the descriptor would keep the lock alive after the owner's death.
+    def forget(self) -> None:
+        """Close the descriptor and leave the lock as it is."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+_held: weakref.WeakSet[Owner] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    # In a forked child: a copy of the descriptor would keep the lock alive after the owner's death.
+    for owner in list(_held):
+        owner.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _hint() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from perdure.store.api import (
     RunUpdate,
     StaleRunError,
     StoreClosedError,
-    StoreCorruptError,
     StoredRun,
     StoreError,
     TaskRow,
@@ -74,6 +74,7 @@ class LMDBStore:
         self._folder = folder
         self._owner = owner
         self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
         self._closing = False
         #: Namespaces by their number in keys; those not known to be stored yet are written along with each commit.
         self._numbers: dict[str, int] = {}
@@ -123,10 +124,6 @@ class LMDBStore:
         return store
 
     async def _start(self) -> None:
-        used = self._environment.stat()["used_size"]
-        have = (self._folder / "data.mdb").stat().st_size
-        if have < used:
-            raise StoreCorruptError(f"data.mdb of the store in {self._folder} is cut off: {have} bytes of {used}")
         for key, number in self._environment.scan(NAMESPACE, b"n", b"o", 1 << 31)[0]:
             namespace_id = key[1:].decode()
             self._numbers[namespace_id] = int.from_bytes(number, "little")
@@ -146,15 +143,15 @@ class LMDBStore:
         if not updates:
             return
         batch = Batch()
-        versions: dict[str, int] = {}
+        versions: dict[tuple[int, str], int] = {}
         for update in updates:
             key = update.key
             number = self._numbers.get(key.namespace_id) or self._new_number(key.namespace_id)
-            expected = versions.get(key.run_id)
+            expected = versions.get((number, key.run_id))
             if expected is not None and expected != update.version - 1:
                 raise StaleRunError(key, update.version - 1, expected)
             batch.update(update, number, expected)
-            versions[key.run_id] = 0 if update.delete else update.version
+            versions[number, key.run_id] = 0 if update.delete else update.version
         await self._submit(batch)
 
     async def put_namespace(self, record: NamespaceRecord) -> None:
@@ -181,10 +178,8 @@ class LMDBStore:
             self._unstored.difference_update(carried)
 
     def _drain(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self._wake_read, 4096)
-        except BlockingIOError:
-            pass
         self._settle(self._environment.drain())
         if self._idle is not None and not self._environment.pending and not self._idle.done():
             self._idle.set_result(None)
@@ -400,8 +395,8 @@ class LMDBStore:
     # The end
 
     async def close(self) -> None:
-        if self._wake_read < 0:
-            return
+        if self._wake_read < 0 or self._pid != os.getpid():
+            return  # closed, or a forked child: pipe, event loop and environment are the owner's
         self._closing = True
         while self._environment.pending:
             self._idle = self._loop.create_future()
@@ -429,8 +424,6 @@ def _history_rows(max_events: int, events: int) -> int:
 
 def _position_key(number: int, token: PageToken) -> bytes:
     closed, first, second, run_id = token.position
-    if not is_run_id(run_id):
-        raise ValueError("next_page_token is not one that a listing gave")
     if closed:
         return rows.visibility_key(number, True, -second, -first, run_id)
     return rows.visibility_key(number, False, -first, 0, run_id)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure.store.api import VisibilityPage, VisibilityRecord
-from perdure.store.keys import visibility_position
+from perdure.store.keys import MAX_TIME, is_run_id, visibility_position
 from perdure.store.visibility._evaluate import field_value, predicate
 from perdure.store.visibility._query import STATUS_NAMES, Field, Query
 
@@ -52,6 +52,9 @@ def read_token(query: Query | None, token: bytes) -> PageToken | None:
         position, values = msgspec.msgpack.decode(token, type=tuple[Position, tuple[Any, ...]])
     except (msgspec.DecodeError, msgspec.ValidationError):
         raise ValueError("next_page_token is not one that a listing gave") from None
+    closed, first, second, run_id = position
+    if closed not in (0, 1) or max(first, second) > 0 or min(first, second) < -MAX_TIME or not is_run_id(run_id):
+        raise ValueError("next_page_token is not one that a listing gave")
     if len(values) != (len(query.order_by) if query is not None else 0):
         raise ValueError("next_page_token is of a listing with another ORDER BY")
     return PageToken(position, values)
@@ -104,7 +107,10 @@ def order_records(records: list[VisibilityRecord], query: Query, page: Page) -> 
                 return 1 if (one > other) is not descending else -1
             return 0
 
-        start = bisect_right(records, cmp_to_key(compare)(wanted), key=place)
+        try:
+            start = bisect_right(records, cmp_to_key(compare)(wanted), key=place)
+        except TypeError:
+            raise ValueError("next_page_token is not one that this listing gave") from None
     found = records[start : start + page.size]
     more = start + page.size < len(records)
     return VisibilityPage(found, write_token(query, found[-1]) if more else b"")

@@ -55,7 +55,9 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_KEYWORDS = frozenset("AND OR NOT IN BETWEEN IS NULL STARTS_WITH TRUE FALSE GROUP ORDER BY ASC DESC LIKE LIMIT".split())
+_LOGIC = ("AND", "OR", "NOT", "IN", "BETWEEN", "IS", "NULL", "STARTS_WITH", "TRUE", "FALSE")
+_CLAUSES = ("GROUP", "ORDER", "BY", "ASC", "DESC", "LIKE", "LIMIT")
+_KEYWORDS = frozenset((*_LOGIC, *_CLAUSES))
 _COMPARISONS = frozenset(("=", "!=", "<>", "<", "<=", ">", ">="))
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "b": "\b", "Z": "\x1a"}
 
@@ -175,9 +177,7 @@ class _Parser:
             raise ValueError(f"invalid query: it ends where {wanted} was expected")
         if token.text in ("LIKE", "LIMIT"):
             raise ValueError(f"invalid query: {token.text} is not supported (STARTS_WITH matches a prefix)")
-        raise ValueError(
-            f"invalid query: {token.text!r} at character {token.at + 1} where {wanted} was expected"
-        )
+        raise ValueError(f"invalid query: {token.text!r} at character {token.at + 1} where {wanted} was expected")
 
     # Logic
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-_DATETIME = re.compile(
-    r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:[.,](\d{1,9})\d*)?(Z|z|[+-]\d{2}:\d{2})"
-)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_DATETIME = re.compile(r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:[.,](\d{1,9})\d*)?(Z|z|[+-]\d{2}:\d{2})")
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND = 1_000_000_000
 _CLOCK = re.compile(r"(\d+):(\d{2}):(\d{2})")
-_GO_DURATION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h|d)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h|d))*")
-_GO_PART = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|µs|μs|ms|s|m|h|d)")
+_UNIT = "(?:ns|us|µs|μs|ms|s|m|h|d)"
+_GO_DURATION = re.compile(rf"[+-]?(?:(?:\d+\.?\d*|\.\d+){_UNIT})+")
+_GO_PART = re.compile(rf"(\d*)(?:\.(\d*))?({_UNIT})")
 _UNITS = {
     "ns": 1,
     "us": 1_000,
@@ -37,9 +36,7 @@ def parse_datetime(text: str) -> int:
         raise ValueError(f"{text!r} is not a datetime such as '2026-01-31T12:00:00Z'")
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:
-        moment = dt.datetime(
-            int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=dt.timezone.utc
-        )
+        moment = dt.datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=dt.UTC)
     except ValueError as error:
         raise ValueError(f"{text!r} is not a datetime: {error}") from None
     span = moment - _EPOCH
