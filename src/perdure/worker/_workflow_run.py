@@ -41,6 +41,7 @@ from perdure.worker._interceptor import (
     HandleUpdateInput,
     WorkflowInboundInterceptor,
 )
+from perdure.worker._workflow_codec import WorkflowCodec
 from perdure.worker._workflow_failures import (
     activity_failure,
     cancel_failure,
@@ -127,6 +128,9 @@ class WorkflowRun(WorkflowRuntime):
         self._versioning_behavior = definition.versioning_behavior or VersioningBehavior.UNSPECIFIED
         self._inbound: WorkflowInboundInterceptor | None = None
         self._is_guarded = options.is_guarded and definition.sandboxed
+        codec = options.data_converter.payload_codec
+        self.codec = None if codec is None else WorkflowCodec(codec, options, workflow_id, workflow_type)
+        """What has to decode a task before :meth:`activate` and encode its answer after; None without a codec."""
         self.last_error: BaseException | None = None
         """What failed the last task, None when it did not fail."""
         if options.interceptor_classes:

@@ -28,7 +28,6 @@ from perdure.common import (
     SearchAttributePair,
     SearchAttributes,
     SearchAttributeUpdate,
-    TypedSearchAttributes,
     WorkerDeploymentVersion,
     _arg_unset,
 )
@@ -133,6 +132,8 @@ class RunOptions:
     deployment_version: WorkerDeploymentVersion | None = None
     is_guarded: bool = True
     """Whether the determinism guard watches workflow code."""
+    encode_headers: bool = False
+    """Whether the payload codec applies to headers."""
 
     def __post_init__(self) -> None:
         """Find out once whether converters want to know whose payloads they convert."""
