@@ -227,7 +227,13 @@ class ActivityWorker:
             self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
         try:
             try:
-                result = await self._execute(running)
+                context, coroutine = self._begin(running)
+                try:
+                    step = context.run(coroutine.send, None)
+                except StopIteration as stop:
+                    result = stop.value
+                else:
+                    result = await _Resumed(context, coroutine, step)
             finally:
                 running.done = True
             payloads: Sequence[Payload] = (
@@ -263,17 +269,16 @@ class ActivityWorker:
                 return
             await self._answer_failed(task, error, lambda: self.service.respond_activity_task_completed(request))
 
-    async def _execute(self, running: RunningActivity) -> Any:
+    def _begin(self, running: RunningActivity) -> tuple[contextvars.Context, Coroutine[Any, Any, Any]]:
+        """The attempt's context and its code, not started yet."""
         task, definition = running.task, running.definition
         running.context = context = contextvars.copy_context()
         context.run(current_context.set, running)
         if task.heartbeat_details is None and self._is_plain and definition.is_async:
             args = self._decode_args(running)
-            coroutine = definition.fn(*args)
-            if not inspect.iscoroutine(coroutine):
-                coroutine = _as_coroutine(coroutine)
-            return await _run_in_context(context, coroutine)
-        return await _run_in_context(context, self._execute_in_full(running))
+            coroutine = context.run(definition.fn, *args)
+            return context, coroutine if inspect.iscoroutine(coroutine) else _as_coroutine(coroutine)
+        return context, self._execute_in_full(running)
 
     def _decode_args(self, running: RunningActivity) -> Sequence[Any]:
         payloads = running.task.input
@@ -542,14 +547,6 @@ class _Resumed:
                     step = run(coroutine.send, sent)
                 except StopIteration as stop:
                     return stop.value
-
-
-async def _run_in_context(context: contextvars.Context, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        step = context.run(coroutine.send, None)
-    except StopIteration as stop:
-        return stop.value
-    return await _Resumed(context, coroutine, step)
 
 
 async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:

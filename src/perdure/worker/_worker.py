@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 from perdure.api.deployment.v1 import WorkerDeploymentOptions
 from perdure.api.enums.v1 import TaskQueueKind
@@ -34,10 +34,8 @@ from perdure.worker._plugin import Plugin
 from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, WorkerTuner, maximum_slots
-from perdure.worker._workflow_worker import WorkflowWorker
-
-if TYPE_CHECKING:
-    from perdure.worker._workflow_run import PatchActivationInput
+from perdure.worker._workflow_runtime import PatchActivationInput, RunOptions
+from perdure.worker._workflow_worker import WorkflowWorker, run_options_interceptors
 
 logger = logging.getLogger("perdure.worker")
 
@@ -222,15 +220,30 @@ class Worker:
         if config.get("workflows"):
             self._workflows = WorkflowWorker(
                 config=config,
-                client=self._client,
                 service=self._service,
-                identity=self._identity,
-                interceptors=self._interceptors,
-                metric_meter=MetricMeter.noop,
-                activities=self._activities,
+                options=self._run_options(),
+                deployment_options=self._deployment_options(),
                 sticky_queue_name=f"{self._identity}-{uuid.uuid4().hex}",
-                local_activity_slots=maximum_slots(tuner._get_local_activity_task_slot_supplier()),
             )
+
+    def _run_options(self) -> RunOptions:
+        config = self._config
+        deployment = config.get("deployment_config")
+        classes, extern_functions = run_options_interceptors(self._interceptors)
+        return RunOptions(
+            namespace=self._client.namespace,
+            task_queue=config["task_queue"],
+            identity=self._identity,
+            data_converter=self._client.config(active_config=True)["data_converter"],
+            interceptor_classes=classes,
+            failure_exception_types=config["workflow_failure_exception_types"],
+            disable_eager_activity_execution=config["disable_eager_activity_execution"] or self._activities is None,
+            extern_functions=extern_functions,
+            patch_activation_callback=config.get("patch_activation_callback"),
+            metric_meter=MetricMeter.noop,
+            build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
+            deployment_version=None if deployment is None else deployment.version,
+        )
 
     def _make_activity_worker(self, tuner: WorkerTuner) -> ActivityWorker:
         config = self._config
@@ -413,7 +426,6 @@ class Worker:
             if not config.get("no_remote_activities"):
                 self._groups.append(self._activity_pollers(self._activities, in_process))
         if self._workflows is not None:
-            self._workflows.start()
             self._groups += self._workflow_pollers(self._workflows, in_process)
         for group in self._groups:
             group.start()

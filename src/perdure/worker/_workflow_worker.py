@@ -1,0 +1,397 @@
+"""The workflow half of a worker: from a polled workflow task to its answer.
+
+Between two tasks a run stays in memory (sticky execution): the service then sends only the new events, over a queue
+that this worker alone polls. A run that is not in memory any more is replayed from its history.
+
+Activation and answer happen in one step of the event loop. Nothing of a workflow task waits for anything but a history
+page that is missing, or a payload codec.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure._times import duration_to_ns
+from perdure.api.common.v1 import WorkflowExecution
+from perdure.api.deployment.v1 import WorkerDeploymentOptions
+from perdure.api.enums.v1 import QueryResultType, TaskQueueKind, WorkflowTaskFailedCause
+from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
+from perdure.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
+from perdure.api.workflowservice import v1 as ws
+from perdure.common import VersioningBehavior
+from perdure.service import RPCError, RPCStatusCode, WorkflowService
+from perdure.worker._interceptor import WorkflowInterceptorClassInput
+from perdure.worker._run_cache import CachedRun, RunCache, evict
+from perdure.worker._workflow_run import WorkflowRun
+from perdure.worker._workflow_runtime import RunOptions
+from perdure.workflow._definition import _Definition
+
+if TYPE_CHECKING:
+    from perdure._native.events import HistoryEvent
+    from perdure.worker._config import WorkerConfig
+    from perdure.worker._interceptor import Interceptor, WorkflowInboundInterceptor
+
+logger = logging.getLogger("perdure.worker")
+
+_CLOSE_COMMANDS = frozenset((4, 5, 7, 10))  # complete, fail, cancel, continue as new
+_UNHANDLED = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE)
+_QUERY_FAILED = int(QueryResultType.QUERY_RESULT_TYPE_FAILED)
+
+
+class WorkflowRegistry:
+    """The workflows of one worker, by type."""
+
+    def __init__(self, workflows: Sequence[type]) -> None:
+        self._by_name: dict[str, _Definition] = {}
+        self._dynamic: _Definition | None = None
+        for cls in workflows:
+            if not isinstance(cls, type):
+                raise TypeError(f"Workflow {cls!r} is not a class; register the class itself.")
+            definition = _Definition.must_from_class(cls)
+            if definition.name is None:
+                if self._dynamic is not None:
+                    raise TypeError("More than one dynamic workflow; a worker can have one.")
+                self._dynamic = definition
+            elif definition.name in self._by_name:
+                raise ValueError(
+                    f"More than one workflow named {definition.name}; give one of them another name in @workflow.defn."
+                )
+            else:
+                self._by_name[definition.name] = definition
+
+    def find(self, name: str) -> _Definition | None:
+        """The workflow of that type, or the dynamic one, or None."""
+        return self._by_name.get(name, self._dynamic)
+
+    def names(self) -> str:
+        """The registered types, for messages."""
+        return ", ".join(sorted(self._by_name)) or "none"
+
+    def require_versioning_behavior(self) -> None:
+        """Refuse workflows that a versioned worker would not know how to version."""
+        for definition in [*self._by_name.values(), *([self._dynamic] if self._dynamic else [])]:
+            unspecified = definition.versioning_behavior in (None, VersioningBehavior.UNSPECIFIED)
+            if unspecified and definition.dynamic_config_fn is None:
+                raise ValueError(
+                    f"Workflow {definition.name or 'with dynamic=True'} must specify a versioning behavior using the "
+                    "versioning_behavior argument of @workflow.defn, or the worker a default_versioning_behavior."
+                )
+
+
+class WorkflowWorker:
+    """Runs the workflow tasks of one task queue."""
+
+    def __init__(
+        self,
+        *,
+        config: WorkerConfig,
+        service: WorkflowService,
+        options: RunOptions,
+        deployment_options: WorkerDeploymentOptions | None,
+        sticky_queue_name: str,
+    ) -> None:
+        self._service = service
+        self._options = options
+        self._namespace = options.namespace
+        self._task_queue = options.task_queue
+        self._build_id = config.get("build_id") or ""
+        self._deployment_options = deployment_options
+        self._registry = WorkflowRegistry(config["workflows"])
+        deployment = config.get("deployment_config")
+        self._is_versioned = deployment is not None and deployment.use_worker_versioning
+        self._default_versioning_behavior = 0 if deployment is None else int(deployment.default_versioning_behavior)
+        if self._is_versioned and not self._default_versioning_behavior:
+            self._registry.require_versioning_behavior()
+        max_runs = config["max_cached_workflows"]
+        self.is_sticky = max_runs > 0
+        self._cache = RunCache(max_runs, config["max_cached_workflow_bytes"])
+        self.sticky_task_queue = TaskQueue(
+            name=sticky_queue_name, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=self._task_queue
+        )
+        self._sticky_attributes = StickyExecutionAttributes(
+            worker_task_queue=self.sticky_task_queue,
+            schedule_to_start_timeout=duration_to_ns(config["sticky_queue_schedule_to_start_timeout"]),
+        )
+        self._codec = options.data_converter.payload_codec
+        #: Runs with a task that waits for something, and who waits for the end of that task.
+        self._busy: dict[str, asyncio.Future[None]] = {}
+
+    async def close(self) -> None:
+        """Put every run out of memory and give the sticky queue back; after every poller has ended."""
+        self._cache.clear()
+        if not self.is_sticky:
+            return
+        try:
+            await self._service.shutdown_worker(
+                ws.ShutdownWorkerRequest(
+                    namespace=self._namespace,
+                    sticky_task_queue=self.sticky_task_queue.name,
+                    identity=self._options.identity,
+                    reason="graceful shutdown",
+                    task_queue=self._task_queue,
+                )
+            )
+        except RPCError as error:
+            logger.debug("The service was not told of the worker's shutdown: %s", error)
+
+    async def handle(self, task: ws.PollWorkflowTaskQueueResponse, _loop_task: asyncio.Task[None]) -> None:
+        """Answer a workflow task, and those that come with its answer. Raises nothing that the workflow raised."""
+        following: ws.PollWorkflowTaskQueueResponse | None = task
+        while following is not None and following.task_token:
+            following = await self._handle_one(following)
+
+    async def _handle_one(self, task: ws.PollWorkflowTaskQueueResponse) -> ws.PollWorkflowTaskQueueResponse | None:
+        execution = task.workflow_execution
+        assert execution is not None
+        run_id = execution.run_id
+        while run_id in self._busy:
+            await self._busy[run_id]
+        events: list[HistoryEvent] = task.history.events if task.history is not None else []
+        cached = self._cache.get(run_id)
+        is_whole = bool(events) and events[0].event_id == 1
+        if cached is not None and (is_whole or cached.started_event_id != task.previous_started_event_id):
+            self._evict(run_id)
+            cached = None
+        if self._codec is None and not task.next_page_token and (cached is not None or is_whole):
+            if cached is None:
+                cached = self._new_run(task, execution)
+                if cached is None:
+                    await self._refuse_unregistered(task)
+                    return None
+            return await self._respond(task, cached, cached.run.activate(task, events), len(events))
+        self._busy[run_id] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._handle_slowly(task, execution, cached, events)
+        finally:
+            self._busy.pop(run_id).set_result(None)
+
+    async def _handle_slowly(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        execution: WorkflowExecution,
+        cached: CachedRun | None,
+        events: list[HistoryEvent],
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        """A task whose history is incomplete, or whose payloads go through a codec."""
+        if cached is None and (not events or events[0].event_id != 1):
+            try:
+                events = await self._fetch_history(execution, events)
+            except RPCError as error:
+                logger.warning("The history of workflow %s is not to be had: %s", execution.workflow_id, error)
+                return None
+        if task.next_page_token:
+            events = [*events, *await self._fetch_pages(execution, task.next_page_token)]
+        if cached is None:
+            cached = self._new_run(task, execution)
+            if cached is None:
+                await self._refuse_unregistered(task)
+                return None
+        if self._codec is None:
+            return await self._respond(task, cached, cached.run.activate(task, events), len(events))
+        raise NotImplementedError
+
+    def _new_run(self, task: ws.PollWorkflowTaskQueueResponse, execution: WorkflowExecution) -> CachedRun | None:
+        name = task.workflow_type.name if task.workflow_type is not None else ""
+        definition = self._registry.find(name)
+        if definition is None:
+            return None
+        return CachedRun(WorkflowRun(definition, self._options, execution.workflow_id, execution.run_id, name))
+
+    async def _fetch_history(self, execution: WorkflowExecution, suffix: list[HistoryEvent]) -> list[HistoryEvent]:
+        """All events before ``suffix``, which the task brought, and the suffix."""
+        events = await self._fetch_pages(execution, b"")
+        if not suffix:
+            return events
+        first = suffix[0].event_id
+        return [event for event in events if event.event_id < first] + suffix
+
+    async def _fetch_pages(self, execution: WorkflowExecution, token: bytes) -> list[HistoryEvent]:
+        events: list[HistoryEvent] = []
+        while True:
+            response = await self._service.get_workflow_execution_history(
+                ws.GetWorkflowExecutionHistoryRequest(
+                    namespace=self._namespace, execution=execution, next_page_token=token
+                )
+            )
+            if response.history is not None:
+                events += response.history.events
+            token = response.next_page_token
+            if not token:
+                return events
+
+    async def _respond(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        cached: CachedRun,
+        answer: ws.RespondWorkflowTaskCompletedRequest
+        | ws.RespondWorkflowTaskFailedRequest
+        | ws.RespondQueryTaskCompletedRequest,
+        events: int,
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        run_id = cached.run.run_id
+        if isinstance(answer, ws.RespondWorkflowTaskCompletedRequest):
+            is_closed = bool(answer.commands) and answer.commands[-1].command_type in _CLOSE_COMMANDS
+            if is_closed:
+                self._cache.pop(run_id)
+            else:
+                cached.started_event_id = task.started_event_id
+                if self.is_sticky:
+                    answer.sticky_attributes = self._sticky_attributes
+                    answer.return_new_workflow_task = True
+                    self._cache.put(run_id, cached, events)
+            following = await self._complete(task, cached, answer)
+            if is_closed or not self.is_sticky:
+                evict(cached, run_id)
+            return following
+        if isinstance(answer, ws.RespondQueryTaskCompletedRequest):
+            await self._answer_query(task, cached, answer)
+            return None
+        self._evict(run_id, cached)
+        await self._fail(task, answer, cached.run.last_error)
+        return None
+
+    async def _complete(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        cached: CachedRun,
+        answer: ws.RespondWorkflowTaskCompletedRequest,
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        if self._build_id:
+            answer.binary_checksum = self._build_id
+        if self._is_versioned:
+            answer.versioning_behavior = answer.versioning_behavior or self._default_versioning_behavior
+            answer.deployment_options = self._deployment_options
+        else:
+            answer.versioning_behavior = 0
+        try:
+            response = await self._service.respond_workflow_task_completed(answer)
+        except RPCError as error:
+            self._evict(cached.run.run_id, cached)
+            if error.status is RPCStatusCode.NOT_FOUND:
+                logger.debug("The task of workflow %s was over before its answer came: %s", _id(task), error)
+            else:
+                logger.error(
+                    "The answer of workflow %s (type %s, run %s, attempt %d) was refused: %s",
+                    _id(task),
+                    cached.run.workflow_type,
+                    cached.run.run_id,
+                    task.attempt,
+                    error,
+                )
+            return None
+        if response.reset_history_event_id:
+            cached.started_event_id = response.reset_history_event_id
+            cached.run.reset_to(response.reset_history_event_id)
+        return response.workflow_task
+
+    async def _answer_query(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        cached: CachedRun,
+        answer: ws.RespondQueryTaskCompletedRequest,
+    ) -> None:
+        run = cached.run
+        if run.last_error is not None:
+            _log_failure("Query task", task, run.last_error)
+        if run.last_error is not None or self._cache.get(run.run_id) is not cached:
+            self._evict(run.run_id, cached)
+        try:
+            await self._service.respond_query_task_completed(answer)
+        except RPCError as error:
+            logger.debug("The answer to a query of workflow %s came too late: %s", _id(task), error)
+
+    async def _refuse_unregistered(self, task: ws.PollWorkflowTaskQueueResponse) -> None:
+        name = task.workflow_type.name if task.workflow_type is not None else ""
+        message = (
+            f"Workflow class {name} is not registered on this worker, available workflows: {self._registry.names()}"
+        )
+        failure = Failure(message=message, application_failure_info=ApplicationFailureInfo(type="NotFoundError"))
+        if task.query is not None:
+            answer = ws.RespondQueryTaskCompletedRequest(
+                task_token=task.task_token,
+                completed_type=_QUERY_FAILED,
+                error_message=message,
+                namespace=self._namespace,
+                failure=failure,
+            )
+            try:
+                await self._service.respond_query_task_completed(answer)
+            except RPCError as error:
+                logger.debug("The answer to a query of workflow %s came too late: %s", _id(task), error)
+            return
+        await self._fail(
+            task,
+            ws.RespondWorkflowTaskFailedRequest(
+                task_token=task.task_token,
+                cause=_UNHANDLED,
+                failure=failure,
+                identity=self._options.identity,
+                namespace=self._namespace,
+            ),
+            RuntimeError(message),
+        )
+
+    async def _fail(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        answer: ws.RespondWorkflowTaskFailedRequest,
+        error: BaseException | None,
+    ) -> None:
+        """Say that a task failed, in the log and to the service.
+
+        A service with a wire hears of the first attempt only and lets later ones time out, which spaces them; the
+        service in this process hears of each and waits longer and longer between them.
+        """
+        _log_failure("Workflow task", task, error)
+        if task.attempt > 1 and not self._service.in_process:
+            return
+        if self._build_id:
+            answer.binary_checksum = self._build_id
+        try:
+            await self._service.respond_workflow_task_failed(answer)
+        except RPCError as refused:
+            logger.debug("The task of workflow %s was over before its failure came: %s", _id(task), refused)
+
+    def _evict(self, run_id: str, cached: CachedRun | None = None) -> None:
+        """Put a run out of memory, and out of the cache if it is that very one."""
+        held = self._cache.get(run_id)
+        if held is not None and (cached is None or held is cached):
+            self._cache.pop(run_id)
+        victim = cached or held
+        if victim is not None:
+            evict(victim, run_id)
+
+
+def run_options_interceptors(
+    interceptors: Sequence[Interceptor],
+) -> tuple[list[type[WorkflowInboundInterceptor]], Mapping[str, Callable[..., Any]]]:
+    """The workflow interceptor classes of a worker's interceptors, and the extern functions they offer."""
+    extern_functions: dict[str, Callable[..., Any]] = {}
+    classes = []
+    for interceptor in interceptors:
+        cls = interceptor.workflow_interceptor_class(
+            WorkflowInterceptorClassInput(unsafe_extern_functions=extern_functions)
+        )
+        if cls is not None:
+            classes.append(cls)
+    return classes, extern_functions
+
+
+def _id(task: ws.PollWorkflowTaskQueueResponse) -> str:
+    return task.workflow_execution.workflow_id if task.workflow_execution is not None else ""
+
+
+def _log_failure(what: str, task: ws.PollWorkflowTaskQueueResponse, error: BaseException | None) -> None:
+    logger.error(
+        "%s failed: workflow %s, run %s, type %s, attempt %d: %s",
+        what,
+        _id(task),
+        task.workflow_execution.run_id if task.workflow_execution is not None else "",
+        task.workflow_type.name if task.workflow_type is not None else "",
+        task.attempt,
+        error,
+        exc_info=error,
+    )
