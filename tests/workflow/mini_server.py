@@ -326,8 +326,8 @@ class MiniServer:
         run = self.new_run()
         task = self._task(events)
         task.queries, task.messages = {}, []
-        task.previous_started_event_id = max(event.event_id for event in events if event.event_type == 6)
-        run.activate(task, events)
+        task.previous_started_event_id = events[-1].event_id
+        run.replay(task, events)
         if run.last_error is not None:
             raise run.last_error
         return run

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from perdure.worker._plugin import Plugin
 
 _WORKFLOW_STARTED = 1
-_TASK_STARTED = 6
-_TASK_COMPLETED = 7
 
 
 class ReplayerConfig(TypedDict, total=False):
@@ -225,15 +223,15 @@ class Replayer:
         task = ws.PollWorkflowTaskQueueResponse(
             workflow_execution=WorkflowExecution(workflow_id, run_id),
             workflow_type=WorkflowType(type_name),
-            previous_started_event_id=_last_completed(events),
-            started_event_id=max((event.event_id for event in events if event.event_type == _TASK_STARTED), default=0),
+            # All of it is replay, also a last task that was never answered.
+            previous_started_event_id=events[-1].event_id,
             attempt=1,
         )
         run = WorkflowRun(definition, self._options, workflow_id, run_id, type_name)
         try:
             if run.codec is not None:
                 task, events = await run.codec.decode(task, events)
-            run.activate(task, events)
+            run.replay(task, events)
             error = run.last_error
         finally:
             run.evict()
@@ -242,14 +240,3 @@ class Replayer:
         failure = RuntimeError(f"Replay of workflow {workflow_id}, run {run_id}, failed: {error}")
         failure.__cause__ = error
         return failure
-
-
-def _last_completed(events: Sequence[Any]) -> int:
-    """The started event of the last workflow task that was completed: what comes before is replay."""
-    last = started = 0
-    for event in events:
-        if event.event_type == _TASK_STARTED:
-            started = event.event_id
-        elif event.event_type == _TASK_COMPLETED:
-            last = started
-    return last

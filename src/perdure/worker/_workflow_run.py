@@ -156,14 +156,7 @@ class WorkflowRun(WorkflowRuntime):
         self.last_error = None
         results: dict[str, WorkflowQueryResult] = {}
         try:
-            if self._is_guarded:
-                guard.enter(self)
-                try:
-                    self._work(task, events, results)
-                finally:
-                    guard.leave()
-            else:
-                self._work(task, events, results)
+            self._work(task, events, results)
             if task.query is not None:
                 return self._query_answer(task, results["legacy_query"])
             return self._completion(task, results)
@@ -172,7 +165,32 @@ class WorkflowRun(WorkflowRuntime):
                 raise
             return self._failure(task, error)
 
+    def replay(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> None:
+        """Apply events and give no answer; ``last_error`` says what went wrong."""
+        self.last_error = None
+        try:
+            self._work(task, events, {})
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            self._failure(task, error)
+
     def _work(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        events: list[HistoryEvent],
+        results: dict[str, WorkflowQueryResult],
+    ) -> None:
+        if not self._is_guarded:
+            self._apply_task(task, events, results)
+            return
+        guard.enter(self)
+        try:
+            self._apply_task(task, events, results)
+        finally:
+            guard.leave()
+
+    def _apply_task(
         self,
         task: ws.PollWorkflowTaskQueueResponse,
         events: list[HistoryEvent],
