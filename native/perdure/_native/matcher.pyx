@@ -951,6 +951,11 @@ cdef class Matcher:
         self._lang_used.clear()
         return core, lang
 
+    def note_sdk(self, str name not None, str version not None):
+        """Which SDK answers now; its name is recorded when it changes."""
+        self.last_sdk_name = name
+        self.last_sdk_version = version
+
     # --- about the last activation
 
     @property

@@ -24,6 +24,7 @@ from perdure.converter import (
 )
 
 if TYPE_CHECKING:
+    from perdure.worker._workflow_run import WorkflowRun
     from perdure.worker._workflow_runtime import RunOptions
 
 _Change = Callable[[list[Payload]], Awaitable[list[Payload]]]
@@ -163,3 +164,17 @@ class WorkflowCodec:
                         changes[name] = after
             return msgspec.structs.replace(value, **changes) if changes else value
         return value
+
+
+async def activate_through_codec(
+    run: WorkflowRun, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]
+) -> Any:
+    """:meth:`WorkflowRun.activate` between decoding and encoding. What a codec raises fails the task."""
+    codec = run.codec
+    if codec is None:
+        return run.activate(task, events)
+    try:
+        task, events = await codec.decode(task, events)
+        return await codec.encode(run.activate(task, events))
+    except Exception as error:
+        return run.failed_task(task, error)

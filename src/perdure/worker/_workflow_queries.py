@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perdure import __version__
 from perdure._native import guard
 from perdure.workflow import (
     HandlerUnfinishedPolicy,
@@ -18,11 +19,28 @@ from perdure.workflow import (
 )
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from perdure.worker._workflow_run import HandlerRun, WorkflowRun
+
+_HERE = str(Path(__file__).parent)
 
 
 def _open_tasks(run: WorkflowRun) -> list[Any]:
     return [task for task in run.loop.tasks() if not task.get_name().startswith("query: ")]
+
+
+def _frames(task: Any) -> list[FrameType]:
+    """Where a task waits: the frames from its coroutine down to what it awaits, the worker's own left out."""
+    frames: list[FrameType] = []
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is None:
+            break
+        frames.append(frame)
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return [frame for frame in frames if not frame.f_code.co_filename.startswith(_HERE)] or frames
 
 
 def stack_trace(run: WorkflowRun) -> str:
@@ -31,7 +49,7 @@ def stack_trace(run: WorkflowRun) -> str:
     for task in _open_tasks(run):
         frames = [
             traceback.FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, lookup_line=False)
-            for frame in task.get_stack()
+            for frame in _frames(task)
         ]
         with guard.passthrough():
             lines = "\n".join(traceback.format_list(frames))
@@ -45,7 +63,7 @@ def enhanced_stack_trace(run: WorkflowRun) -> dict[str, Any]:
     stacks = []
     for task in _open_tasks(run):
         locations = []
-        for frame in task.get_stack():
+        for frame in _frames(task):
             path = frame.f_code.co_filename
             if path not in sources:
                 try:
@@ -58,7 +76,7 @@ def enhanced_stack_trace(run: WorkflowRun) -> dict[str, Any]:
                 {"filePath": path, "line": frame.f_lineno, "column": -1, "functionName": frame.f_code.co_name}
             )
         stacks.append({"locations": locations})
-    return {"sdk": {"name": "perdure-python", "version": _version()}, "sources": sources, "stacks": stacks}
+    return {"sdk": {"name": "perdure-python", "version": __version__}, "sources": sources, "stacks": stacks}
 
 
 def workflow_metadata(run: WorkflowRun) -> dict[str, Any]:
@@ -88,12 +106,6 @@ BUILT_IN_QUERIES: dict[str, Callable[[WorkflowRun], Any]] = {
     "__enhanced_stack_trace": enhanced_stack_trace,
     "__temporal_workflow_metadata": workflow_metadata,
 }
-
-
-def _version() -> str:
-    import perdure
-
-    return perdure.__version__
 
 
 def warn_unfinished(signals: Iterable[HandlerRun], updates: Iterable[HandlerRun]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from perdure import __version__
 from perdure._native import guard
 from perdure._native.machines import MachineKind
 from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand, random_seed
@@ -163,7 +164,7 @@ class WorkflowRun(WorkflowRuntime):
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            return self._failure(task, error)
+            return self.failed_task(task, error)
 
     def replay(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> None:
         """Apply events and give no answer; ``last_error`` says what went wrong."""
@@ -173,7 +174,7 @@ class WorkflowRun(WorkflowRuntime):
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            self._failure(task, error)
+            self.failed_task(task, error)
 
     def _work(
         self,
@@ -288,10 +289,10 @@ class WorkflowRun(WorkflowRuntime):
 
     def _loop_exception(self, context: dict[str, Any]) -> None:
         """A callback raised, or an exception was never retrieved: as asyncio, say so and go on."""
-        if self.is_evicted:
-            return
-        error = context.get("exception")
         message = context.get("message") or "Unhandled exception in event loop"
+        if self.is_evicted or message.startswith("Task was destroyed"):
+            return  # a run may be dropped in the middle
+        error = context.get("exception")
         with guard.passthrough():
             logger.error("%s (workflow %s, run %s)", message, self.workflow_type, self.run_id, exc_info=error)
 
@@ -705,6 +706,12 @@ class WorkflowRun(WorkflowRuntime):
     ) -> ws.RespondWorkflowTaskCompletedRequest:
         commands = self.matcher.commands()
         core_flags, lang_flags = self.matcher.take_flags()
+        metadata = WorkflowTaskCompletedMetadata(core_flags, lang_flags)
+        if self.matcher.last_sdk_name != SDK_NAME:
+            metadata.sdk_name = SDK_NAME
+        if self.matcher.last_sdk_version != __version__:
+            metadata.sdk_version = __version__
+        self.matcher.note_sdk(SDK_NAME, __version__)
         messages = self._messages
         if messages:
             self._messages = []
@@ -715,7 +722,7 @@ class WorkflowRun(WorkflowRuntime):
             query_results=results,
             namespace=self.options.namespace,
             messages=messages,
-            sdk_metadata=WorkflowTaskCompletedMetadata(core_flags, lang_flags),
+            sdk_metadata=metadata,
             capabilities=_CAPABILITIES,
             versioning_behavior=int(self._versioning_behavior),
         )
@@ -732,7 +739,8 @@ class WorkflowRun(WorkflowRuntime):
             failure=result.failure,
         )
 
-    def _failure(self, task: ws.PollWorkflowTaskQueueResponse, error: BaseException) -> Answer:
+    def failed_task(self, task: ws.PollWorkflowTaskQueueResponse, error: BaseException) -> Answer:
+        """The answer for a task that failed."""
         cause = _UNHANDLED
         if isinstance(error, HistoryMismatch):
             mismatch = NondeterminismError(error.message)

@@ -134,6 +134,8 @@ class RunOptions:
     """Whether the determinism guard watches workflow code."""
     encode_headers: bool = False
     """Whether the payload codec applies to headers."""
+    deadlock_timeout: float | None = 2.0
+    """Seconds after which workflow code that has not yielded is interrupted; None: never."""
 
     def __post_init__(self) -> None:
         """Find out once whether converters want to know whose payloads they convert."""
@@ -318,6 +320,15 @@ class WorkflowRuntime(_Runtime):
         if self._random is None:
             self._random = random.Random(self._seed)
         return self._random
+
+    def guard_name(self) -> str:
+        """The run in words, for the watchdog."""
+        return f"workflow {self.workflow_type} (workflow id {self.workflow_id}, run id {self.run_id})"
+
+    @property
+    def deadlock_timeout(self) -> float | None:
+        """How long the watchdog lets workflow code run without yielding."""
+        return self.options.deadlock_timeout
 
     def guard_time_ns(self) -> int:
         """The run's time, for the determinism guard."""
