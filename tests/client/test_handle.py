@@ -24,6 +24,7 @@ from perdure.client import (
     Client,
     WorkflowExecutionStatus,
     WorkflowHandle,
+    WorkflowHistory,
     WorkflowHistoryEventFilterType,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
@@ -417,3 +418,18 @@ async def test_bad_calls_send_nothing(
 async def test_bad_handles_are_refused(client: Client, call: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call(client)
+
+
+async def test_histories_go_to_json_and_back(service: FakeService, handle: WorkflowHandle[Any, Any]) -> None:
+    serve_history(service, history_of(3), 10)
+    fetched = await handle.fetch_history()
+    for form in (fetched.to_json(), fetched.to_json_dict()):
+        read = WorkflowHistory.from_json("id", form)
+        assert (read.run_id, list(read.events)) == ("run", list(fetched.events))
+    for broken in ("no json", "[]", {"events": 5}):
+        with pytest.raises(ValueError, match=r"history|History"):
+            WorkflowHistory.from_json("id", broken)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="has no events"):
+        _ = WorkflowHistory("id", []).run_id
+    with pytest.raises(RuntimeError, match="does not begin with its start"):
+        _ = WorkflowHistory("id", fetched.events[1:]).run_id

@@ -68,6 +68,11 @@ async def test_a_lazy_client_that_was_never_used_opens_nothing(home: FakeService
         await service.get_system_info(ws.GetSystemInfoRequest())
 
 
+async def test_a_lazy_client_refuses_a_wrong_url_at_once() -> None:
+    with pytest.raises(ValueError, match="not a home perdure knows"):
+        await Client.connect("nowhere", lazy=True)
+
+
 async def test_a_second_client_over_a_connection_leaves_it_open(home: FakeService) -> None:
     first = await Client.connect("memory:")
     config = first.config()

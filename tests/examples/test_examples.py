@@ -21,7 +21,12 @@ def run(name: str, *arguments: str) -> str:
 def test_hello() -> None:
     told = run("hello.py")
     assert "result    ['Hello, World!', 'Hello, Ada!']" in told
-    for event in ("Timer fired", "Workflow execution signaled", "Activity task completed", "Workflow execution completed"):
+    for event in (
+        "Timer fired",
+        "Workflow execution signaled",
+        "Activity task completed",
+        "Workflow execution completed",
+    ):
         assert event in told
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from perdure.api import json
 from perdure.api.common.v1 import WorkflowExecution
 from perdure.api.enums.v1 import EventType, HistoryEventFilterType
+from perdure.api.history.v1 import History
 from perdure.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from perdure.client import _check
 
@@ -49,21 +51,16 @@ class WorkflowHistory:
     @staticmethod
     def from_json(workflow_id: str, history: str | dict[str, Any]) -> WorkflowHistory:
         """Read Temporal's JSON form, as its CLI, its Web UI, its SDKs and :meth:`to_json` write it."""
-        from perdure.api.history.json import history_from_json
-
-        return WorkflowHistory(workflow_id, history_from_json(history))
+        _check.text("from_json", "workflow_id", workflow_id)
+        return WorkflowHistory(workflow_id, json.history_from_json(history).events)
 
     def to_json(self) -> str:
         """Write Temporal's JSON form. The workflow id is not part of it."""
-        from perdure.api.history.json import history_to_json
-
-        return history_to_json(self.events)
+        return json.history_to_json(History(list(self.events)))
 
     def to_json_dict(self) -> dict[str, Any]:
         """:meth:`to_json` before it becomes text."""
-        from perdure.api.history.json import history_to_json_dict
-
-        return history_to_json_dict(self.events)
+        return json.history_to_json_dict(History(list(self.events)))
 
 
 class WorkflowHistoryEventAsyncIterator:

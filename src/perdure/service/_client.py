@@ -23,13 +23,14 @@ class ServiceClient:
     async def connect(config: ConnectConfig) -> ServiceClient:
         """Open the home that ``config.target_host`` names; with ``config.lazy`` only at the first call."""
         # By name, at run time: the seam imports no home, connect.py knows them all.
-        connect = importlib.import_module("perdure.connect").connect
+        homes = importlib.import_module("perdure.connect")
 
         async def open_service() -> WorkflowService:
-            service: WorkflowService = await connect(config.target_host, durability=config.durability)
+            service: WorkflowService = await homes.connect(config.target_host, durability=config.durability)
             return service
 
         if config.lazy:
+            homes.parse(config.target_host, durability=config.durability)
             return ServiceClient(config, cast("WorkflowService", _LazyService(open_service)))
         return ServiceClient(config, await open_service())
 
