@@ -30,7 +30,7 @@ class GreetingWorkflow:
 
     @workflow.run
     async def run(self, greeting: str) -> list[str]:
-        await asyncio.sleep(0.1)  # a durable timer: it goes on while no process runs
+        await asyncio.sleep(0.5)  # a durable timer: it goes on while no process runs
         while True:
             await workflow.wait_condition(lambda: bool(self.waiting) or self.stopping)
             if not self.waiting:
@@ -49,8 +49,8 @@ class GreetingWorkflow:
         self.stopping = True
 
     @workflow.query
-    def so_far(self) -> list[str]:
-        return self.greetings
+    def who_waits(self) -> list[str]:
+        return self.waiting
 
 
 async def main(folder: str) -> None:
@@ -64,7 +64,7 @@ async def main(folder: str) -> None:
         for name in ("World", "Ada"):
             await handle.signal(GreetingWorkflow.greet, name)
             print(f"signalled greet({name!r})")
-        print(f"queried   so_far() = {await handle.query(GreetingWorkflow.so_far)}")
+        print(f"queried   who_waits() = {await handle.query(GreetingWorkflow.who_waits)}")
         await handle.signal(GreetingWorkflow.stop)
         print("signalled stop()")
         print(f"result    {await handle.result()}")
