@@ -72,6 +72,12 @@ class MiniServer:
             ),
         )
 
+    def close(self) -> None:
+        """Put the run out of memory: left to the garbage collector, its code would be ended in another's turn."""
+        if self.run is not None:
+            self.run.evict()
+            self.run = None
+
     # --- events
 
     def add(self, event_type: int, attributes: Any, extras: Any = None) -> int:
@@ -213,7 +219,7 @@ class MiniServer:
         self.queries, self.messages = {}, []
         self.answers.append(answer)
         if isinstance(answer, ws.RespondWorkflowTaskFailedRequest):
-            self.add(9, history_v1.WorkflowTaskFailedEventAttributes(started_event_id=self.started, cause=answer.cause))
+            self.add(9, history_v1.WorkflowTaskFailedEventAttributes(self.started - 1, self.started, answer.cause))
             self.run.evict()
             self.run = None
             return answer
@@ -222,7 +228,7 @@ class MiniServer:
         completed = self.add(
             7,
             history_v1.WorkflowTaskCompletedEventAttributes(
-                started_event_id=self.started, sdk_metadata=answer.sdk_metadata
+                self.started - 1, self.started, sdk_metadata=answer.sdk_metadata
             ),
         )
         messages = {message.id: message for message in answer.messages}
@@ -320,17 +326,19 @@ class MiniServer:
             accepted = self.find(41, lambda a: a.protocol_instance_id == message.protocol_instance_id)
             self.add(43, history_v1.WorkflowExecutionUpdateCompletedEventAttributes(body.meta, body.outcome, accepted))
 
-    def replay(self, events: list[HistoryEvent] | None = None) -> WorkflowRun:
-        """A new run with the whole history replayed; raises what went wrong."""
+    def replay(self, events: list[HistoryEvent] | None = None) -> None:
+        """Replay the whole history; raises what went wrong."""
         events = list(self.events) if events is None else events
         run = self.new_run()
         task = self._task(events)
         task.queries, task.messages = {}, []
         task.previous_started_event_id = events[-1].event_id
-        run.replay(task, events)
-        if run.last_error is not None:
-            raise run.last_error
-        return run
+        try:
+            run.replay(task, events)
+            if run.last_error is not None:
+                raise run.last_error
+        finally:
+            run.evict()
 
     @property
     def commands(self) -> list[command_v1.Command]:

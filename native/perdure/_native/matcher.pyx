@@ -365,6 +365,9 @@ cdef class Matcher:
             InvalidHistory: see there.
         """
         cdef Py_ssize_t end
+        if self._closing is not None:
+            # What commands brought about after the workflow closed itself comes too late: nobody could record it.
+            self._others.clear()
         while True:
             if self._patches or self._signals or self._others:
                 jobs = (self._patches, self._signals, self._others)

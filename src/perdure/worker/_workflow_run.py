@@ -395,8 +395,6 @@ class WorkflowRun(WorkflowRuntime):
     def _close(self, kind: int, command_type: int, attributes: Any) -> None:
         message = None if self.is_replaying else command_v1.Command(command_type, attributes=attributes)
         self.matcher.schedule(kind, command_type, 0, None, None, None, message)
-        if not self.is_replaying:
-            warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
 
     def _continue_as_new(self, input: ContinueAsNewInput) -> None:
         if self.is_replaying:
@@ -705,6 +703,11 @@ class WorkflowRun(WorkflowRuntime):
         self, task: ws.PollWorkflowTaskQueueResponse, results: dict[str, WorkflowQueryResult]
     ) -> ws.RespondWorkflowTaskCompletedRequest:
         commands = self.matcher.commands()
+        if self.matcher.is_closing and not self.all_handlers_finished():
+            try:
+                warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
+            except Warning as warning:  # warnings are errors here, but not the workflow's
+                logger.warning("%s (workflow %s, run %s)", warning, self.workflow_type, self.run_id)
         core_flags, lang_flags = self.matcher.take_flags()
         metadata = WorkflowTaskCompletedMetadata(core_flags, lang_flags)
         if self.matcher.last_sdk_name != SDK_NAME:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
 import random
 import warnings
@@ -111,9 +110,6 @@ _VERSION_ATTRIBUTE = "TemporalChangeVersion"
 _VERSION_ATTRIBUTE_LIMIT = 2048
 _FLAG_UPSERT_ON_PATCH = 2
 
-_timer_summary: contextvars.ContextVar[str | None] = contextvars.ContextVar("perdure_timer_summary", default=None)
-
-
 @dataclass
 class RunOptions:
     """What all runs of one worker share."""
@@ -220,6 +216,7 @@ class WorkflowRuntime(_Runtime):
         self._signal_seq = 0
         self._cancel_seq = 0
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
+        self._timer_summary: str | None = None
         self._patches: set[str] = set()
         self._patch_answers: dict[str, bool] = {}
         self._signals: dict[str | None, _SignalDefinition] | None = None
@@ -574,7 +571,7 @@ class WorkflowRuntime(_Runtime):
 
     def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> _Timer:
         self.assert_not_read_only("schedule timer")
-        summary = _timer_summary.get()
+        summary, self._timer_summary = self._timer_summary, None
         self._timer_seq += 1
         timer_id = str(self._timer_seq)
         message = None
@@ -605,11 +602,8 @@ class WorkflowRuntime(_Runtime):
         if seconds < 0:
             raise ValueError(f"Cannot sleep for {seconds} seconds: the duration must be zero or more")
         future = self.loop.create_future()
-        token = _timer_summary.set(summary)
-        try:
-            handle = self.loop.call_later(seconds, _set_if_pending, future)
-        finally:
-            _timer_summary.reset(token)
+        self._timer_summary = summary
+        handle = self.loop.call_later(seconds, _set_if_pending, future)
         try:
             await future
         except asyncio.CancelledError:
@@ -623,11 +617,9 @@ class WorkflowRuntime(_Runtime):
         if timeout is None:
             await future
             return
-        token = _timer_summary.set(timeout_summary)
-        try:
-            await asyncio.wait_for(future, timeout)
-        finally:
-            _timer_summary.reset(token)
+        if timeout > 0:
+            self._timer_summary = timeout_summary  # wait_for makes its timer before it first waits
+        await asyncio.wait_for(future, timeout)
 
     # --- child and other workflows
 
