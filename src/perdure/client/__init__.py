@@ -5,6 +5,7 @@
 Python SDK.
 """
 
+from perdure.activity import ActivityCancellationDetails
 from perdure.client._async_activity import AsyncActivityHandle, AsyncActivityIDReference
 from perdure.client._client import Client, ClientConfig, ClientConnectConfig
 from perdure.client._exceptions import (
@@ -54,7 +55,13 @@ from perdure.client._workflow_history import (
 )
 from perdure.client._workflow_update import WorkflowUpdateHandle, WorkflowUpdateStage
 from perdure.common import HeaderCodecBehavior
-from perdure.converter import DataConverter
+from perdure.converter import (
+    ActivitySerializationContext,
+    DataConverter,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
 from perdure.service import (
     ConnectConfig,
     DnsLoadBalancingConfig,
@@ -70,6 +77,11 @@ from perdure.service import (
 )
 
 __all__ = [
+    "ActivityCancellationDetails",
+    "ActivitySerializationContext",
+    "SerializationContext",
+    "WithSerializationContext",
+    "WorkflowSerializationContext",
     "ActivityFailureError",
     "AsyncActivityCancelledError",
     "AsyncActivityHandle",

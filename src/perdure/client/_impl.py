@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from perdure.activity import ActivityCancellationDetails
 from perdure.api.common.v1 import Payloads, WorkflowExecution
 from perdure.api.failure.v1 import Failure
 from perdure.api.query.v1 import WorkflowQuery
@@ -256,8 +257,6 @@ class ClientImpl(OutboundInterceptor):
                 timeout=input.rpc_timeout,
             )
         if response.cancel_requested or response.activity_paused or response.activity_reset:
-            from perdure.activity import ActivityCancellationDetails
-
             raise AsyncActivityCancelledError(
                 ActivityCancellationDetails(
                     cancel_requested=response.cancel_requested,
