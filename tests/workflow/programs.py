@@ -1,13 +1,14 @@
 """Random workflow programs, and random lives for them.
 
-A program is data (lists of operations), run by one workflow; after every operation it starts an activity named after the
-place in the program, so the order in which concurrent parts wake up shows in the commands. The life is what happens
+A program is data (lists of operations), run by one workflow; after every operation it starts an activity named after
+the place in the program, so the order in which concurrent parts wake up shows in the commands. The life is what happens
 between workflow tasks: which activities, timers and children end, and how, which signals come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -29,10 +30,8 @@ class Interpreter:
     async def run(self, program: list[Any]) -> int:
         await self.block(program, "p")
         for task in self.tasks:
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await task
-            except asyncio.CancelledError:
-                pass
         return self.count
 
     @workflow.signal(unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON)

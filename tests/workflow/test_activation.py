@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,7 @@ from perdure.exceptions import (
     WorkflowAlreadyStartedError,
 )
 from perdure.workflow import ActivityCancellationType, ChildWorkflowCancellationType
+from perdure.workflow._definition import _Definition
 
 from .mini_server import SECOND, MiniServer
 
@@ -267,10 +269,8 @@ def test_what_is_cancelled_before_it_is_sent_is_never_sent() -> None:
 class TimedOutCondition:
     @workflow.run
     async def run(self) -> str:
-        try:
+        with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(lambda: False, timeout=timedelta(seconds=3), timeout_summary="patience")
-        except TimeoutError:
-            pass
         async with asyncio.timeout(5):
             await workflow.execute_activity("quick", start_to_close_timeout=SHORT)
         return "ok"
@@ -509,9 +509,9 @@ def test_patches() -> None:
     assert fields["TemporalChangeVersion"].data == b'["one","two"]'
     assert server.result == [True, True, True]
     server.replay()
-    server.definition = workflow._Definition.must_from_class(DeprecatedWorkflow)
+    server.definition = _Definition.must_from_class(DeprecatedWorkflow)
     server.replay()
-    server.definition = workflow._Definition.must_from_class(UnpatchedWorkflow)
+    server.definition = _Definition.must_from_class(UnpatchedWorkflow)
     with pytest.raises(workflow.NondeterminismError, match="patch 'one'"):
         server.replay()
 
@@ -520,7 +520,7 @@ def test_code_newer_than_the_history() -> None:
     server = MiniServer(UnpatchedWorkflow)
     server.turn()
     server.complete_activity()
-    server.definition = workflow._Definition.must_from_class(PatchedWorkflow)
+    server.definition = _Definition.must_from_class(PatchedWorkflow)
     server.turn(cached=False)
     # Before the patch existed this point was passed, after it a new one is taken.
     assert server.result == [False, False, True]
@@ -693,7 +693,7 @@ class OtherActivity:
 def test_nondeterminism_is_reported_with_both_sides() -> None:
     server = MiniServer(Failing, "activity")
     server.turn()
-    server.definition = workflow._Definition.must_from_class(OtherActivity)
+    server.definition = _Definition.must_from_class(OtherActivity)
     with pytest.raises(workflow.NondeterminismError) as raised:
         server.replay()
     message = str(raised.value)
@@ -707,6 +707,6 @@ def test_a_command_without_an_event_is_nondeterminism() -> None:
     server.turn()
     server.signal("word", "x")
     server.turn()
-    server.definition = workflow._Definition.must_from_class(Hasty)
+    server.definition = _Definition.must_from_class(Hasty)
     with pytest.raises(workflow.NondeterminismError, match="has no event in history"):
         server.replay()

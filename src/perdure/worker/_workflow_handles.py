@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 _REQUEST_CANCEL_ACTIVITY = 2
 _REQUEST_CANCEL_EXTERNAL = 8
-_EMIT_CANCEL = int(Effect.EMIT_CANCEL)
-_EMIT_CANCEL_RESOLVE = int(Effect.EMIT_CANCEL_RESOLVE)
+_CANCEL_IS_SENT = (int(Effect.EMIT_CANCEL), int(Effect.EMIT_CANCEL_RESOLVE))
 _CANCEL_EXTERNAL = int(MachineKind.CANCEL_EXTERNAL)
 
 # What cancelling means, by ActivityCancellationType and by ChildWorkflowCancellationType.
@@ -150,7 +149,7 @@ class ActivityHandleImpl(_Operation, ActivityHandle[Any]):
         if run.is_evicted:
             return
         effect = run.matcher.cancel(self._command, self._cancel_input)
-        if effect == _EMIT_CANCEL or effect == _EMIT_CANCEL_RESOLVE:
+        if effect in _CANCEL_IS_SENT:
             message = None
             if not run.is_replaying:
                 message = command_v1.Command(
@@ -178,7 +177,7 @@ class ChildWorkflowHandleImpl(_Operation, ChildWorkflowHandle[Any, Any]):
         """The run id it was started with."""
         return self._run_id
 
-    async def signal(  # type: ignore[override]
+    async def signal(
         self, signal: str | Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = ()
     ) -> None:
         """Send it a signal."""
@@ -231,7 +230,7 @@ class ChildWorkflowHandleImpl(_Operation, ChildWorkflowHandle[Any, Any]):
         run.assert_not_read_only("cancel child workflow")
         self._cancel_reason = reason
         effect = run.matcher.cancel(self._command, self._cancel_input)
-        if effect == _EMIT_CANCEL or effect == _EMIT_CANCEL_RESOLVE:
+        if effect in _CANCEL_IS_SENT:
             message = None
             if not run.is_replaying:
                 message = command_v1.Command(
@@ -265,7 +264,7 @@ class ExternalWorkflowHandleImpl(ExternalWorkflowHandle[Any]):
         """The run meant, None for the current one."""
         return self._run_id
 
-    async def signal(  # type: ignore[override]
+    async def signal(
         self, signal: str | Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = ()
     ) -> None:
         """Send it a signal."""

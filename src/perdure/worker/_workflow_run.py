@@ -1,7 +1,7 @@
 """One workflow run on a worker: from a workflow task to its answer.
 
-An activation is applied in Temporal's order: patches, then signals and updates, then everything else; the event loop runs
-until nothing is ready after each of the three. Queries come last, when all history is applied.
+An activation is applied in Temporal's order: patches, then signals and updates, then everything else; the event loop
+runs until nothing is ready after each of the three. Queries come last, when all history is applied.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ from perdure.worker._workflow_failures import (
 )
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
 from perdure.worker._workflow_queries import BUILT_IN_QUERIES, warn_unfinished
-from perdure.worker._workflow_updates import UpdateRun
 from perdure.worker._workflow_runtime import RunOptions, WorkflowRuntime, _ContinueAsNew, _optional_ns
+from perdure.worker._workflow_updates import UpdateRun
 from perdure.workflow import NondeterminismError
 
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
     from perdure.api.history import v1 as history_v1
+    from perdure.api.protocol.v1 import Message
     from perdure.api.query.v1 import WorkflowQuery
-    from perdure.api.protocol import v1 as protocol_v1
-    from perdure.workflow import _Definition
+    from perdure.workflow._definition import _Definition
     from perdure.workflow._handlers import _HandlerDefinition, _SignalDefinition, _UpdateDefinition
 
 logger = logging.getLogger("perdure.worker")
@@ -372,7 +372,7 @@ class WorkflowRun(WorkflowRuntime):
             self.loop.stop_with(error)
 
     def _from_group(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
-        """The exception that decides for a group, such as a TaskGroup raises; the group when it is for the task to fail."""
+        """The exception that decides for a group; the group itself when it is for the task to fail."""
         leaves = _leaves(group)
         for leaf in leaves:
             if isinstance(leaf, _ContinueAsNew):
@@ -634,7 +634,7 @@ class WorkflowRun(WorkflowRuntime):
             return await self._inbound.handle_update_handler(input)
         return await self._call_handler(defn, input.args)
 
-    def send_message(self, message: protocol_v1.Message) -> None:
+    def send_message(self, message: Message) -> None:
         """Add a protocol message to the answer."""
         self._messages.append(message)
 

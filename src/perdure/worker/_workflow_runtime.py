@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure._native.loop import WorkflowLoop
@@ -110,6 +110,7 @@ _VERSION_ATTRIBUTE = "TemporalChangeVersion"
 _VERSION_ATTRIBUTE_LIMIT = 2048
 _FLAG_UPSERT_ON_PATCH = 2
 
+
 @dataclass
 class RunOptions:
     """What all runs of one worker share."""
@@ -202,7 +203,7 @@ class WorkflowRuntime(_Runtime):
         self._start_time_ns = 0
         self._first_task_time_ns = 0
         self._seed = 0
-        self._random: random.Random | None = None
+        self._random: Random | None = None
         self._seed_callbacks: list[Callable[[int], None]] = []
         self._object: Any = None
         self._info: Info | None = None
@@ -307,15 +308,15 @@ class WorkflowRuntime(_Runtime):
             return str(completed.deployment_version.build_id)
         return "" if completed.worker_version is None else str(completed.worker_version.build_id)
 
-    def random(self) -> random.Random:
+    def random(self) -> Random:
         if self.is_read_only:
             self.assert_not_read_only("random")
         return self.guard_random()
 
-    def guard_random(self) -> random.Random:
+    def guard_random(self) -> Random:
         """The run's random numbers, made when first asked for."""
         if self._random is None:
-            self._random = random.Random(self._seed)
+            self._random = Random(self._seed)
         return self._random
 
     def guard_name(self) -> str:
@@ -350,9 +351,7 @@ class WorkflowRuntime(_Runtime):
     def is_failure_exception(self, err: BaseException) -> bool:
         if isinstance(err, (FailureError, TimeoutError)):
             return True
-        return isinstance(err, tuple(self._failure_exception_types)) or isinstance(
-            err, tuple(self.options.failure_exception_types)
-        )
+        return isinstance(err, (*self._failure_exception_types, *self.options.failure_exception_types))
 
     def current_details(self) -> str:
         return self._current_details
@@ -979,6 +978,10 @@ class WorkflowRuntime(_Runtime):
             _warn_vararg("signals" if kind == "signal" else "queries", 4)
         if isinstance(defn, _SignalDefinition):
             self.signal_handler_set(name, defn)
+
+    def _loop_exception(self, context: dict[str, Any]) -> None:
+        """A callback of the event loop raised, or an exception was never retrieved."""
+        raise NotImplementedError
 
     def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
         """Signals that waited for this handler are handed over."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._native.machines import Input
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
-from perdure.api.protocol import v1 as protocol_v1
+from perdure.api.protocol.v1 import Message
 from perdure.api.update import v1 as update_v1
 from perdure.exceptions import CancelledError
 from perdure.workflow import ReadOnlyContextError, UpdateInfo
@@ -92,7 +92,7 @@ class UpdateRun:
         command = None
         if body is not None:
             message_id = f"{self._message_id}/{verb}"
-            run.send_message(protocol_v1.Message(id=message_id, protocol_instance_id=self._command.identity, body=body))
+            run.send_message(Message(id=message_id, protocol_instance_id=self._command.identity, body=body))
             command = command_v1.Command(
                 _C_PROTOCOL_MESSAGE, attributes=command_v1.ProtocolMessageCommandAttributes(message_id)
             )
@@ -112,7 +112,7 @@ class UpdateRun:
         run.matcher.step_update(self._command, _REJECT, None)
         if not run.is_replaying:
             run.send_message(
-                protocol_v1.Message(
+                Message(
                     id=f"{self._message_id}/reject",
                     protocol_instance_id=self._command.identity,
                     body=update_v1.Rejection(

@@ -82,7 +82,6 @@ from perdure.workflow._context import (
 )
 from perdure.workflow._definition import (
     DynamicWorkflowConfig,
-    _Definition,
     defn,
     dynamic_config,
     init,
@@ -100,9 +99,6 @@ from perdure.workflow._handlers import (
     UnfinishedSignalHandlersWarning,
     UnfinishedUpdateHandlersWarning,
     UpdateMethodMultiParam,
-    _QueryDefinition,
-    _SignalDefinition,
-    _UpdateDefinition,
     query,
     signal,
     update,

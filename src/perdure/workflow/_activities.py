@@ -34,7 +34,7 @@ else:
         """The loop's future, with a type parameter at run time."""
 
 
-class ActivityHandle(_Future[ReturnType]):
+class ActivityHandle(_Future[ReturnType]):  # type: ignore[type-var]
     """A started activity: await it for its result, ``cancel()`` it to request cancellation.
 
     A future of the workflow's event loop; Temporal's is a task, the same to whoever awaits it.
@@ -189,6 +189,9 @@ def start_activity(
     )
 
 
+_start: Callable[..., ActivityHandle[Any]] = start_activity
+
+
 @overload
 async def execute_activity(
     activity: CallableAsyncNoParam[ReturnType], **options: Unpack[ActivityConfig]
@@ -290,7 +293,7 @@ def start_activity_class(
     activity: type[Callable[..., Any]], arg: Any = _arg_unset, *, args: Sequence[Any] = (), **options: Any
 ) -> ActivityHandle[Any]:
     """:func:`start_activity` for a class whose instances are called."""
-    return start_activity(activity, arg, args=args, **options)
+    return _start(activity, arg, args=args, **options)
 
 
 @overload
@@ -313,7 +316,7 @@ async def execute_activity_class(
     activity: type[Callable[..., Any]], arg: Any = _arg_unset, *, args: Sequence[Any] = (), **options: Any
 ) -> Any:
     """:func:`execute_activity` for a class whose instances are called."""
-    return await start_activity(activity, arg, args=args, **options)
+    return await _start(activity, arg, args=args, **options)
 
 
 @overload
@@ -364,7 +367,7 @@ def start_activity_method(
     activity: Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = (), **options: Any
 ) -> ActivityHandle[Any]:
     """:func:`start_activity` for a method named through its class."""
-    return start_activity(activity, arg, args=args, **options)
+    return _start(activity, arg, args=args, **options)
 
 
 @overload
@@ -415,4 +418,4 @@ async def execute_activity_method(
     activity: Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = (), **options: Any
 ) -> Any:
     """:func:`execute_activity` for a method named through its class."""
-    return await start_activity(activity, arg, args=args, **options)
+    return await _start(activity, arg, args=args, **options)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, overload
 
+from perdure._search_attributes import _warn_on_deprecated_search_attributes as _warn_on_deprecated
 from perdure.api.common.v1 import Payload
 from perdure.common import (
     MetricMeter,
@@ -21,7 +22,6 @@ from perdure.common import (
     WorkerDeploymentVersion,
     _arg_unset,
 )
-from perdure._search_attributes import _warn_on_deprecated_search_attributes as _warn_on_deprecated
 from perdure.converter import PayloadConverter
 from perdure.types import AnyType, ParamType
 from perdure.workflow._runtime import _Runtime
@@ -58,7 +58,7 @@ class UpdateInfo:
 
 @dataclass(frozen=True)
 class Info:
-    """About the running workflow. Nothing changes in it but the search attributes and the memo, when they are upserted."""
+    """About the running workflow. Only upserts of the memo and of search attributes change it."""
 
     attempt: int
     continued_run_id: str | None
@@ -99,7 +99,7 @@ class Info:
         }
 
     def get_current_build_id(self) -> str:
-        """Build id of the worker that runs this task, or ran it when replaying. Deprecated: use the deployment version."""
+        """Build id of the worker that runs, or ran, this task. Deprecated: use the deployment version."""
         return _Runtime.current().build_id()
 
     def get_current_deployment_version(self) -> WorkerDeploymentVersion | None:

@@ -94,13 +94,13 @@ def init(init_fn: CallableType) -> CallableType:
 
 
 def run(fn: CallableAsyncType) -> CallableAsyncType:
-    """Mark the async method that is the workflow: exactly one, defined on the very class that has ``@workflow.defn``."""
+    """Mark the async method that is the workflow: exactly one, defined on the class that has ``@workflow.defn``."""
     if not inspect.iscoroutinefunction(fn):
         raise ValueError("Workflow run method must be an async function")
     if "<locals>" in fn.__qualname__:
         raise ValueError("Local classes unsupported, @workflow.run cannot be on a local class")
     setattr(fn, _RUN, True)
-    return fn
+    return fn  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class DynamicWorkflowConfig:
 def dynamic_config(
     fn: MethodSyncNoParam[SelfType, DynamicWorkflowConfig],
 ) -> MethodSyncNoParam[SelfType, DynamicWorkflowConfig]:
-    """Mark the method of a dynamic workflow that chooses its settings; called after ``__init__``, before :func:`run`."""
+    """Mark the method that chooses a dynamic workflow's settings; called after ``__init__``, before :func:`run`."""
     if inspect.iscoroutinefunction(fn):
         raise ValueError("Workflow dynamic_config method must be synchronous")
     if len(inspect.signature(fn).parameters) != 1:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from perdure.workflow._exceptions import _NotInWorkflowEventLoopError
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Mapping, Sequence
+    from random import Random
 
     from perdure.common import MetricMeter, SearchAttributes, SearchAttributeUpdate
     from perdure.converter import PayloadConverter
@@ -70,7 +70,7 @@ class _Runtime:
     def build_id(self) -> str:
         raise NotImplementedError
 
-    def random(self) -> random.Random:
+    def random(self) -> Random:
         raise NotImplementedError
 
     def random_seed(self) -> int:

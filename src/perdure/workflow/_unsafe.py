@@ -33,7 +33,7 @@ _passed_through: ContextVar[bool] = ContextVar("perdure_passed_through", default
 _import_policy: ContextVar[SandboxImportNotificationPolicy | None] = ContextVar("perdure_import_policy", default=None)
 
 
-class unsafe:  # noqa: N801  (Temporal's name)
+class unsafe:
     """Things workflow code should rarely need."""
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class LoggerAdapter(_LoggerAdapter):
         with guard.passthrough():
             super().log(level, msg, *args, stacklevel=stacklevel + 1, **kwargs)
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  (logging's name)
+    def isEnabledFor(self, level: int) -> bool:
         """False while replaying."""
         if not self.log_during_replay:
             runtime = _Runtime.maybe_current()

@@ -33,7 +33,7 @@ from perdure.workflow._runtime import _Runtime
 
 if TYPE_CHECKING:
 
-    class _ChildFuture(_Future[ReturnType], Generic[SelfType, ReturnType]): ...
+    class _ChildFuture(_Future[ReturnType], Generic[SelfType, ReturnType]): ...  # type: ignore[type-var]
 
 else:
 

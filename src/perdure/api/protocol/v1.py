@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from perdure.api._message import Message
+from perdure.api import _message
 
 
-class Message(Message):
+class Message(_message.Message):
     """Temporal's ``temporal.api.protocol.v1.Message``."""
 
     id: str = ""
