@@ -87,6 +87,7 @@ class WorkerConfig(TypedDict, total=False):
     workflow_failure_exception_types: Sequence[type[BaseException]]
     shared_state_manager: SharedStateManager | None
     debug_mode: bool
+    deadlock_timeout: timedelta | None
     disable_eager_activity_execution: bool
     on_fatal_error: Callable[[BaseException], Awaitable[None]] | None
     use_worker_versioning: bool
@@ -117,6 +118,7 @@ _DURATIONS = (
     "max_heartbeat_throttle_interval",
     "default_heartbeat_throttle_interval",
     "graceful_shutdown_timeout",
+    "deadlock_timeout",
 )
 
 
@@ -171,6 +173,8 @@ def _validate_values(config: WorkerConfig) -> None:
             raise ValueError(f"{name} must be more than 0, not {value!r}.")
     for name in _DURATIONS:
         value = config.get(name)
+        if value is None and name == "deadlock_timeout":
+            continue
         if not isinstance(value, timedelta) or value < timedelta(0):
             raise ValueError(f"{name} must be a timedelta of 0 or more, not {value!r}.")
 

@@ -18,7 +18,7 @@ from perdure.api.enums.v1 import TaskQueueKind
 from perdure.api.taskqueue.v1 import TaskQueue, TaskQueueMetadata
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client
-from perdure.common import MetricMeter
+from perdure.common import HeaderCodecBehavior, MetricMeter
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.worker._activity_worker import ActivityRegistry, ActivityWorker
 from perdure.worker._config import (
@@ -91,6 +91,7 @@ class Worker:
         workflow_failure_exception_types: Sequence[type[BaseException]] = [],
         shared_state_manager: SharedStateManager | None = None,
         debug_mode: bool = False,
+        deadlock_timeout: timedelta | None = timedelta(seconds=2),
         disable_eager_activity_execution: bool = False,
         on_fatal_error: Callable[[BaseException], Awaitable[None]] | None = None,
         use_worker_versioning: bool = False,
@@ -148,6 +149,8 @@ class Worker:
             shared_state_manager: Events and heartbeats across processes, for a process pool.
             debug_mode: Do not watch for workflow code that blocks; also by the environment variable
                 ``TEMPORAL_DEBUG``.
+            deadlock_timeout: How long workflow code may run without yielding before its task fails, with a log entry
+                that says where it was. None: for ever.
             disable_eager_activity_execution: Send every activity through its task queue.
             on_fatal_error: Awaited with the error before the worker shuts down because of it.
             use_worker_versioning: Deprecated: use ``deployment_config``.
@@ -230,11 +233,14 @@ class Worker:
         config = self._config
         deployment = config.get("deployment_config")
         classes, extern_functions = run_options_interceptors(self._interceptors)
+        client_config = self._client.config(active_config=True)
+        is_debugged = config.get("debug_mode") or os.environ.get("TEMPORAL_DEBUG", "").lower() not in ("", "0", "false")
+        timeout = config.get("deadlock_timeout")
         return RunOptions(
             namespace=self._client.namespace,
             task_queue=config["task_queue"],
             identity=self._identity,
-            data_converter=self._client.config(active_config=True)["data_converter"],
+            data_converter=client_config["data_converter"],
             interceptor_classes=classes,
             failure_exception_types=config["workflow_failure_exception_types"],
             disable_eager_activity_execution=config["disable_eager_activity_execution"] or self._activities is None,
@@ -243,6 +249,8 @@ class Worker:
             metric_meter=MetricMeter.noop,
             build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
             deployment_version=None if deployment is None else deployment.version,
+            encode_headers=client_config["header_codec_behavior"] != HeaderCodecBehavior.NO_CODEC,
+            deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
         )
 
     def _make_activity_worker(self, tuner: WorkerTuner) -> ActivityWorker:
@@ -427,6 +435,7 @@ class Worker:
                 self._groups.append(self._activity_pollers(self._activities, in_process))
         if self._workflows is not None:
             self._groups += self._workflow_pollers(self._workflows, in_process)
+            self._workflows.start()
         for group in self._groups:
             group.start()
 

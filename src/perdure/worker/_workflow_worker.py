@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from perdure._native import guard
 from perdure._times import duration_to_ns
 from perdure.api.common.v1 import WorkflowExecution
 from perdure.api.deployment.v1 import WorkerDeploymentOptions
@@ -23,8 +24,10 @@ from perdure.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import VersioningBehavior
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
+from perdure.worker import _watchdog
 from perdure.worker._interceptor import WorkflowInterceptorClassInput
 from perdure.worker._run_cache import CachedRun, RunCache, evict
+from perdure.worker._workflow_codec import activate_through_codec
 from perdure.worker._workflow_run import WorkflowRun
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.workflow._definition import _Definition
@@ -116,12 +119,24 @@ class WorkflowWorker:
             schedule_to_start_timeout=duration_to_ns(config["sticky_queue_schedule_to_start_timeout"]),
         )
         self._codec = options.data_converter.payload_codec
+        self._is_watched = False
         #: Runs with a task that waits for something, and who waits for the end of that task.
         self._busy: dict[str, asyncio.Future[None]] = {}
+
+    def start(self) -> None:
+        """Guard workflow code from now on, and watch that it yields."""
+        if self._options.is_guarded:
+            guard.install()
+        if self._options.deadlock_timeout:
+            _watchdog.start()
+            self._is_watched = True
 
     async def close(self) -> None:
         """Put every run out of memory and give the sticky queue back; after every poller has ended."""
         self._cache.clear()
+        if self._is_watched:
+            _watchdog.stop()
+            self._is_watched = False
         if not self.is_sticky:
             return
         try:
@@ -189,9 +204,7 @@ class WorkflowWorker:
             if cached is None:
                 await self._refuse_unregistered(task)
                 return None
-        if self._codec is None:
-            return await self._respond(task, cached, cached.run.activate(task, events), len(events))
-        raise NotImplementedError
+        return await self._respond(task, cached, await activate_through_codec(cached.run, task, events), len(events))
 
     def _new_run(self, task: ws.PollWorkflowTaskQueueResponse, execution: WorkflowExecution) -> CachedRun | None:
         name = task.workflow_type.name if task.workflow_type is not None else ""
@@ -305,11 +318,21 @@ class WorkflowWorker:
 
     async def _refuse_unregistered(self, task: ws.PollWorkflowTaskQueueResponse) -> None:
         name = task.workflow_type.name if task.workflow_type is not None else ""
-        message = (
-            f"Workflow class {name} is not registered on this worker, available workflows: {self._registry.names()}"
+        await self._fail_with(
+            task,
+            RuntimeError(
+                f"Workflow class {name} is not registered on this worker, available workflows: {self._registry.names()}"
+            ),
         )
-        failure = Failure(message=message, application_failure_info=ApplicationFailureInfo(type="NotFoundError"))
+
+    async def _fail_with(self, task: ws.PollWorkflowTaskQueueResponse, error: Exception, what: str = "") -> None:
+        """Fail a task, or the query that it is, for a reason outside the workflow's code."""
+        message = f"{what}: {error!r}" if what else str(error)
+        failure = Failure(
+            message=message, application_failure_info=ApplicationFailureInfo(type=type(error).__name__)
+        )
         if task.query is not None:
+            _log_failure("Query task", task, error)
             answer = ws.RespondQueryTaskCompletedRequest(
                 task_token=task.task_token,
                 completed_type=_QUERY_FAILED,
@@ -331,7 +354,7 @@ class WorkflowWorker:
                 identity=self._options.identity,
                 namespace=self._namespace,
             ),
-            RuntimeError(message),
+            error,
         )
 
     async def _fail(
