@@ -19,6 +19,9 @@ from perdure._native cimport machines
 from perdure._native.machines cimport Effect, Input, MachineKind, State, Step
 
 
+from perdure._native.machines import MachineKind as _kinds
+from perdure._native.machines import State as _states
+
 cdef enum:
     # event types
     E_STARTED = 1
@@ -297,7 +300,7 @@ cdef class WorkflowCommand:
         raise TypeError("A WorkflowCommand is made by Matcher.schedule().")
 
     def __repr__(self):
-        kind, state = machines.MachineKind(self.kind).name, machines.State(self.state).name
+        kind, state = _kinds(self.kind).name, _states(self.state).name
         return f"<WorkflowCommand {kind} {self.seq} {state} {self.identity!r}>"
 
 
