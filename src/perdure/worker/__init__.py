@@ -19,8 +19,24 @@ from perdure.worker._config import (
     WorkerConfig,
     WorkerDeploymentConfig,
 )
-from perdure.worker._interceptor import Interceptor
+from perdure.worker._interceptor import (
+    ContinueAsNewInput,
+    ExecuteWorkflowInput,
+    HandleQueryInput,
+    HandleSignalInput,
+    HandleUpdateInput,
+    Interceptor,
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
+    StartActivityInput,
+    StartChildWorkflowInput,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
 from perdure.worker._plugin import Plugin
+from perdure.worker._replayer import Replayer, ReplayerConfig, WorkflowReplayResult, WorkflowReplayResults
+from perdure.worker._runner import UnsandboxedWorkflowRunner, WorkflowRunner
 from perdure.worker._shared_state import SharedHeartbeatSender, SharedStateManager
 from perdure.worker._tuning import (
     ActivitySlotInfo,
@@ -40,35 +56,55 @@ from perdure.worker._tuning import (
     WorkflowSlotInfo,
 )
 from perdure.worker._worker import Worker
+from perdure.worker._workflow_runtime import PatchActivationInput
 
 __all__ = [
     "ActivityInboundInterceptor",
     "ActivityOutboundInterceptor",
     "ActivitySlotInfo",
+    "ContinueAsNewInput",
     "CustomSlotSupplier",
     "ExecuteActivityInput",
+    "ExecuteWorkflowInput",
     "FixedSizeSlotSupplier",
+    "HandleQueryInput",
+    "HandleSignalInput",
+    "HandleUpdateInput",
     "Interceptor",
     "LocalActivitySlotInfo",
     "NexusSlotInfo",
+    "PatchActivationInput",
     "Plugin",
     "PollerBehavior",
     "PollerBehaviorAutoscaling",
     "PollerBehaviorSimpleMaximum",
+    "Replayer",
+    "ReplayerConfig",
     "ResourceBasedSlotConfig",
     "ResourceBasedSlotSupplier",
     "ResourceBasedTunerConfig",
     "SharedHeartbeatSender",
     "SharedStateManager",
+    "SignalChildWorkflowInput",
+    "SignalExternalWorkflowInput",
     "SlotInfo",
     "SlotMarkUsedContext",
     "SlotPermit",
     "SlotReleaseContext",
     "SlotReserveContext",
+    "StartActivityInput",
+    "StartChildWorkflowInput",
+    "UnsandboxedWorkflowRunner",
     "Worker",
     "WorkerConfig",
     "WorkerDeploymentConfig",
     "WorkerDeploymentVersion",
     "WorkerTuner",
+    "WorkflowInboundInterceptor",
+    "WorkflowInterceptorClassInput",
+    "WorkflowOutboundInterceptor",
+    "WorkflowReplayResult",
+    "WorkflowReplayResults",
+    "WorkflowRunner",
     "WorkflowSlotInfo",
 ]

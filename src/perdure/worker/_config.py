@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from perdure.common import VersioningBehavior, WorkerDeploymentVersion
+from perdure.worker._runner import WorkflowRunner
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._tuning import WorkerTuner, maximum_slots
 
@@ -59,8 +60,8 @@ class WorkerConfig(TypedDict, total=False):
     activity_executor: concurrent.futures.Executor | None
     workflow_task_executor: concurrent.futures.ThreadPoolExecutor | None
     nexus_task_executor: concurrent.futures.ThreadPoolExecutor | None
-    workflow_runner: Any
-    unsandboxed_workflow_runner: Any
+    workflow_runner: WorkflowRunner
+    unsandboxed_workflow_runner: WorkflowRunner
     plugins: Sequence[Plugin]
     interceptors: Sequence[Interceptor]
     build_id: str | None
@@ -158,6 +159,8 @@ def _validate_values(config: WorkerConfig) -> None:
     for name in ("activities", "workflows", "interceptors"):
         if callable(config.get(name)) or isinstance(config.get(name), str):
             raise TypeError(f"{name} must be a sequence, not {config.get(name)!r}; put it in a list.")
+    if not isinstance(config.get("workflow_runner"), WorkflowRunner):
+        raise TypeError(f"workflow_runner must be a WorkflowRunner, not {config.get('workflow_runner')!r}.")
     for name in _COUNTS:
         value = config.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):

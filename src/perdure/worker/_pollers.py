@@ -21,6 +21,8 @@ logger = logging.getLogger("perdure.worker")
 _YIELD_AFTER_TASKS = 20
 _YIELD_AFTER_SECONDS = 0.002
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+#: A service in this process that is unavailable so often in a row has closed; before, its store may have had a fault.
+_LOCAL_RETRIES = 2
 _PERMANENT = (
     RPCStatusCode.INVALID_ARGUMENT,
     RPCStatusCode.PERMISSION_DENIED,
@@ -145,7 +147,7 @@ class PollerGroup:
     async def _work_in_place(self, poller: Poller) -> None:
         poll, handle, slots, own_task = self._poll, self._handle, self._slots, poller.task
         time = asyncio.get_running_loop().time
-        handled, since = 0, time()
+        handled, since, failures = 0, time(), 0
         permit = None
         while not self._stopping:
             if slots is not None:
@@ -155,8 +157,10 @@ class PollerGroup:
             except BaseException as error:
                 if slots is not None:
                     slots.release(permit, None)
-                await self._poll_failed(error, 0)
+                await self._poll_failed(error, failures)
+                failures += 1
                 continue
+            failures = 0
             if task.task_token:
                 poller.waiting = False
                 self._waiting -= 1
@@ -222,7 +226,7 @@ class PollerGroup:
         """Wait and return if a retry may help, raise otherwise."""
         if not isinstance(error, RPCError):
             raise error
-        if self._in_process and error.status is RPCStatusCode.UNAVAILABLE:
+        if self._in_process and error.status is RPCStatusCode.UNAVAILABLE and failures >= _LOCAL_RETRIES:
             raise RuntimeError(
                 f"The service closed while the worker of {self._name} was running; shut the worker down (or leave its "
                 "'async with' block) before you close the client."
@@ -230,5 +234,6 @@ class PollerGroup:
         if error.status in _PERMANENT:
             raise error
         delay = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-        logger.warning("Polling %s failed (%s: %s), next try in %s s", self._name, error.status.name, error, delay)
+        if not self._stopping:
+            logger.warning("Polling %s failed (%s: %s), next try in %s s", self._name, error.status.name, error, delay)
         await asyncio.sleep(delay)

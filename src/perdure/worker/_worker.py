@@ -32,10 +32,12 @@ from perdure.worker._config import (
 from perdure.worker._interceptor import Interceptor
 from perdure.worker._plugin import Plugin
 from perdure.worker._pollers import PollerGroup, Slots
+from perdure.worker._runner import UnsandboxedWorkflowRunner, WorkflowRunner
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, WorkerTuner, maximum_slots
 from perdure.worker._workflow_runtime import PatchActivationInput, RunOptions
 from perdure.worker._workflow_worker import WorkflowWorker, run_options_interceptors
+from perdure.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 logger = logging.getLogger("perdure.worker")
 
@@ -63,8 +65,8 @@ class Worker:
         activity_executor: concurrent.futures.Executor | None = None,
         workflow_task_executor: concurrent.futures.ThreadPoolExecutor | None = None,
         nexus_task_executor: concurrent.futures.ThreadPoolExecutor | None = None,
-        workflow_runner: Any = None,
-        unsandboxed_workflow_runner: Any = None,
+        workflow_runner: WorkflowRunner = SandboxedWorkflowRunner(),  # noqa: B008
+        unsandboxed_workflow_runner: WorkflowRunner = UnsandboxedWorkflowRunner(),  # noqa: B008
         plugins: Sequence[Plugin] = [],
         interceptors: Sequence[Interceptor] = [],
         build_id: str | None = None,
@@ -117,8 +119,9 @@ class Worker:
                 fill. A process pool needs ``shared_state_manager`` and picklable activities.
             workflow_task_executor: Accepted: workflow code runs on the event loop's thread.
             nexus_task_executor: Accepted.
-            workflow_runner: Accepted for the names of the sandbox; workflow code is always guarded, never re-imported.
-            unsandboxed_workflow_runner: Accepted.
+            workflow_runner: ``UnsandboxedWorkflowRunner()`` switches the determinism guard off; modules are never
+                imported anew either way.
+            unsandboxed_workflow_runner: Accepted: workflows with ``sandboxed=False`` run without the guard.
             plugins: Take part in making and running the worker, after the client's that are worker plugins.
             interceptors: Wrap workflows and activities, inside the client's that are worker interceptors.
             build_id: Recorded with what this worker completes. Deprecated: use ``deployment_config``.
@@ -249,6 +252,7 @@ class Worker:
             metric_meter=MetricMeter.noop,
             build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
             deployment_version=None if deployment is None else deployment.version,
+            is_guarded=config["workflow_runner"].is_guarded,
             encode_headers=client_config["header_codec_behavior"] != HeaderCodecBehavior.NO_CODEC,
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
         )

@@ -318,21 +318,12 @@ class WorkflowWorker:
 
     async def _refuse_unregistered(self, task: ws.PollWorkflowTaskQueueResponse) -> None:
         name = task.workflow_type.name if task.workflow_type is not None else ""
-        await self._fail_with(
-            task,
-            RuntimeError(
-                f"Workflow class {name} is not registered on this worker, available workflows: {self._registry.names()}"
-            ),
+        message = (
+            f"Workflow class {name} is not registered on this worker, available workflows: {self._registry.names()}"
         )
-
-    async def _fail_with(self, task: ws.PollWorkflowTaskQueueResponse, error: Exception, what: str = "") -> None:
-        """Fail a task, or the query that it is, for a reason outside the workflow's code."""
-        message = f"{what}: {error!r}" if what else str(error)
-        failure = Failure(
-            message=message, application_failure_info=ApplicationFailureInfo(type=type(error).__name__)
-        )
+        failure = Failure(message=message, application_failure_info=ApplicationFailureInfo(type="NotFoundError"))
         if task.query is not None:
-            _log_failure("Query task", task, error)
+            logger.error("A query of workflow %s failed: %s", _id(task), message)
             answer = ws.RespondQueryTaskCompletedRequest(
                 task_token=task.task_token,
                 completed_type=_QUERY_FAILED,
@@ -354,7 +345,7 @@ class WorkflowWorker:
                 identity=self._options.identity,
                 namespace=self._namespace,
             ),
-            error,
+            RuntimeError(message),
         )
 
     async def _fail(
