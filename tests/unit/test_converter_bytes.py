@@ -220,7 +220,9 @@ def test_odd_json_is_read_alike(data: bytes) -> None:
     )
 
 
-@given(st.binary(max_size=12) | st.text(st.sampled_from('[]{}":,.0123456789-+eEtrufalsn \\'), max_size=12).map(str.encode))
+@given(
+    st.binary(max_size=12) | st.text(st.sampled_from('[]{}":,.0123456789-+eEtrufalsn \\'), max_size=12).map(str.encode)
+)
 def test_any_bytes_are_read_alike(data: bytes) -> None:
     test_odd_json_is_read_alike(data)
 

@@ -703,6 +703,7 @@ class EventExtras(Message):
     user_metadata: sdk_v1.UserMetadata | None = None
     links: list[common_v1.Link] = []
     event_group_markers: list[sdk_v1.EventGroupMarker] = []
+    principal: common_v1.Principal | None = None
 
 
 class History(Message):
