@@ -151,6 +151,24 @@ for _type, (_name, _event) in _COMMANDS.items():
     _records[_type] = _event
 
 
+cdef list _peekers = [None] * 64
+
+
+def configure(peekers):
+    """Set decoders that read only what matching needs of an event type's attributes: ``{event type: bytes -> struct}``."""
+    for event_type, decode in peekers.items():
+        _peekers[event_type] = decode
+
+
+cdef object peek(HistoryEvent event):
+    """The attributes, or their beginning when they are still bytes; for what is looked at once."""
+    if event._attributes is None and event._raw is not None and 0 <= event.event_type < 64:
+        decode = _peekers[event.event_type]
+        if decode is not None:
+            return decode(event._raw)
+    return event.attrs()
+
+
 class HistoryMismatch(Exception):
     """Workflow code asked for something else than its history records."""
 
@@ -440,7 +458,7 @@ cdef class Matcher:
         if event.event_id <= self._flags_event_id:
             return 0
         self._flags_event_id = event.event_id
-        attrs = event.attrs()
+        attrs = peek(event)
         self._completed_event = event
         metadata = attrs.sdk_metadata
         if metadata is None:
@@ -735,7 +753,7 @@ cdef class Matcher:
         elif command.kind == MachineKind.UPDATE:
             same = event.attrs().protocol_instance_id == command.identity
         elif self.must_check(is_last):
-            attrs = event.attrs()
+            attrs = peek(event)
             if command.kind == MachineKind.ACTIVITY:
                 same = attrs.activity_id == command.identity and name_of(attrs.activity_type) == command.type_name
             elif command.kind == MachineKind.CHILD_WORKFLOW:

@@ -188,6 +188,25 @@ class StartChildWorkflowInput:
     versioning_override: VersioningOverride | None = None
 
 
+@dataclass
+class StartLocalActivityInput:
+    """What :meth:`WorkflowOutboundInterceptor.start_local_activity` gets."""
+
+    activity: str
+    args: Sequence[Any]
+    activity_id: str | None
+    schedule_to_close_timeout: timedelta | None
+    schedule_to_start_timeout: timedelta | None
+    start_to_close_timeout: timedelta | None
+    retry_policy: RetryPolicy | None
+    local_retry_threshold: timedelta | None
+    cancellation_type: ActivityCancellationType
+    headers: Mapping[str, Payload]
+    summary: str | None
+    arg_types: list[type] | None
+    ret_type: type | None
+
+
 class WorkflowInboundInterceptor:
     """Wraps what comes into a workflow; runs as workflow code, so it must be deterministic, too."""
 
@@ -246,6 +265,10 @@ class WorkflowOutboundInterceptor:
     def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
         """Called when an activity is started or executed."""
         return self.next.start_activity(input)
+
+    def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
+        """Called when a local activity is started or executed."""
+        return self.next.start_local_activity(input)
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
         """Called when a child workflow is started or executed."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from perdure._native.loop import Future as _LoopFuture
 from perdure._native.machines import Effect, Input, MachineKind
 from perdure._native.matcher import WorkflowCommand
+from perdure._native.operations import Operation
 from perdure.api.command import v1 as command_v1
 from perdure.common import _arg_or_args, _arg_unset
 from perdure.worker._interceptor import SignalChildWorkflowInput, SignalExternalWorkflowInput
@@ -32,108 +33,41 @@ _CANCEL_EXTERNAL = int(MachineKind.CANCEL_EXTERNAL)
 ACTIVITY_CANCELS = (int(Input.TRY_CANCEL), int(Input.WAIT_CANCEL), int(Input.ABANDON))
 CHILD_CANCELS = (int(Input.ABANDON), int(Input.TRY_CANCEL), int(Input.WAIT_CANCEL), int(Input.WAIT_CANCEL))
 
-# How far an outcome has come on its way to whoever awaits the handle.
-_NEW, _WAITING, _ARRIVED, _WAKING = range(4)
 
-
-class _Operation:
+class _OperationFuture:
     """What activities and children have in common; mixed into a future."""
 
     _run: WorkflowRuntime
     _command: WorkflowCommand
     _ret_type: type | None
     _cancel_input: int
+    _operation: Operation
 
     def _start(self, run: WorkflowRuntime, ret_type: type | None, cancel_input: int) -> None:
         self._run = run
         self._ret_type = ret_type
         self._cancel_input = cancel_input
-        self._stage = _NEW
-        self._outcome: tuple[Any, BaseException | None] | None = None
-        self._is_cancel_due = False
-        self._must_cancel = False
-        run.loop.call_soon(self._begin)
-
-    def _begin(self) -> None:
-        if self._must_cancel:
-            self._finish_canceled()
-        else:
-            self._stage = _WAITING
+        self._operation = Operation(run.loop, self)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Request cancellation, as the cancellation type says. False when the operation is over."""
-        if self.done():  # type: ignore[attr-defined]
-            return False
-        self._cancel_message = msg
-        if self._stage == _NEW:
-            self._cancel_before_begin()
-            self._must_cancel = True
-        elif self._stage == _WAKING or self._is_cancel_due:
-            self._must_cancel = True
-        else:
-            self._is_cancel_due = True
-            self._run.loop.call_soon(self._canceled)
-        return True
+        return self._operation.cancel(msg)
 
     def _cancel_before_begin(self) -> None:
         """A task cancelled before its first step never runs, so it cannot notice."""
-
-    def resolve(self, result: Any, error: BaseException | None) -> None:
-        """The outcome is known."""
-        if self._outcome is not None or self._stage == _NEW or self.done():  # type: ignore[attr-defined]
-            return
-        self._outcome = (result, error)
-        if not self._is_cancel_due:
-            self._stage = _ARRIVED
-            self._run.loop.call_soon(self._arrived)
-
-    def _arrived(self) -> None:
-        if not self._is_cancel_due:
-            self._stage = _WAKING
-            self._run.loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        if self._must_cancel:
-            self._must_cancel = False
-            self._take_cancellation()
-            return
-        assert self._outcome is not None
-        result, error = self._outcome
-        if error is None:
-            self.set_result(result)  # type: ignore[attr-defined]
-        elif isinstance(error, asyncio.CancelledError):
-            self._finish_canceled()
-        else:
-            self.set_exception(error)  # type: ignore[attr-defined]
-
-    def _canceled(self) -> None:
-        self._is_cancel_due = False
-        self._must_cancel = False
-        self._take_cancellation()
-
-    def _take_cancellation(self) -> None:
-        if self._outcome is not None and self._cancel_wins():
-            self._finish_canceled()
-            return
-        self._request_cancel()
-        if self._outcome is not None:
-            self._stage = _ARRIVED
-            self._run.loop.call_soon(self._arrived)
-        else:
-            self._stage = _WAITING
 
     def _cancel_wins(self) -> bool:
         """Whether a cancellation that comes in the same moment as the outcome is what the workflow sees."""
         return False
 
-    def _finish_canceled(self) -> None:
-        _LoopFuture.cancel(self, msg=getattr(self, "_cancel_message", None))  # type: ignore[arg-type]
+    def _finish_canceled(self, message: Any) -> None:
+        _LoopFuture.cancel(self, msg=message)  # type: ignore[arg-type]
 
     def _request_cancel(self) -> None:
         raise NotImplementedError
 
 
-class ActivityHandleImpl(_Operation, ActivityHandle[Any]):
+class ActivityHandleImpl(_OperationFuture, ActivityHandle[Any]):
     """A started activity."""
 
     def _cancel_before_begin(self) -> None:
@@ -159,7 +93,7 @@ class ActivityHandleImpl(_Operation, ActivityHandle[Any]):
             run.matcher.push(self._command, _REQUEST_CANCEL_ACTIVITY, message)
 
 
-class ChildWorkflowHandleImpl(_Operation, ChildWorkflowHandle[Any, Any]):
+class ChildWorkflowHandleImpl(_OperationFuture, ChildWorkflowHandle[Any, Any]):
     """A child workflow, from the request to start it on."""
 
     _id: str
@@ -203,16 +137,16 @@ class ChildWorkflowHandleImpl(_Operation, ChildWorkflowHandle[Any, Any]):
             return
         if not self._start_future.done():
             self._start_future.set_exception(error)
-            self.resolve(None, None)
+            self._operation.resolve(None, None)
         else:
-            self.resolve(None, error)
+            self._operation.resolve(None, error)
 
     def resolve(self, result: Any, error: BaseException | None) -> None:
         """The outcome is known; before the start is, it fails the start."""
         if error is not None and not self._start_future.done():
             self._start_future.set_exception(error)
             result, error = None, None
-        super().resolve(result, error)
+        self._operation.resolve(result, error)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Request cancellation; ``msg``, if a string, is the reason the child sees."""

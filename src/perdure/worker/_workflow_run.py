@@ -478,13 +478,21 @@ class WorkflowRun(WorkflowRuntime):
 
     def _apply_activity(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
         handle = command.target
+        command.target = None
         payloads, failures = self.converter, self.failures
         if self.options.takes_context:
             payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
         if event is not None and event.event_type == _E_ACTIVITY_COMPLETED:
-            handle.resolve(self._result(payloads, event.attributes.result, handle._ret_type), None)
+            result = event.attributes.result
+            if result is not None and result.payloads:
+                hint = handle._ret_type
+                result = self._decode(payloads, result.payloads, None if hint is None else [hint])[0]
+            else:
+                result = None
+            handle._operation.resolve(result, None)
         else:
-            handle.resolve(None, failures.from_failure(activity_failure(command, event), payloads))
+            error = failures.from_failure(activity_failure(command, event), payloads)
+            handle._operation.resolve(None, error)
 
     def _apply_child_start(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
         handle = command.target

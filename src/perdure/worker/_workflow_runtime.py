@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
+
+from perdure._native import matcher
 from perdure._native.loop import WorkflowLoop
 from perdure._native.machines import Effect, Input, MachineKind
 from perdure._native.matcher import Matcher, WorkflowCommand
 from perdure._times import duration_from_ns, duration_to_ns, optional_duration_from_ns, time_from_ns
+from perdure.api._message import Message
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
-from perdure.api.sdk.v1 import UserMetadata
+from perdure.api.sdk.v1 import UserMetadata, WorkflowTaskCompletedMetadata
 from perdure.api.taskqueue.v1 import TaskQueue
 from perdure.common import (
     MetricMeter,
@@ -109,6 +113,40 @@ _C_MODIFY_PROPERTIES = 16
 _VERSION_ATTRIBUTE = "TemporalChangeVersion"
 _VERSION_ATTRIBUTE_LIMIT = 2048
 _FLAG_UPSERT_ON_PATCH = 2
+
+
+class _ActivityScheduled(Message):
+    """The beginning of ActivityTaskScheduled: what a command is compared with."""
+
+    activity_id: str = ""
+    activity_type: common_v1.ActivityType | None = None
+
+
+class _ChildInitiated(Message):
+    """The beginning of StartChildWorkflowExecutionInitiated."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    workflow_type: common_v1.WorkflowType | None = None
+
+
+class _TaskCompleted(Message):
+    """The beginning of WorkflowTaskCompleted, up to the flags."""
+
+    scheduled_event_id: int = 0
+    started_event_id: int = 0
+    identity: str = ""
+    binary_checksum: str = ""
+    worker_version: common_v1.WorkerVersionStamp | None = None
+    sdk_metadata: WorkflowTaskCompletedMetadata | None = None
+
+
+matcher.configure(
+    {
+        event_type: msgspec.msgpack.Decoder(struct).decode
+        for event_type, struct in ((7, _TaskCompleted), (10, _ActivityScheduled), (29, _ChildInitiated))
+    }
+)
 
 
 @dataclass
