@@ -1,6 +1,9 @@
+cimport cython
 from libc.stdint cimport int64_t
 
 
+@cython.final
+@cython.no_gc
 cdef class HistoryEvent:
     cdef:
         # header, always decoded

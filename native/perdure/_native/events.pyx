@@ -7,6 +7,7 @@ reads them: a batch that is only counted, copied or skipped never builds a struc
 The structs themselves belong to ``perdure.api``; :func:`configure` hands their encoder and decoders in.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from perdure._native.buffers cimport (
@@ -44,6 +45,8 @@ def configure(encode, decode_extras, decoders, fields):
     _fields.update(fields)
 
 
+@cython.final
+@cython.no_gc  # attributes are structs and payloads: never part of a cycle
 cdef class HistoryEvent:
     """One event of a history, with Temporal's field names.
 

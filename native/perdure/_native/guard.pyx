@@ -678,6 +678,14 @@ def _refusing(stock, name, cure):
     return function
 
 
+def _reading(stock):
+    def function(self, key):
+        if perdure_on:
+            _ask("os.environ", _ENVIRONMENT)
+        return stock(self, key)
+    return function
+
+
 cdef int replace_python() except -1:
     exchange(random, random.Random.gauss)
     for name in ("uuid1", "uuid6", "uuid7"):
@@ -690,9 +698,9 @@ cdef int replace_python() except -1:
     replace(bootstrap, "_find_and_load", _letting_through(bootstrap._find_and_load))
     # Python all the way down, or blocking.
     environment = type(os.environ)
-    for name in ("__getitem__", "__setitem__", "__delitem__", "__iter__", "__len__"):
-        stock = getattr(environment, name)
-        replace(environment, name, _refusing(stock, "os.environ", _ENVIRONMENT))
+    replace(environment, "__getitem__", _reading(environment.__getitem__))
+    for name in ("__setitem__", "__delitem__", "__iter__", "__len__"):
+        replace(environment, name, _refusing(getattr(environment, name), "os.environ", _ENVIRONMENT))
     replace(threading.Condition, "wait",
             _refusing(threading.Condition.wait, "threading.Condition.wait()", _BLOCK))
     return 0

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t
 
 from perdure._native.events cimport HistoryEvent
@@ -31,6 +32,8 @@ cpdef enum Effect:
     DROP_ACTIVITY = 8         # a task that waits in its queue is void; argument: scheduled event id
 
 
+@cython.final
+@cython.no_gc
 cdef class RetryPolicy:
     cdef:
         public int64_t initial_ms
@@ -44,6 +47,8 @@ cdef class RetryPolicy:
     cdef RetryPolicy restore(object record)
 
 
+@cython.final
+@cython.no_gc
 cdef class ActivityInfo:
     cdef:
         # identity
@@ -85,6 +90,8 @@ cdef class ActivityInfo:
     cdef ActivityInfo restore(object record)
 
 
+@cython.final
+@cython.no_gc
 cdef class TimerInfo:
     cdef:
         public str timer_id
@@ -92,6 +99,8 @@ cdef class TimerInfo:
         public int64_t fire_ms
 
 
+@cython.final
+@cython.no_gc
 cdef class ChildInfo:
     cdef:
         public int64_t initiated_event_id
@@ -103,6 +112,8 @@ cdef class ChildInfo:
         public int64_t task_id
 
 
+@cython.final
+@cython.no_gc
 cdef class ExternalInfo:
     cdef:
         public int64_t initiated_event_id
@@ -110,6 +121,8 @@ cdef class ExternalInfo:
         public int64_t task_id
 
 
+@cython.final
+@cython.no_gc
 cdef class MutableState:
     cdef:
         # which run

@@ -9,6 +9,7 @@ Payloads are kept as msgpack bytes: the state never looks inside them.
 
 import msgspec
 
+cimport cython
 from libc.stdint cimport int64_t
 
 from perdure._native.events cimport HistoryEvent, new_event
@@ -82,6 +83,8 @@ cdef int64_t ms_of(object duration_ns) except? -1:
     return (<int64_t> duration_ns + MS - 1) // MS
 
 
+@cython.final
+@cython.no_gc  # holds plain values, structs and events: never part of a cycle
 cdef class RetryPolicy:
     """A retry policy with its defaults filled in: 1 s, coefficient 2, 100 times the first interval, no attempt limit."""
 
@@ -112,6 +115,8 @@ cdef class RetryPolicy:
         return self
 
 
+@cython.final
+@cython.no_gc  # holds plain values, structs and events: never part of a cycle
 cdef class ActivityInfo:
     """An activity that has not closed."""
 
@@ -167,18 +172,26 @@ cdef class ActivityInfo:
         return self
 
 
+@cython.final
+@cython.no_gc  # holds plain values, structs and events: never part of a cycle
 cdef class TimerInfo:
     """A timer that has neither fired nor been cancelled."""
 
 
+@cython.final
+@cython.no_gc  # holds plain values, structs and events: never part of a cycle
 cdef class ChildInfo:
     """A child workflow that has not closed; ``started_event_id`` is 0 until its start is recorded."""
 
 
+@cython.final
+@cython.no_gc  # holds plain values, structs and events: never part of a cycle
 cdef class ExternalInfo:
     """A signal or cancel request to another run whose outcome is not recorded yet."""
 
 
+@cython.final
+@cython.no_gc  # holds plain values, structs and events: never part of a cycle
 cdef class MutableState:
     """One run. Times named ``*_ns`` are event times, ``*_ms`` durations and deadlines in epoch milliseconds."""
 

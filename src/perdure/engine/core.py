@@ -37,6 +37,8 @@ logger = logging.getLogger("perdure.engine")
 HORIZON_MS = 120_000
 #: Commits handed to the store and not durable yet; while so many travel, the next batch keeps forming.
 MAX_TRAVELLING = 2
+#: A batch that still grows is kept back for up to this many seconds.
+MAX_FORMING = 0.002
 DUE_PER_TICK = 200
 RECOVERY_PAGE = 10_000
 
@@ -44,9 +46,13 @@ RECOVERY_PAGE = 10_000
 class Batch:
     """What one commit makes durable, and what waits for it."""
 
-    __slots__ = ("deliveries", "failures", "runs", "waiters")
+    __slots__ = ("began", "deliveries", "failures", "looked_at", "marks", "runs", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
+        #: Loop time of the first change, how many changes there were, and how many at the last look.
+        self.began = began
+        self.marks = 0
+        self.looked_at = 0
         self.runs: list[Run] = []
         #: Called once durable.
         self.deliveries: list[Callable[[], None]] = []
@@ -210,7 +216,8 @@ class Core:
     def _mark(self, run: Run) -> Batch:
         batch = self._forming
         if batch is None:
-            batch = self._forming = Batch()
+            batch = self._forming = Batch(self.loop.time())
+        batch.marks += 1
         run.batch = batch
         if not run.is_dirty:
             run.is_dirty = True
@@ -291,6 +298,12 @@ class Core:
         self._is_flush_scheduled = False
         batch = self._forming
         if batch is None or len(self._travelling) >= MAX_TRAVELLING:
+            return
+        if batch.marks != batch.looked_at and self.loop.time() - batch.began < MAX_FORMING:
+            # Whoever is ready now (a worker with its next workflow task, above all) may still add to it.
+            batch.looked_at = batch.marks
+            self._is_flush_scheduled = True
+            self.loop.call_soon(self._flush)
             return
         self._forming = None
         self._travelling.append(batch)
