@@ -1,4 +1,4 @@
-"""kill -9 a writer at random instants, again and again on one folder. ``tests/torture/store_crash.py`` goes on longer."""
+"""kill -9 a writer at random instants, many times on one folder; ``tests/torture/store_crash.py`` goes on longer."""
 
 from __future__ import annotations
 
