@@ -23,7 +23,7 @@ from perdure.activity import ActivityCancellationDetails, Info
 from perdure.activity._context import CompleteAsyncError, OnceEvent, current_context
 from perdure.activity._definition import Definition
 from perdure.api.common.v1 import Payload, Payloads
-from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
+from perdure.api.failure.v1 import ApplicationFailureInfo, CanceledFailureInfo, Failure
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import HeaderCodecBehavior, RawValue
 from perdure.converter import ActivitySerializationContext, CompositePayloadConverter, WithSerializationContext
@@ -34,6 +34,7 @@ from perdure.worker._activity_interceptor import (
     ActivityOutboundInterceptor,
     ExecuteActivityInput,
 )
+from perdure.worker._local_activities import LocalActivity, LocalActivityOutcome
 from perdure.worker._running_activity import RunningActivity
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._sync_activity import ThreadExceptionRaiser, call_in_process, call_in_thread
@@ -222,35 +223,10 @@ class ActivityWorker:
             await self._refuse_unregistered(task)
             return
         running = RunningActivity(self, task, definition, loop_task, self.loop.time())
-        self._running.add(running)
-        if self._sweeper is None:
-            self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
-        try:
-            try:
-                context, coroutine = self._begin(running)
-                try:
-                    step = context.run(coroutine.send, None)
-                except StopIteration as stop:
-                    result = stop.value
-                else:
-                    result = await _Resumed(context, coroutine, step)
-            finally:
-                running.done = True
-            payloads: Sequence[Payload] = (
-                self._payload_converter.to_payloads((result,))
-                if self._is_plain
-                else await running.converter.encode((result,))
-            )
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self._running.discard(running)
-            await _settle(running)
-            await self._answer_error(running, error)
+        payloads = await self._run(running)
+        if isinstance(payloads, BaseException):
+            await self._answer_error(running, payloads)
             return
-        self._running.discard(running)
-        if loop_task.cancelling():
-            await _settle(running)
         request = ws.RespondActivityTaskCompletedRequest(
             task_token=task.task_token,
             result=Payloads(list(payloads)),
@@ -268,6 +244,65 @@ class ActivityWorker:
                 await self._fail(task, failure, None)
                 return
             await self._answer_failed(task, error, lambda: self.service.respond_activity_task_completed(request))
+
+    async def run_locally(self, task: ws.PollActivityTaskQueueResponse, local: LocalActivity) -> LocalActivityOutcome:
+        """Run one attempt of a local activity in the calling task."""
+        assert task.activity_type is not None
+        definition = self.registry.find(task.activity_type.name)
+        if definition is None:
+            return LocalActivityOutcome(task.attempt, failure=self._unregistered(task))
+        loop_task = asyncio.current_task()
+        assert loop_task is not None
+        local.running = running = RunningActivity(self, task, definition, loop_task, self.loop.time())
+        running.is_local = True
+        payloads = await self._run(running)
+        local.running = None
+        if not isinstance(payloads, BaseException):
+            return LocalActivityOutcome(task.attempt, result=Payloads(list(payloads)))
+        error: BaseException = payloads
+        details = running.cancellation_details
+        if isinstance(error, _CANCELLATIONS) and details is not None:
+            if details.cancel_requested:
+                failure = Failure(message="Activity cancelled", canceled_failure_info=CanceledFailureInfo())
+                return LocalActivityOutcome(task.attempt, failure=failure, is_cancelled=True)
+            error = _stopped(details) or error
+        if isinstance(error, CompleteAsyncError):
+            error = ApplicationError("A local activity cannot be completed asynchronously", non_retryable=True)
+        assert running.context is not None
+        running.context.run(_log_failure, error)
+        failure, _ = await self._encode_failure(running, error)
+        return LocalActivityOutcome(task.attempt, failure=failure)
+
+    async def _run(self, running: RunningActivity) -> Sequence[Payload] | BaseException:
+        """Run an attempt's code; returns what it returned, encoded, or what it raised."""
+        self._running.add(running)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+        try:
+            try:
+                context, coroutine = self._begin(running)
+                try:
+                    step = context.run(coroutine.send, None)
+                except StopIteration as stop:
+                    result = stop.value
+                else:
+                    result = await _Resumed(context, coroutine, step)
+            finally:
+                running.done = True
+                self._running.discard(running)
+            payloads: Sequence[Payload] = (
+                self._payload_converter.to_payloads((result,))
+                if self._is_plain
+                else await running.converter.encode((result,))
+            )
+        except (GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            await _settle(running)
+            return error
+        if running.loop_task.cancelling():
+            await _settle(running)
+        return payloads
 
     def _begin(self, running: RunningActivity) -> tuple[contextvars.Context, Coroutine[Any, Any, Any]]:
         """The attempt's context and its code, not started yet."""
@@ -384,6 +419,9 @@ class ActivityWorker:
             await manager.unregister_heartbeater(running.task.task_token)
 
     async def _refuse_unregistered(self, task: ws.PollActivityTaskQueueResponse) -> None:
+        await self._fail(task, self._unregistered(task), None)
+
+    def _unregistered(self, task: ws.PollActivityTaskQueueResponse) -> Failure:
         workflow_id = task.workflow_execution.workflow_id if task.workflow_execution is not None else ""
         name = task.activity_type.name if task.activity_type is not None else ""
         message = (
@@ -391,11 +429,7 @@ class ActivityWorker:
             f"available activities: {self.registry.names()}"
         )
         logger.warning("%s (task queue %s)", message, self.task_queue)
-        await self._fail(
-            task,
-            Failure(message=message, application_failure_info=ApplicationFailureInfo(type="NotFoundError")),
-            None,
-        )
+        return Failure(message=message, application_failure_info=ApplicationFailureInfo(type="NotFoundError"))
 
     async def _answer_error(self, running: RunningActivity, error: BaseException) -> None:
         """Answer what the activity raised."""

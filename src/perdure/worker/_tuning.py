@@ -50,7 +50,10 @@ class ResourceBasedSlotConfig:
 
 @dataclass(frozen=True)
 class ResourceBasedSlotSupplier:
-    """As many tasks as memory and CPU allow, within bounds."""
+    """As many tasks as memory and CPU allow, within bounds.
+
+    The worker does not measure the machine yet: it takes as many tasks as ``maximum_slots`` says.
+    """
 
     slot_config: ResourceBasedSlotConfig
     tuner_config: ResourceBasedTunerConfig
