@@ -141,7 +141,9 @@ class PollerGroup:
             if not self._stopping:
                 self._on_fatal(RuntimeError(f"A poller of {self._name} was cancelled from outside the worker."))
         except Exception as error:
-            if not self._stopping:
+            if self._stopping:
+                logger.warning("A poller of %s ended with an error during the shutdown", self._name, exc_info=True)
+            else:
                 self._on_fatal(error)
 
     async def _work_in_place(self, poller: Poller) -> None:
