@@ -82,7 +82,9 @@ async def child(campaign: Campaign, round_name: str) -> None:
     from perdure.client import Client
 
     logging.basicConfig(level=logging.WARNING)
-    crash_load.Book.ledger = ledger = crash_load.Ledger(campaign.ledger, sync=campaign.durability == "full")
+    # activities that fail on purpose
+    logging.getLogger("perdure.activity").setLevel(logging.ERROR)
+    crash_load.Book.ledger = ledger = crash_load.Ledger(campaign.ledger)
     crash_load.Book.tokens = asyncio.Queue()
     client = await Client.connect(campaign.url)
     load = crash_load.Load(client, ledger, round_name, random.Random(f"{campaign.seed}/{round_name}/load"))
@@ -122,7 +124,7 @@ def run(campaign: Campaign) -> int:
         f"{report.replayed} histories replayed; all ended {report.drain_seconds:.1f} s after the last start"
     )
     print("ended as: " + ", ".join(f"{count} {name}" for name, count in sorted(report.statuses.items())))
-    kinds = Counter(fault.partition("-")[0] for fault in faults)
+    kinds = Counter(fault.split(" ")[0].partition("-")[0] for fault in faults)
     for fault in faults[:50]:
         print(f"FAULT {fault}")
     print(f"{len(faults)} faults {dict(kinds) or ''} in {time.monotonic() - begun:.0f} s", flush=True)

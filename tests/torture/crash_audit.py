@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections import Counter, defaultdict
@@ -142,7 +143,8 @@ def _strangers(books: Books, found: Any) -> set[str]:
 async def _drain(client: Client, ledger: Path, report: Report, patience: float) -> None:
     """Run a worker until nothing is open, telling those who wait for a client what it had no time to say."""
     begun = time.monotonic()
-    crash_load.Book.ledger = crash_load.Ledger(ledger, sync=False)
+    logging.getLogger("perdure.activity").setLevel(logging.ERROR)
+    crash_load.Book.ledger = crash_load.Ledger(ledger)
     crash_load.Book.tokens = asyncio.Queue()
     answering = asyncio.create_task(crash_load.answer_tokens(client))
     told: set[str] = set()

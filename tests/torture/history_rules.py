@@ -17,6 +17,14 @@ CLOSING = {
     E.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
 }
 
+WORKFLOW_TASKS = {
+    E.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED,
+    E.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+    E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED,
+    E.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+    E.EVENT_TYPE_WORKFLOW_TASK_FAILED,
+}
+
 #: event -> (what it answers, the attribute that names it, whether the answered thing is over by it).
 #: Two events that end the same thing, or an answer to something that never was, break a history.
 ANSWERS: dict[int, tuple[int, str, bool]] = {
@@ -63,9 +71,12 @@ def faults(events: Sequence[Any]) -> Iterator[str]:
     if ids != list(range(1, len(events) + 1)):
         yield f"event ids are not 1 to {len(events)}: {ids}"
         return
-    for before, after in pairwise(events):
+    # What comes from outside keeps the time it came, also when it had to wait for a workflow task to end; and an
+    # activity's start is written when the activity is over. Workflow tasks and what they command are in order of time.
+    own = [event for event in events if event.event_type in WORKFLOW_TASKS or _commanded_by(event)]
+    for before, after in pairwise(own):
         if after.event_time < before.event_time:
-            yield f"event {after.event_id} is older than the one before it"
+            yield f"event {after.event_id} is older than event {before.event_id}"
     closing = [event.event_id for event in events if event.event_type in CLOSING]
     if closing != [len(events)]:
         yield f"closing events {closing} of {len(events)}"
@@ -104,8 +115,13 @@ def _early_timers(events: Sequence[Any]) -> Iterator[str]:
                 yield f"event {event.event_id}: timer {event.attributes.timer_id} fired {early / 1e6:.1f} ms early"
 
 
+def _commanded_by(event: Any) -> int:
+    completed: int = getattr(event.attributes, "workflow_task_completed_event_id", 0)
+    return completed
+
+
 def _unfounded_commands(events: Sequence[Any]) -> Iterator[str]:
     for event in events:
-        completed = getattr(event.attributes, "workflow_task_completed_event_id", 0)
+        completed = _commanded_by(event)
         if completed and events[completed - 1].event_type != E.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
             yield f"event {event.event_id} {_name(event)} names event {completed} as its workflow task's completion"

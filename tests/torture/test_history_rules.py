@@ -71,7 +71,7 @@ def test_a_sound_history_has_no_fault() -> None:
         (lambda events: events[:5] + events[6:], "event ids are not"),
         (lambda events: events[:-1], "closing events []"),
         (lambda events: renumbered([*events, events[-1]]), "closing events [13, 14]"),
-        (lambda events: changed(events, 5, time=1), "event 5 is older"),
+        (lambda events: changed(events, 5, time=1), "event 5 is older than event 4"),
         (lambda events: changed(events, 8, scheduled_event_id=6), "event 8 ACTIVITY_TASK_COMPLETED answers event 6"),
         (lambda events: changed(events, 7, scheduled_event_id=12), "event 7 ACTIVITY_TASK_STARTED answers event 12"),
         (lambda events: renumbered([*events[:-1], events[7], events[-1]]), "answers event 5, over since event 8"),
