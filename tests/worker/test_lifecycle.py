@@ -335,7 +335,7 @@ async def test_pollers_grow_on_demand_up_to_the_slots(service: FakeService, runn
         for _ in range(10):
             await service.schedule(add, 1, 1).result()
         [group] = worker._groups
-        assert group.size <= 2
+        assert group.size <= 3
         scheduled = [service.schedule(hold) for _ in range(5)]
         while now < 3:
             await asyncio.sleep(0)
@@ -346,6 +346,14 @@ async def test_pollers_grow_on_demand_up_to_the_slots(service: FakeService, runn
         for one in scheduled:
             await one.result()
         assert most == 3
+
+
+async def test_many_pollers_wait_from_the_first_task_on(service: FakeService, running: Running) -> None:
+    async with running(add, max_concurrent_activities=50) as worker:
+        [group] = worker._groups
+        assert group.size == 1
+        await service.schedule(add, 1, 1).result()
+        assert group.size == 50
 
 
 async def test_a_burst_does_not_starve_the_loop(service: FakeService, running: Running) -> None:

@@ -1,8 +1,10 @@
 """Pollers: coroutines that wait for a task, handle it in place, and wait again.
 
 In process a poll is a place in a queue in memory, so a worker keeps one poller per slot: the poller that gets a task is
-the slot that it fills, and no task, lock or semaphore is made per task. Pollers are made on demand: whenever the last
-idle one gets something to do, another is started, up to the maximum.
+the slot that it fills, and no task, lock or semaphore is made per task. Pollers are made on demand: a few wait from
+the start, a burst of them from the first task on, and whenever the last idle one gets something to do their number
+doubles, up to the maximum. (An activity is handed to its poller before the commit that makes it durable and told after
+it: so there must be about as many pollers waiting as activities start per commit.)
 
 A service with a wire gets a few pollers that hand each task to an asyncio task of its own and keep polling.
 """
@@ -85,6 +87,7 @@ class PollerGroup:
         on_fatal: Callable[[BaseException], None],
         maximum: int,
         in_process: bool,
+        burst: int = 1,
         remote_polls: int = 5,
         slots: Slots | None = None,
     ) -> None:
@@ -94,6 +97,7 @@ class PollerGroup:
         self._on_fatal = on_fatal
         self._maximum = maximum
         self._in_process = in_process
+        self._burst = 1 if slots is not None else burst
         self._remote_polls = remote_polls
         self._slots = slots
         self._pollers: dict[asyncio.Task[None], Poller] = {}
@@ -134,6 +138,14 @@ class PollerGroup:
         poller.task.add_done_callback(self._pollers.pop)
         self._waiting += 1
 
+    def _grow(self) -> None:
+        if self._stopping:
+            return
+        size = len(self._pollers)
+        wanted = size + 1 if self._slots is not None else max(2 * size, self._burst)
+        for _ in range(min(wanted, self._maximum) - size):
+            self._spawn(self._work_in_place)
+
     async def _guarded(self, poller: Poller, work: Callable[[Poller], Awaitable[None]]) -> None:
         try:
             await work(poller)
@@ -166,8 +178,8 @@ class PollerGroup:
             if task.task_token:
                 poller.waiting = False
                 self._waiting -= 1
-                if not self._waiting and len(self._pollers) < self._maximum and not self._stopping:
-                    self._spawn(self._work_in_place)
+                if not self._waiting:
+                    self._grow()
                 if slots is None:
                     await handle(task, own_task)
                 else:

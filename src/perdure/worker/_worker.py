@@ -41,6 +41,7 @@ from perdure.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 logger = logging.getLogger("perdure.worker")
 
+_ACTIVITY_POLLERS = 128
 _DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 
 
@@ -467,6 +468,7 @@ class Worker:
             handle=activities.handle,
             on_fatal=self._fail,
             maximum=maximum_slots(supplier),
+            burst=_ACTIVITY_POLLERS,
             in_process=in_process,
             remote_polls=remote_polls(config, "activity"),
             slots=slots,
