@@ -87,7 +87,7 @@ def test_refused() -> None:
 
     with pytest.raises(TypeError, match="not callable"):
         activity.defn(5)  # type: ignore[type-var]
-    with pytest.raises(TypeError, match="was it decorated with @activity.defn"):
+    with pytest.raises(TypeError, match=r"was it decorated with @activity\.defn"):
         Definition.must_from_callable(test_refused)
     with pytest.raises(TypeError, match="must be a string or callable"):
         Definition.get_name_and_result_type(5)  # type: ignore[arg-type]

@@ -138,7 +138,8 @@ async def test_no_retry(local: Locals, policy: RetryPolicy) -> None:
 async def test_a_long_wait_is_the_workflows(local: Locals) -> None:
     policy = RetryPolicy(initial_interval=SECOND, backoff_coefficient=2.0)
     outcome = await local.run(request("fail", 9, attempt=3, retry_policy=policy, local_retry_threshold=2 * SECOND))
-    assert outcome.backoff == 4 * SECOND and outcome.attempt == 4 and outcome.failure is None
+    assert (outcome.attempt, outcome.failure) == (4, None)
+    assert outcome.backoff == 4 * SECOND
 
 
 async def test_timeouts(local: Locals) -> None:
