@@ -164,7 +164,7 @@ async def test_cancellation(local: Locals) -> None:
     started.cancel()
     outcome = await done
     assert outcome.is_cancelled and outcome.failure is not None
-    assert SEEN == ["in", activity.ActivityCancellationDetails(cancel_requested=True)]
+    assert ["in", activity.ActivityCancellationDetails(cancel_requested=True)] == SEEN
 
 
 async def test_cancellation_between_attempts(local: Locals) -> None:
