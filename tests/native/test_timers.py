@@ -25,7 +25,7 @@ steps = st.one_of(
 @settings(max_examples=400, deadline=None)
 @given(st.integers(0, 2**41), st.lists(steps, max_size=80))
 def test_it_does_what_its_twin_does(start: int, program: list[tuple[object, ...]]) -> None:
-    wheel: TimerWheel[int] = TimerWheel(start)
+    wheel: TimerWheel = TimerWheel(start)
     twin = TimersTwin(start)
     handles: list[tuple[int, int]] = []
     now = start
@@ -52,7 +52,7 @@ def test_it_does_what_its_twin_does(start: int, program: list[tuple[object, ...]
 
 
 def test_waking_at_the_bound_reaches_every_timer() -> None:
-    wheel: TimerWheel[str] = TimerWheel(1000)
+    wheel: TimerWheel = TimerWheel(1000)
     wheel.arm(1_000_000, "far")
     wakes = 0
     while len(wheel):
@@ -63,7 +63,7 @@ def test_waking_at_the_bound_reaches_every_timer() -> None:
 
 
 def test_a_used_handle_cancels_nothing_else() -> None:
-    wheel: TimerWheel[str] = TimerWheel(0)
+    wheel: TimerWheel = TimerWheel(0)
     first = wheel.arm(5, "a")
     assert wheel.cancel(first)
     second = wheel.arm(5, "b")
@@ -78,7 +78,7 @@ def test_keys_are_let_go() -> None:
     class Key:
         pass
 
-    wheel: TimerWheel[Key] = TimerWheel(0)
+    wheel: TimerWheel = TimerWheel(0)
     key = Key()
     seen = weakref.ref(key)
     handle = wheel.arm(5, key)
@@ -94,6 +94,6 @@ def test_keys_are_let_go() -> None:
 def test_times_out_of_range(value: int) -> None:
     with pytest.raises(ValueError, match="range"):
         TimerWheel(value)
-    wheel: TimerWheel[int] = TimerWheel(0)
+    wheel: TimerWheel = TimerWheel(0)
     with pytest.raises(ValueError, match="range"):
         wheel.arm(value, 1)

@@ -6,6 +6,7 @@ cancelling touch one slot. Nodes live in parallel C arrays (24 bytes a timer, an
 are used again. The wheel never asks the time.
 """
 
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -41,6 +42,7 @@ cdef struct Node:
     uint32_t generation
 
 
+@cython.final
 cdef class TimerWheel:
     """Timers of one owner; not safe for use by several threads at once."""
 

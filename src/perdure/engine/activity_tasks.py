@@ -91,6 +91,7 @@ class ActivityTasks:
         activities.start_activity(activity, now, str(activity.task_id), identity, owner_epoch)
         run.touched.add(activity.scheduled_event_id)
         key = run.key
+        assert activity.event is not None
         scheduled = activity.event.attributes
         return ws.PollActivityTaskQueueResponse(
             task_token=encode_token(

@@ -22,7 +22,8 @@ class Task(NamedTuple):
     key: RunKey
     scheduled_event_id: int
     stamp: int = 0
-    query: object = None
+    #: The id of a direct query; "" for a task.
+    query: str = ""
 
 
 class Poller:

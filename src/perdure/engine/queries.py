@@ -96,7 +96,7 @@ class Queries:
         core = self._core
         self._direct[name] = pending
         s = run.state
-        task = Task(run.key, 0, 0, (name, pending.query))
+        task = Task(run.key, 0, 0, name)
         if s.sticky_queue:
             queue = core.matching.known(run.key.namespace_id, TaskKind.WORKFLOW, s.sticky_queue)
             if queue is not None and queue.has_recent_poller(core.loop.time()):
@@ -106,20 +106,20 @@ class Queries:
 
     async def query_task(self, run: Run, task: Task, is_sticky: bool) -> ws.PollWorkflowTaskQueueResponse | None:
         """The poll answer for a direct query; None when nobody waits for it any more."""
-        name, query = task.query  # type: ignore[misc]
-        if name not in self._direct:
+        pending = self._direct.get(task.query)
+        if pending is None:
             return None
         s = run.state
         events = [] if is_sticky else await self._core.read_events(run, 1, s.next_event_id)
         return ws.PollWorkflowTaskQueueResponse(
-            task_token=_TOKEN_PREFIX + name.encode(),
+            task_token=_TOKEN_PREFIX + task.query.encode(),
             workflow_execution=common_v1.WorkflowExecution(run.key.workflow_id, run.key.run_id),
             workflow_type=common_v1.WorkflowType(s.workflow_type),
             previous_started_event_id=s.previous_started_id,
             started_event_id=0,
             attempt=1,
             history=history_v1.History(events),
-            query=query,
+            query=pending.query,
             workflow_execution_task_queue=taskqueue_v1.TaskQueue(s.task_queue, 1),
         )
 

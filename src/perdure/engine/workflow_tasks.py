@@ -79,7 +79,7 @@ class WorkflowTasks:
             run = await core.load(task.key)
             if run is None:
                 continue
-            if task.query is not None:
+            if task.query:
                 response = await self._queries.query_task(run, task, is_sticky)
             else:
                 response = await self.start(run, request.identity, is_sticky=is_sticky, is_local=is_local)
@@ -287,7 +287,7 @@ class WorkflowTasks:
                 run = await self._core.load(task.key)
                 if run is None:
                     continue
-                if task.query is not None:
+                if task.query:
                     self._core.matching.queue(namespace_id, TaskKind.WORKFLOW, run.state.task_queue).add(task)
                 elif run.is_open:
                     self._core.dispatch_workflow_task(run)
