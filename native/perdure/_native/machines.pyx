@@ -102,13 +102,13 @@ cdef tuple _CANCEL_EXTERNAL_ROWS = (
     (OPEN, EV_FAILED, FAILED, RESOLVE),
 )
 
+# EV_COMPLETED is the marker seen ahead, EV_RECORDED the marker in its place. Cancelling is a matter of the worker that
+# runs the activity: what it comes to is one more way to be resolved.
 cdef tuple _LOCAL_ACTIVITY_ROWS = (
     (NEW, SCHEDULE, OPEN, KEEP),
     (OPEN, RESOLVE_LOCALLY, RESOLVED, EMIT),
-    (OPEN, TRY_CANCEL, RESOLVED, EMIT_CANCEL_RESOLVE),
-    (OPEN, WAIT_CANCEL, CANCELING, EMIT_CANCEL),
-    (OPEN, ABANDON, RESOLVED, RESOLVE_CANCELED),
-    (CANCELING, RESOLVE_LOCALLY, RESOLVED, EMIT),
+    (OPEN, EV_COMPLETED, COMPLETED, RESOLVE),
+    (COMPLETED, EV_RECORDED, RECORDED, CHECK),
     (RESOLVED, EV_RECORDED, RECORDED, CHECK),
 )
 

@@ -62,6 +62,10 @@ cdef class Matcher:
         Queued _closing
         dict _by_event_id
         dict _updates                        # protocol_instance_id -> command; ("admitted", id) -> request
+        dict _locals                         # local activities without a recorded marker, by seq
+        dict _local_markers                  # markers seen ahead of their call, by seq
+        list _local_jobs                     # (activation index, job), resolutions of local activities
+        readonly int activation_index        # of this sequence's activations, from 0
         list _messages                       # update requests waiting for their place in history
         # jobs for the next activation
         list _patches
@@ -89,6 +93,9 @@ cdef class Matcher:
     cdef bint must_check(self, bint is_last)
     cdef int check_left_over(self) except -1
     cdef Queued front(self)
+    cdef int resolve_by_marker(self, WorkflowCommand command, HistoryEvent event, object data) except -1
+    cdef int apply_local_marker(self, HistoryEvent event, bint is_last) except -1
+    cdef int take_local_jobs(self, list jobs, int index) except -1
     cdef int check_identity(self, HistoryEvent event, Queued queued, bint is_last, tuple patch) except -1
     cdef bint skips_upsert(self, Py_ssize_t index)
     cdef object mismatch(self, HistoryEvent event, Queued queued)

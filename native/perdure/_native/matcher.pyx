@@ -216,7 +216,7 @@ def describe_event(HistoryEvent event not None):
 
 cdef str describe_command(WorkflowCommand command, int command_type):
     cdef str name = _COMMANDS[command_type][0]
-    if command.kind == MachineKind.ACTIVITY:
+    if command.kind == MachineKind.ACTIVITY or command.kind == MachineKind.LOCAL_ACTIVITY:
         return f"{name} (activity id {command.identity!r}, type {command.type_name!r})"
     if command.kind == MachineKind.CHILD_WORKFLOW:
         return f"{name} (workflow id {command.identity!r}, type {command.type_name!r})"
@@ -253,6 +253,19 @@ cdef tuple patch_details(HistoryEvent event):
         return None
     flag = deprecated.payloads[0].data
     return patch_id.payloads[0].data.decode(), bool(flag) and flag[0] != 0
+
+
+cdef object local_details(HistoryEvent event):
+    """The data of a local activity's marker, None for any other marker."""
+    attrs = event.attrs()
+    if attrs.marker_name != _LOCAL_ACTIVITY_MARKER:
+        return None
+    try:
+        data = json.loads(attrs.details["data"].payloads[0].data)
+        data["seq"], data["activity_id"], data["activity_type"]
+        return data
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise InvalidHistory(f"event {event.event_id} is a local activity's marker whose data cannot be read") from None
 
 
 # --- SipHash-1-3 with key (0, 0): the seed every Temporal SDK built on its core derives from a run id
@@ -327,6 +340,14 @@ cdef class Queued:
     """A command, or the cancellation of one, that waits for its event."""
 
 
+cdef int64_t nanoseconds(object data) except -1:
+    """When a local activity's outcome was known, 0 if its marker does not say."""
+    time = data.get("complete_time")
+    if not time:
+        return 0
+    return <int64_t> int(time.get("seconds", 0)) * 1000000000 + <int64_t> int(time.get("nanos", 0))
+
+
 cdef class Matcher:
     """History in, activations out, of one run; see the module's docstring."""
 
@@ -344,6 +365,9 @@ cdef class Matcher:
         self._lang_used = set()
         self._messages = []
         self._updates = {}
+        self._locals = {}
+        self._local_markers = {}
+        self._local_jobs = []
         self._patch_commands = {}
         self.last_sdk_name = ""
         self.last_sdk_version = ""
@@ -389,12 +413,20 @@ cdef class Matcher:
         if self._closing is not None:
             # What commands brought about after the workflow closed itself comes too late: nobody could record it.
             self._others.clear()
+            self._local_jobs.clear()
         while True:
             if self._patches or self._signals or self._others:
                 jobs = (self._patches, self._signals, self._others)
+                if self._local_jobs:
+                    self.take_local_jobs(self._others, 0)
                 self._patches = []
                 self._signals = []
                 self._others = []
+                return jobs
+            if self._local_jobs:
+                jobs = ([], [], [])
+                self.activation_index += 1
+                self.take_local_jobs(jobs[2], min(job[0] for job in self._local_jobs))
                 return jobs
             if self.has_close_event:
                 self.is_replaying = False
@@ -407,6 +439,7 @@ cdef class Matcher:
                 self._events = []
                 self._pos = 0
                 return None
+            self.activation_index = 0
             self.apply_sequence(end)
             self.look_ahead()
 
@@ -522,6 +555,7 @@ cdef class Matcher:
         cdef list events = self._events
         cdef Py_ssize_t start = self._pos, end, i
         cdef HistoryEvent event
+        cdef WorkflowCommand command
         if start >= len(events):
             self._next_end = NO_SEQUENCE
             return 0
@@ -536,6 +570,14 @@ cdef class Matcher:
                 if found is not None:
                     self._patch_commands[found[0]] = False
                     self._patches.append(found[0])
+                else:
+                    data = local_details(event)
+                    if data is not None:
+                        command = self._locals.get(data["seq"])
+                        if command is None:
+                            self._local_markers[data["seq"]] = (event, data)
+                        elif command.state == State.OPEN:
+                            self.resolve_by_marker(command, event, data)
             elif event.event_type == E_UPDATE_ACCEPTED:
                 self.replay_update(event)
         return 0
@@ -701,6 +743,8 @@ cdef class Matcher:
             return 0
         if kind == E_MARKER:
             patch = patch_details(event)
+            if patch is None and self.apply_local_marker(event, is_last):
+                return 0
         while True:
             queued = self.front()
             if patch is not None:
@@ -739,6 +783,8 @@ cdef class Matcher:
             command.event_id = event.event_id
             if command.state == State.OPEN:
                 self._by_event_id[event.event_id] = command
+            elif command.kind == MachineKind.LOCAL_ACTIVITY:
+                self._locals.pop(command.seq, None)
         elif input_ == Input.EV_CANCELED:
             self._by_event_id.pop(command.event_id, None)
         elif input_ == Input.EV_COMPLETED:
@@ -752,6 +798,11 @@ cdef class Matcher:
             same = patch[0] == command.identity
         elif command.kind == MachineKind.UPDATE:
             same = event.attrs().protocol_instance_id == command.identity
+        elif command.kind == MachineKind.LOCAL_ACTIVITY:
+            data = local_details(event)
+            same = data is not None and data["seq"] == command.seq
+            if same and self.must_check(is_last):
+                same = data["activity_id"] == command.identity and data["activity_type"] == command.type_name
         elif self.must_check(is_last):
             attrs = peek(event)
             if command.kind == MachineKind.ACTIVITY:
@@ -883,6 +934,83 @@ cdef class Matcher:
                 f"command {describe_command(queued.command, queued.command_type)}, which has no event in history",
                 0, 0, queued.command_type)
         return queued.message
+
+    # --- local activities
+
+    cdef int resolve_by_marker(self, WorkflowCommand command, HistoryEvent event, object data) except -1:
+        command.state = machines.step(command.kind, command.state, Input.EV_COMPLETED).state
+        self._local_jobs.append(
+            (data.get("activation_index") or 0, (JobKind.RESOLVE_LOCAL_ACTIVITY, command, event), nanoseconds(data)))
+        return 0
+
+    cdef int apply_local_marker(self, HistoryEvent event, bint is_last) except -1:
+        """A marker of a local activity that was not run here is taken wherever it stands; returns 1 for such."""
+        cdef WorkflowCommand command
+        cdef Queued queued
+        data = local_details(event)
+        if data is None:
+            return 0
+        command = self._locals.get(data["seq"])
+        if command is None:
+            raise self.mismatch(event, self.front())
+        if command.state == State.RESOLVED:
+            return 0
+        if command.state == State.OPEN:
+            self.resolve_by_marker(command, event, data)
+        queued = Queued.__new__(Queued)
+        queued.command = command
+        queued.command_type = C_RECORD_MARKER
+        if self.feed_machine(command, Input.EV_RECORDED, event) == Effect.CHECK:
+            self.check_identity(event, queued, is_last, None)
+        command.event_id = event.event_id
+        del self._locals[command.seq]
+        return 1
+
+    cdef int take_local_jobs(self, list jobs, int index) except -1:
+        """Move the resolutions of that activation; each takes the workflow's time to when it was known."""
+        cdef list kept = []
+        for entry in self._local_jobs:
+            if entry[0] <= index:
+                jobs.append(entry[1])
+                if entry[2] > self.time_ns:
+                    self.time_ns = entry[2]
+            else:
+                kept.append(entry)
+        self._local_jobs = kept
+        return 0
+
+    def schedule_local(self, int64_t seq, identity, type_name, target):
+        """A new local activity. While it is :meth:`is_open_local`, its outcome is not in history: somebody has to run it."""
+        cdef WorkflowCommand command = WorkflowCommand.__new__(WorkflowCommand)
+        command.kind = MachineKind.LOCAL_ACTIVITY
+        command.state = machines.step(command.kind, State.NEW, Input.SCHEDULE).state
+        command.seq = seq
+        command.identity = identity
+        command.type_name = type_name
+        command.target = target
+        self._locals[seq] = command
+        found = self._local_markers.pop(seq, None)
+        if found is not None:
+            self.resolve_by_marker(command, found[0], found[1])
+        return command
+
+    def is_open_local(self, WorkflowCommand command not None):
+        """Whether the outcome of a local activity is unknown."""
+        return command.state == State.OPEN
+
+    def open_locals(self):
+        """The local activities whose outcome is unknown, in the order they were asked for."""
+        return [command for command in self._locals.values() if command.state == State.OPEN]
+
+    def resolve_local(self, WorkflowCommand command not None, outcome, int64_t complete_time_ns, message):
+        """A local activity was run: ``message`` records its outcome, and the workflow hears of it next."""
+        cdef Step found = machines.step(command.kind, command.state, Input.RESOLVE_LOCALLY)
+        if found.effect == Effect.NO_STEP:
+            raise RuntimeError(f"{command!r} was resolved already: please report this bug in perdure")
+        command.state = found.state
+        self.enqueue(command, C_RECORD_MARKER, message)
+        self._local_jobs.append(
+            (self.activation_index + 1, (JobKind.RESOLVE_LOCAL_ACTIVITY, command, outcome), complete_time_ns))
 
     # --- patches
 

@@ -11,17 +11,31 @@ import asyncio
 
 cdef object _CancelledError = asyncio.CancelledError
 
+class Backoff(Exception):
+    """The outcome of a local activity that is to be tried again, by the workflow itself, after a timer."""
+
+    def __init__(self, seconds, attempt, original_schedule_time_ns):
+        super().__init__("Backoff")
+        self.seconds = seconds
+        self.attempt = attempt
+        self.original_schedule_time_ns = original_schedule_time_ns
+
+
+cdef object _Backoff = Backoff
+
 cdef enum Stage:
     NEW            # the task's first step is still to come
     WAITING
     ARRIVED        # the outcome is there, the waiter hears of it next
     WAKING         # the task wakes next
+    SLEEPING       # a timer runs, then the operation is asked for again
 
 cdef enum Turn:
     BEGIN
     ARRIVE
     WAKE
     CANCEL
+    AGAIN
 
 
 cdef class OperationTurn(Handle):
@@ -38,6 +52,8 @@ cdef class OperationTurn(Handle):
             self._operation.arrive()
         elif self._turn == WAKE:
             self._operation.wake()
+        elif self._turn == AGAIN:
+            self._operation.again()
         else:
             self._operation.canceled()
         return 0
@@ -56,6 +72,7 @@ cdef class Operation:
         object _result
         object _error
         object _message
+        object _timer
         Stage _stage
         bint _has_outcome
         bint _is_cancel_due
@@ -117,8 +134,11 @@ cdef class Operation:
         if self._must_cancel:
             self._must_cancel = False
             return self.take_cancellation()
+        error = self._error
+        if error is not None and isinstance(error, _Backoff):
+            return self.sleep(error.seconds)
         future, self._future = self._future, None
-        error, self._error = self._error, None
+        self._error = None
         if error is None:
             future.set_result(self._result)
         elif isinstance(error, _CancelledError):
@@ -128,9 +148,34 @@ cdef class Operation:
         self._result = None
         return 0
 
+    cdef int sleep(self, object seconds) except -1:
+        self._stage = SLEEPING
+        self._has_outcome = False
+        self._timer = self._loop.call_later(seconds, self.slept)
+        return 0
+
+    def slept(self):
+        """Called by the loop when the backoff is over."""
+        if not self._is_cancel_due:
+            self._timer = None
+            self.next_turn(AGAIN)
+
+    cdef int again(self) except -1:
+        backoff, self._error = self._error, None
+        self._stage = WAITING
+        if self._must_cancel:
+            self._must_cancel = False
+            return self.finish_canceled()
+        self._future._try_again(backoff)
+        return 0
+
     cdef int canceled(self) except -1:
         self._is_cancel_due = False
         self._must_cancel = False
+        if self._stage == SLEEPING:
+            if self._timer is not None:
+                self._timer.cancel()
+            return self.finish_canceled()
         return self.take_cancellation()
 
     cdef int take_cancellation(self) except -1:

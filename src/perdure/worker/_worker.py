@@ -30,6 +30,7 @@ from perdure.worker._config import (
     validate,
 )
 from perdure.worker._interceptor import Interceptor
+from perdure.worker._local_activity import LocalActivityExecutor
 from perdure.worker._plugin import Plugin
 from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._runner import UnsandboxedWorkflowRunner, WorkflowRunner
@@ -240,7 +241,7 @@ class Worker:
         client_config = self._client.config(active_config=True)
         is_debugged = config.get("debug_mode") or os.environ.get("TEMPORAL_DEBUG", "").lower() not in ("", "0", "false")
         timeout = config.get("deadlock_timeout")
-        return RunOptions(
+        options = RunOptions(
             namespace=self._client.namespace,
             task_queue=config["task_queue"],
             identity=self._identity,
@@ -253,10 +254,19 @@ class Worker:
             metric_meter=MetricMeter.noop,
             build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
             deployment_version=None if deployment is None else deployment.version,
+            execute_local_activity=None if self._activities is None else self._activities.execute_local_activity,
+            knows_activity=self._knows_activity,
             is_guarded=config["workflow_runner"].is_guarded,
             encode_headers=client_config["header_codec_behavior"] != HeaderCodecBehavior.NO_CODEC,
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
         )
+        if self._activities is None:
+            options.knows_activity = lambda _name: False
+        else:
+            slots = maximum_slots(self._tuner._get_local_activity_task_slot_supplier())
+            local = LocalActivityExecutor(self._activities, slots)
+            options.execute_local_activity, options.knows_activity = local.execute, local.knows
+        return options
 
     def _make_activity_worker(self, tuner: WorkerTuner) -> ActivityWorker:
         config = self._config
@@ -276,10 +286,14 @@ class Worker:
             shared_state_manager=config.get("shared_state_manager"),
             interceptors=self._interceptors,
             metric_meter=MetricMeter.noop,
+            local_slots=maximum_slots(tuner._get_local_activity_task_slot_supplier()),
             max_heartbeat_interval=config["max_heartbeat_throttle_interval"].total_seconds(),
             default_heartbeat_interval=config["default_heartbeat_throttle_interval"].total_seconds(),
             on_fatal=self._fail,
         )
+
+    def _knows_activity(self, name: str) -> bool:
+        return self._activities is not None and self._activities.registry.find(name) is not None
 
     def config(self, *, active_config: bool = False) -> WorkerConfig:
         """The arguments of this worker as a dictionary; with ``active_config`` as the plugins left them."""
@@ -564,6 +578,8 @@ class Worker:
                 await asyncio.wait([drained], timeout=grace)
                 if not drained.done():
                     self._activities.cancel_all()
+                    if self._workflows is not None:
+                        self._workflows.leave_local_activities()
             await drained
             if self._activities is not None:
                 await self._activities.close()

@@ -31,9 +31,9 @@ _Change = Callable[[list[Payload]], Awaitable[list[Payload]]]
 
 _ACTIVITY_SCHEDULED = 10
 #: Events whose payloads workflow code may read: starts, results, failures, signals, updates.
-_READ = frozenset((1, 9, 12, 13, 14, 16, 26, 32, 33, 34, 41, 47))
+_READ = frozenset((1, 9, 12, 13, 14, 16, 25, 26, 32, 33, 34, 41, 47))
+_MARKER_RECORDED = 25
 _ACTIVITY_ENDS = frozenset((12, 13, 14, 16))
-_C_RECORD_MARKER = 9
 
 
 class WorkflowCodec:
@@ -72,7 +72,9 @@ class WorkflowCodec:
             self._activities.get(event.attributes.scheduled_event_id) if event.event_type in _ACTIVITY_ENDS else None
         )
         before = event.attributes
-        after = await self._visit(before, self._with(context).decode)
+        decode = self._with(context).decode
+        is_marker = event.event_type == _MARKER_RECORDED
+        after = await (self._visit_marker(before, decode) if is_marker else self._visit(before, decode))
         if after is before:
             return event
         return HistoryEvent(
@@ -102,7 +104,9 @@ class WorkflowCodec:
         attributes = command.attributes
         context: SerializationContext | None = None
         if isinstance(attributes, command_v1.RecordMarkerCommandAttributes):
-            return command  # what the worker writes for itself stays readable
+            return msgspec.structs.replace(
+                command, attributes=await self._visit_marker(attributes, self._with(None).encode)
+            )
         if isinstance(attributes, command_v1.ScheduleActivityTaskCommandAttributes):
             context = self._activity_context(attributes)
         elif isinstance(attributes, command_v1.StartChildWorkflowExecutionCommandAttributes):
@@ -112,6 +116,18 @@ class WorkflowCodec:
             context = WorkflowSerializationContext(self._options.namespace, attributes.execution.workflow_id)
         encoded: command_v1.Command = await self._visit(command, self._with(context).encode)
         return encoded
+
+    async def _visit_marker(self, attributes: Any, change: _Change) -> Any:
+        """What a worker writes for itself stays readable; a local activity's outcome is the user's."""
+        if attributes.marker_name != "core_local_activity":
+            return attributes
+        details = dict(attributes.details)
+        if "result" in details:
+            details["result"] = await self._visit(details["result"], change)
+        failure = attributes.failure
+        if failure is not None:
+            failure = await self._visit(failure, change)
+        return msgspec.structs.replace(attributes, details=details, failure=failure)
 
     # --- contexts
 
@@ -175,6 +191,7 @@ async def activate_through_codec(
         return run.activate(task, events)
     try:
         task, events = await codec.decode(task, events)
-        return await codec.encode(run.activate(task, events))
+        answer = run.activate(task, events)
+        return None if answer is None else await codec.encode(answer)
     except Exception as error:
         return run.failed_task(task, error)

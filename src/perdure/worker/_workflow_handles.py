@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 from perdure._native.loop import Future as _LoopFuture
 from perdure._native.machines import Effect, Input, MachineKind
 from perdure._native.matcher import WorkflowCommand
-from perdure._native.operations import Operation
+from perdure._native.operations import Backoff, Operation
 from perdure.api.command import v1 as command_v1
 from perdure.common import _arg_or_args, _arg_unset
-from perdure.worker._interceptor import SignalChildWorkflowInput, SignalExternalWorkflowInput
+from perdure.worker._interceptor import (
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
+    StartLocalActivityInput,
+)
 from perdure.workflow import ActivityHandle, ChildWorkflowHandle, ExternalWorkflowHandle
 from perdure.workflow._handlers import _SignalDefinition
 
@@ -91,6 +95,29 @@ class ActivityHandleImpl(_OperationFuture, ActivityHandle[Any]):
                     attributes=command_v1.RequestCancelActivityTaskCommandAttributes(self._command.event_id),
                 )
             run.matcher.push(self._command, _REQUEST_CANCEL_ACTIVITY, message)
+
+
+class LocalActivityHandleImpl(_OperationFuture, ActivityHandle[Any]):
+    """A started local activity, over all its attempts."""
+
+    _input: StartLocalActivityInput
+
+    def _cancel_before_begin(self) -> None:
+        if not self._run.is_evicted:
+            self._run.assert_not_read_only("cancel activity handle")
+            self._request_cancel()
+
+    def _cancel_wins(self) -> bool:
+        return self._run.matcher.use_lang_flag(1)
+
+    def _request_cancel(self) -> None:
+        if not self._run.is_evicted:
+            self._run.cancel_local_activity(self._command, self._cancel_input)
+
+    def _try_again(self, backoff: Backoff) -> None:
+        """The backoff is over: ask for the next attempt, as a local activity of its own."""
+        if not self._run.is_evicted:
+            self._run.send_local_activity(self, backoff.attempt, backoff.original_schedule_time_ns)
 
 
 class ChildWorkflowHandleImpl(_OperationFuture, ChildWorkflowHandle[Any, Any]):

@@ -17,6 +17,7 @@ from perdure import __version__
 from perdure._native import guard
 from perdure._native.machines import MachineKind
 from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand, random_seed
+from perdure._native.operations import Backoff
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import QueryResultType, WorkflowTaskFailedCause
@@ -51,6 +52,13 @@ from perdure.worker._workflow_failures import (
     signal_failure,
 )
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
+from perdure.worker._workflow_local import (
+    LocalActivity,
+    LocalActivityRunner,
+    LocalOutcome,
+    local_failure,
+    recorded_outcome,
+)
 from perdure.worker._workflow_queries import BUILT_IN_QUERIES, warn_unfinished
 from perdure.worker._workflow_runtime import RunOptions, WorkflowRuntime, _ContinueAsNew, _optional_ns
 from perdure.worker._workflow_updates import UpdateRun
@@ -128,6 +136,8 @@ class WorkflowRun(WorkflowRuntime):
         self._messages: list[Any] = []
         self._versioning_behavior = definition.versioning_behavior or VersioningBehavior.UNSPECIFIED
         self._inbound: WorkflowInboundInterceptor | None = None
+        self._local_runner: LocalActivityRunner | None = None
+        self._open_task: tuple[ws.PollWorkflowTaskQueueResponse, dict[str, WorkflowQueryResult]]
         self._is_guarded = options.is_guarded and definition.sandboxed
         codec = options.data_converter.payload_codec
         self.codec = None if codec is None else WorkflowCodec(codec, options, workflow_id, workflow_type)
@@ -148,8 +158,10 @@ class WorkflowRun(WorkflowRuntime):
 
     # --- a task
 
-    def activate(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> Answer:
+    def activate(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> Answer | None:
         """Apply a task's events and give the answer. Never raises: what goes wrong is the answer.
+
+        None: local activities have to be run first, by :meth:`local_activity_runner`.
 
         ``events`` are all of the task's: from the run's first, or from the one after the last this run has seen.
         When the answer is that the task failed, the run is spoiled: evict it and replay it for its next task.
@@ -157,9 +169,12 @@ class WorkflowRun(WorkflowRuntime):
         self.last_error = None
         results: dict[str, WorkflowQueryResult] = {}
         try:
-            self._work(task, events, results)
+            self._work(lambda: self._apply_task(task, events, results))
             if task.query is not None:
                 return self._query_answer(task, results["legacy_query"])
+            if self._waits_for_local_activities():
+                self._open_task = (task, results)
+                return None
             return self._completion(task, results)
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -170,26 +185,57 @@ class WorkflowRun(WorkflowRuntime):
         """Apply events and give no answer; ``last_error`` says what went wrong."""
         self.last_error = None
         try:
-            self._work(task, events, {})
+            self._work(lambda: self._apply_task(task, events, {}))
         except BaseException as error:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
             self.failed_task(task, error)
 
-    def _work(
-        self,
-        task: ws.PollWorkflowTaskQueueResponse,
-        events: list[HistoryEvent],
-        results: dict[str, WorkflowQueryResult],
-    ) -> None:
+    def _work(self, apply: Callable[[], None]) -> None:
+        """Run workflow code, under the determinism guard if there is one."""
         if not self._is_guarded:
-            self._apply_task(task, events, results)
+            apply()
             return
         guard.enter(self)
         try:
-            self._apply_task(task, events, results)
+            apply()
         finally:
             guard.leave()
+
+    # --- a task that local activities keep open
+
+    def _waits_for_local_activities(self) -> bool:
+        if self.matcher.is_closing or self.matcher.is_replaying:
+            return False
+        return bool(self.matcher.open_locals())
+
+    def local_activity_runner(self) -> LocalActivityRunner:
+        """What runs this run's local activities; made when the first is met."""
+        if self._local_runner is None:
+            assert self.options.execute_local_activity is not None
+            self._local_runner = LocalActivityRunner(self, self.options.execute_local_activity)
+        return self._local_runner
+
+    def resolve_local_activity(self, activity: LocalActivity, outcome: LocalOutcome) -> Answer | None:
+        """A local activity ended: go on, and give the task's answer if no other is to be waited for."""
+        if not self.matcher.is_open_local(activity.command):
+            return None  # cancelled, and seen as such
+        task, results = self._open_task
+        try:
+            self.record_local_activity(activity, outcome, activity.asked_at_ns + outcome.runtime_ns)
+            self._work(self._apply_activations)
+            return None if self._waits_for_local_activities() else self._completion(task, results)
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            return self.failed_task(task, error)
+
+    def heartbeat(self) -> Answer:
+        """The open task's answer before it times out: what there is, and a request for the next task."""
+        task, results = self._open_task
+        answer = self._completion(task, results)
+        answer.force_create_new_workflow_task = True
+        return answer
 
     def _apply_task(
         self,
@@ -197,8 +243,16 @@ class WorkflowRun(WorkflowRuntime):
         events: list[HistoryEvent],
         results: dict[str, WorkflowQueryResult],
     ) -> None:
+        self.matcher.feed(events, task.previous_started_event_id, task.messages)
+        self._apply_activations()
+        if task.query is not None:
+            self._answer_query("legacy_query", task.query, results)
+        elif task.queries:
+            for query_id, query in task.queries.items():
+                self._answer_query(query_id, query, results)
+
+    def _apply_activations(self) -> None:
         matcher = self.matcher
-        matcher.feed(events, task.previous_started_event_id, task.messages)
         activation = matcher.next_activation()
         while activation is not None:
             try:
@@ -210,11 +264,6 @@ class WorkflowRun(WorkflowRuntime):
                 self._fail_workflow(error)
             activation = matcher.next_activation()
         self.is_replaying = matcher.is_replaying
-        if task.query is not None:
-            self._answer_query("legacy_query", task.query, results)
-        elif task.queries:
-            for query_id, query in task.queries.items():
-                self._answer_query(query_id, query, results)
 
     def _apply(
         self, patches: list[str], signals: list[tuple[int, Any, Any]], others: list[tuple[int, Any, Any]]
@@ -493,6 +542,22 @@ class WorkflowRun(WorkflowRuntime):
         else:
             error = failures.from_failure(activity_failure(command, event), payloads)
             handle._operation.resolve(None, error)
+
+    def _apply_local_activity(self, command: WorkflowCommand, outcome: HistoryEvent | LocalOutcome) -> None:
+        handle = command.target
+        command.target = None
+        if not isinstance(outcome, LocalOutcome):
+            outcome = recorded_outcome(outcome)
+        payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
+        if outcome.backoff_ns:
+            original = outcome.original_schedule_time_ns
+            error: BaseException = Backoff(outcome.backoff_ns / 1e9, outcome.attempt + 1, original)
+            handle._operation.resolve(None, error)
+        elif outcome.failure is not None:
+            error = failures.from_failure(local_failure(command, outcome.failure), payloads)
+            handle._operation.resolve(None, error)
+        else:
+            handle._operation.resolve(self._result(payloads, outcome.result, handle._ret_type), None)
 
     def _apply_child_start(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
         handle = command.target
@@ -799,6 +864,8 @@ class WorkflowRun(WorkflowRuntime):
             return
         self.is_evicted = True
         self.is_replaying = True
+        if self._local_runner is not None:
+            self._local_runner.close()
         if self._is_guarded:
             guard.enter(self)
             try:
@@ -826,4 +893,5 @@ _APPLY: dict[int, Callable[[WorkflowRun, Any, Any], None]] = {
     int(JobKind.RESOLVE_CHILD): WorkflowRun._apply_child,
     int(JobKind.RESOLVE_SIGNAL_EXTERNAL): WorkflowRun._apply_signal_external,
     int(JobKind.RESOLVE_CANCEL_EXTERNAL): WorkflowRun._apply_cancel_external,
+    int(JobKind.RESOLVE_LOCAL_ACTIVITY): WorkflowRun._apply_local_activity,
 }

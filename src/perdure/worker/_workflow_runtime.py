@@ -54,6 +54,7 @@ from perdure.worker._interceptor import (
     SignalExternalWorkflowInput,
     StartActivityInput,
     StartChildWorkflowInput,
+    StartLocalActivityInput,
 )
 from perdure.worker._workflow_handles import (
     ACTIVITY_CANCELS,
@@ -61,8 +62,11 @@ from perdure.worker._workflow_handles import (
     ActivityHandleImpl,
     ChildWorkflowHandleImpl,
     ExternalWorkflowHandleImpl,
+    LocalActivityHandleImpl,
 )
+from perdure.worker._workflow_local import Execute, LocalActivity, LocalOutcome, canceled, marker
 from perdure.workflow import (
+    ActivityCancellationType,
     ActivityHandle,
     ChildWorkflowHandle,
     ContinueAsNewError,
@@ -169,6 +173,10 @@ class RunOptions:
     """Whether the determinism guard watches workflow code."""
     encode_headers: bool = False
     """Whether the payload codec applies to headers."""
+    execute_local_activity: Execute | None = None
+    """Runs local activities; None: this worker has none."""
+    knows_activity: Callable[[str], bool] = lambda _name: True
+    """Whether an activity type can be run locally."""
     deadlock_timeout: float | None = 2.0
     """Seconds after which workflow code that has not yielded is interrupted; None: never."""
 
@@ -256,6 +264,7 @@ class WorkflowRuntime(_Runtime):
         self._cancel_seq = 0
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
         self._timer_summary: str | None = None
+        self._local_cancels: list[WorkflowCommand] = []
         self._patches: set[str] = set()
         self._patch_answers: dict[str, bool] = {}
         self._signals: dict[str | None, _SignalDefinition] | None = None
@@ -310,6 +319,11 @@ class WorkflowRuntime(_Runtime):
             workflow_start_time=time_from_ns(self._start_time_ns),
             workflow_type=self.workflow_type,
         )
+
+    def task_timeout_ns(self) -> int:
+        """How long a workflow task may take."""
+        timeout = None if self._started is None else self._started.workflow_task_timeout
+        return timeout or 10_000_000_000
 
     def logger_details(self) -> Mapping[str, Any]:
         if self._logger_details is None:
@@ -472,24 +486,7 @@ class WorkflowRuntime(_Runtime):
     def start_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
         if self.is_read_only or self.is_evicted:
             self.assert_not_read_only("start activity")
-        arg_types: list[type] | None = None
-        if isinstance(activity, str):
-            name: str = activity
-            ret_type = options[1]
-        else:
-            defn = getattr(activity, "__temporal_activity_definition", None)
-            if defn is None:
-                if not callable(activity):
-                    raise TypeError(f"Activity must be a string or callable, not {type(activity).__name__}")
-                raise ValueError(
-                    f"Activity {getattr(activity, '__qualname__', activity)} missing attributes, was it decorated with "
-                    "@activity.defn?"
-                )
-            name = defn.name
-            if not name:
-                raise ValueError("Cannot invoke dynamic activity explicitly: give the activity type as a string")
-            arg_types = defn.arg_types
-            ret_type = defn.ret_type
+        name, arg_types, ret_type = self._activity_names(activity, options[1])
         if self.outbound is None:
             return self.schedule_activity(
                 name, args, ret_type, None, self.options.disable_eager_activity_execution, options
@@ -515,6 +512,23 @@ class WorkflowRuntime(_Runtime):
                 ret_type=ret_type,
             )
         )
+
+    @staticmethod
+    def _activity_names(activity: Any, result_type: type | None) -> tuple[str, list[type] | None, type | None]:
+        """An activity's type, and the types of its arguments and result where they are known."""
+        if isinstance(activity, str):
+            return activity, None, result_type
+        defn = getattr(activity, "__temporal_activity_definition", None)
+        if defn is None:
+            if not callable(activity):
+                raise TypeError(f"Activity must be a string or callable, not {type(activity).__name__}")
+            raise ValueError(
+                f"Activity {getattr(activity, '__qualname__', activity)} missing attributes, was it decorated with "
+                "@activity.defn?"
+            )
+        if not defn.name:
+            raise ValueError("Cannot invoke dynamic activity explicitly: give the activity type as a string")
+        return defn.name, defn.arg_types, defn.ret_type
 
     def start_activity_of(self, input: StartActivityInput) -> ActivityHandle[Any]:
         """The end of the outbound interceptors."""
@@ -603,6 +617,84 @@ class WorkflowRuntime(_Runtime):
             _ACTIVITY, _C_SCHEDULE_ACTIVITY, self._activity_seq, activity_id, name, handle, message
         )
         return handle
+
+    # --- local activities
+
+    def start_local_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
+        self.assert_not_read_only("start local activity")
+        name, arg_types, ret_type = self._activity_names(activity, options[0])
+        input = StartLocalActivityInput(
+            activity=name,
+            args=args,
+            activity_id=options[7],
+            schedule_to_close_timeout=options[1],
+            schedule_to_start_timeout=options[2],
+            start_to_close_timeout=options[3],
+            retry_policy=options[4],
+            local_retry_threshold=options[5],
+            cancellation_type=options[6],
+            headers={},
+            summary=options[8],
+            arg_types=arg_types,
+            ret_type=ret_type,
+        )
+        if self.outbound is None:
+            return self.start_local_activity_of(input)
+        return self.outbound.start_local_activity(input)
+
+    def start_local_activity_of(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
+        """The end of the outbound interceptors."""
+        self.assert_not_read_only("start local activity")
+        if not input.start_to_close_timeout and not input.schedule_to_close_timeout:
+            raise ValueError(
+                f"Activity {input.activity} must have start_to_close_timeout or schedule_to_close_timeout: pass one of them"
+            )
+        if not self.options.knows_activity(input.activity):
+            raise ValueError(f"Local activity {input.activity} is not registered on this worker: register it there")
+        handle = LocalActivityHandleImpl(loop=self.loop)
+        handle._input = input
+        handle._start(self, input.ret_type, int(input.cancellation_type))
+        self.send_local_activity(handle, 1, 0)
+        return handle
+
+    def send_local_activity(
+        self, handle: LocalActivityHandleImpl, attempt: int, original_schedule_time_ns: int
+    ) -> None:
+        """Ask for a local activity; history may already have its outcome."""
+        input = handle._input
+        self._activity_seq += 1
+        activity_id = input.activity_id or str(self._activity_seq)
+        command = self.matcher.schedule_local(self._activity_seq, activity_id, input.activity, handle)
+        handle._command = command
+        payloads = None
+        if input.args and self.matcher.is_open_local(command):
+            converter = self.converters_for_activity(input.activity, activity_id, None)[0]
+            payloads = common_v1.Payloads(converter.to_payloads(input.args))
+        command.detail = LocalActivity(command, input, payloads, attempt, original_schedule_time_ns, self.time_ns)
+
+    def take_local_requests(self) -> tuple[list[LocalActivity], list[WorkflowCommand]]:
+        """The local activities to start now, and those to cancel."""
+        requests = [command.detail for command in self.matcher.open_locals() if not command.detail.is_taken]
+        for activity in requests:
+            activity.is_taken = True
+        cancels, self._local_cancels = self._local_cancels, []
+        return requests, cancels
+
+    def cancel_local_activity(self, command: WorkflowCommand, cancellation_type: int) -> None:
+        """As the cancellation type says: ask the activity to stop, see it as cancelled at once, or both."""
+        if self.is_replaying or not self.matcher.is_open_local(command):
+            return  # its marker tells how it ended
+        if cancellation_type != ActivityCancellationType.ABANDON:
+            self._local_cancels.append(command)
+        if cancellation_type != ActivityCancellationType.WAIT_CANCELLATION_COMPLETED or not command.detail.is_taken:
+            self.record_local_activity(command.detail, canceled(command.detail), 0)
+
+    def record_local_activity(self, activity: LocalActivity, outcome: LocalOutcome, complete_time_ns: int) -> None:
+        """Record how a local activity ended; the workflow hears of it in its next activation."""
+        index = self.matcher.activation_index + 1
+        message = marker(activity, outcome, complete_time_ns, index)
+        message.user_metadata = self._metadata(activity.input.summary)
+        self.matcher.resolve_local(activity.command, outcome, complete_time_ns, message)
 
     # --- timers and conditions
 

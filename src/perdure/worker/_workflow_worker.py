@@ -120,6 +120,8 @@ class WorkflowWorker:
         )
         self._codec = options.data_converter.payload_codec
         self._is_watched = False
+        self._is_leaving = False
+        self._local_waits: set[asyncio.Task[Any]] = set()
         #: Runs with a task that waits for something, and who waits for the end of that task.
         self._busy: dict[str, asyncio.Future[None]] = {}
 
@@ -166,6 +168,7 @@ class WorkflowWorker:
             await self._busy[run_id]
         events: list[HistoryEvent] = task.history.events if task.history is not None else []
         cached = self._cache.get(run_id)
+        is_activated = False
         is_whole = bool(events) and events[0].event_id == 1
         if cached is not None and (is_whole or cached.started_event_id != task.previous_started_event_id):
             self._evict(run_id)
@@ -176,10 +179,15 @@ class WorkflowWorker:
                 if cached is None:
                     await self._refuse_unregistered(task)
                     return None
-            return await self._respond(task, cached, cached.run.activate(task, events), len(events))
+            answer = cached.run.activate(task, events)
+            if answer is not None:
+                return await self._respond(task, cached, answer, len(events))
+            return await self._run_local_activities(task, cached, len(events))
         self._busy[run_id] = asyncio.get_running_loop().create_future()
         try:
-            return await self._handle_slowly(task, execution, cached, events)
+            if not is_activated or cached is None:
+                return await self._handle_slowly(task, execution, cached, events)
+            return await self._respond(task, cached, await self._run_local_activities(task, cached), len(events))
         finally:
             self._busy.pop(run_id).set_result(None)
 
@@ -204,7 +212,27 @@ class WorkflowWorker:
             if cached is None:
                 await self._refuse_unregistered(task)
                 return None
-        return await self._respond(task, cached, await activate_through_codec(cached.run, task, events), len(events))
+        answer = await activate_through_codec(cached.run, task, events)
+        if answer is None:
+            return await self._run_local_activities(task, cached, len(events))
+        return await self._respond(task, cached, answer, len(events))
+
+    async def _run_local_activities(
+        self, task: ws.PollWorkflowTaskQueueResponse, cached: CachedRun, events: int
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        """A task that is answered when the local activities it started have ended, or when it takes too long."""
+        run = cached.run
+        is_first = run.run_id not in self._busy
+        if is_first:
+            self._busy[run.run_id] = asyncio.get_running_loop().create_future()
+        try:
+            answer: Any = await run.local_activity_runner().answer()
+            if run.codec is not None:
+                answer = await run.codec.encode(answer)
+            return await self._respond(task, cached, answer, events)
+        finally:
+            if is_first:
+                self._busy.pop(run.run_id).set_result(None)
 
     def _new_run(self, task: ws.PollWorkflowTaskQueueResponse, execution: WorkflowExecution) -> CachedRun | None:
         name = task.workflow_type.name if task.workflow_type is not None else ""
@@ -251,7 +279,7 @@ class WorkflowWorker:
                 self._cache.pop(run_id)
             else:
                 cached.started_event_id = task.started_event_id
-                if self.is_sticky:
+                if self.is_sticky and not self._is_leaving:
                     answer.sticky_attributes = self._sticky_attributes
                     answer.return_new_workflow_task = True
                     self._cache.put(run_id, cached, events)
