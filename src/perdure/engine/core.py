@@ -79,7 +79,11 @@ class Core:
         self.on_delete_run: Callable[[Run], Coroutine[Any, Any, None]]
         self.on_transfer: Callable[[Run, TaskRow], Coroutine[Any, Any, None]]
         self.on_dispatch_activity: Callable[[Run, int], None]
-        self._cache_bytes = cache_bytes
+        self._cache_limit = cache_bytes
+        self._cached_bytes = 0
+        self._is_eviction_scheduled = False
+        #: Seconds after its last use during which a run is not dropped from memory.
+        self.eviction_grace = 1.0
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._loading: dict[str, asyncio.Future[Run | None]] = {}
         self._current: dict[tuple[str, str], str] = {}
@@ -126,6 +130,7 @@ class Core:
         run = self._runs.get(key.run_id)
         if run is not None:
             self._runs.move_to_end(key.run_id)
+            run.used_at = self.loop.time()
             return run if run.key[1] == key[1] and run.key[0] == key[0] else None
         waiting = self._loading.get(key.run_id)
         if waiting is not None:
@@ -136,7 +141,9 @@ class Core:
             run = None
             if stored is not None:
                 run = Run.restore(key, MutableState.decode(stored.state), stored.version)
+                run.used_at = self.loop.time()
                 self._runs[key.run_id] = run
+                self._count(run, len(stored.state))
             loading.set_result(run)
         except BaseException as error:
             loading.set_exception(error)
@@ -144,8 +151,9 @@ class Core:
             raise
         finally:
             del self._loading[key.run_id]
-        if run is not None:
-            self._evict()
+        if self._cached_bytes > self._cache_limit and not self._is_eviction_scheduled:
+            self._is_eviction_scheduled = True
+            self.loop.call_soon(self._evict)
         return run
 
     async def current(self, namespace_id: str, workflow_id: str) -> Run | None:
@@ -157,9 +165,6 @@ class Core:
             run_id = self._current.get(name, run_id)
             if run_id is None:
                 return None
-        run = self._runs.get(run_id)
-        if run is not None:
-            return run
         run = await self.load(RunKey(namespace_id, workflow_id, run_id))
         newer = self._current.get(name)
         if newer is not None and newer != run_id:
@@ -170,6 +175,7 @@ class Core:
 
     def add(self, run: Run, *, make_current: bool = True) -> None:
         """Take in a run that was just created."""
+        run.used_at = self.loop.time()
         self._runs[run.key.run_id] = run
         if make_current:
             run.is_new_current = True
@@ -178,19 +184,33 @@ class Core:
     def forget(self, run: Run) -> None:
         """Take a run out of memory."""
         run.is_gone = True
-        self._runs.pop(run.key.run_id, None)
+        if self._runs.pop(run.key.run_id, None) is not None:
+            self._cached_bytes -= run.counted
+            run.counted = 0
         if self._current.get(run.key[:2]) == run.key.run_id:
             del self._current[run.key[:2]]
 
+    def _count(self, run: Run, state_bytes: int) -> None:
+        size = run.size(state_bytes)
+        self._cached_bytes += size - run.counted
+        run.counted = size
+
     def _evict(self) -> None:
-        limit = self._cache_bytes // 2048
-        if len(self._runs) <= limit:
+        """Drop idle runs, the longest unused first, until the cache is within its bytes.
+
+        A run used a moment ago stays: whoever asked for it may be waiting for something else before changing it.
+        """
+        self._is_eviction_scheduled = False
+        if self._cached_bytes <= self._cache_limit:
             return
-        for run in list(_first(self._runs.values(), len(self._runs) - limit + 64)):
+        before = self.loop.time() - self.eviction_grace
+        for run in list(self._runs.values()):
+            if run.used_at > before:
+                return
             if run.is_idle:
                 self.forget(run)
-            else:
-                self._runs.move_to_end(run.key.run_id)
+                if self._cached_bytes <= self._cache_limit:
+                    return
 
     # ---- transitions
 
@@ -214,6 +234,8 @@ class Core:
         return self._mark(run)
 
     def _mark(self, run: Run) -> Batch:
+        if run.is_gone:
+            raise unavailable("The run left memory while it was being changed. It is safe to try again.")
         batch = self._forming
         if batch is None:
             batch = self._forming = Batch(self.loop.time())
@@ -423,6 +445,7 @@ class Core:
             run.unwritten = []
             batch = encode_batch(events)
             s.history_size += len(batch)
+            run.tail_bytes += len(batch)
             update.history = [(events[0].event_id, len(events), batch)]
             for event in events:
                 if event.event_type == 40 or event.event_type == 46:
@@ -441,6 +464,7 @@ class Core:
             run.stored_timer = due
         self._arm(run.key, due)
         update.state = s.encode()
+        self._count(run, len(update.state))
         return update
 
     def _update_rows(self, run: Run, update: RunUpdate) -> None:
@@ -669,10 +693,3 @@ class Core:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.store.close()
-
-
-def _first(values: Iterable[Run], count: int) -> Iterable[Run]:
-    for index, value in enumerate(values):
-        if index >= count:
-            return
-        yield value

@@ -20,9 +20,10 @@ _encode = msgspec.msgpack.Encoder().encode
 
 #: Rows of transfers carry no queue of a user.
 TRANSFER_QUEUE = ""
-#: What a run costs in the cache besides its state and events.
-BASE_SIZE = 1500
-EVENT_SIZE = 400
+#: What a run costs in the cache besides its state and events, and how much larger those are as objects than as bytes.
+BASE_SIZE = 2000
+EVENT_SIZE = 200
+OBJECT_FACTOR = 3
 #: Events of the tail beyond this many are dropped once durable.
 MAX_TAIL = 512
 
@@ -41,9 +42,9 @@ class Run:
     """One run. Everything that changes it happens on the event loop, between two awaits."""
 
     __slots__ = (
-        "armed_ms",
         "batch",
         "close_waiters",
+        "counted",
         "event_waiters",
         "in_flight",
         "is_dirty",
@@ -57,11 +58,12 @@ class Run:
         "stored_timer",
         "stored_visibility",
         "tail",
-        "timer_handle",
+        "tail_bytes",
         "touched",
         "transfers",
         "transfers_done",
         "unwritten",
+        "used_at",
         "version",
         "visibility_changed",
         "workflow_task_row",
@@ -94,8 +96,11 @@ class Run:
         self.rows_due: list[TaskRow] = []
         self.stored_timer = 0
         self.stored_visibility: VisibilityRecord | None = None
-        self.armed_ms = 0
-        self.timer_handle = 0
+        #: Bytes of the tail's events, and what of this run the cache has counted.
+        self.tail_bytes = 0
+        self.counted = 0
+        #: Loop time of the last use.
+        self.used_at = 0.0
         self.close_waiters: list[asyncio.Future[None]] = []
         self.event_waiters: list[asyncio.Future[None]] = []
         self.queries: dict[str, PendingQuery] = {}
@@ -145,11 +150,9 @@ class Run:
             or self.state.task_started_id
         )
 
-    @property
-    def size(self) -> int:
-        """Roughly how many bytes the run takes in memory."""
-        pending = len(self.state.activities) + len(self.state.timers) + len(self.state.children)
-        return BASE_SIZE + EVENT_SIZE * len(self.tail) + 500 * pending
+    def size(self, state_bytes: int) -> int:
+        """Roughly how many bytes the run takes in memory, given the length of its encoded state."""
+        return BASE_SIZE + OBJECT_FACTOR * (state_bytes + self.tail_bytes) + EVENT_SIZE * len(self.tail)
 
     def task_row(
         self, kind: int, queue: str, task_id: int, event_id: int, owner_epoch: int = 0, body: bytes = b""
@@ -189,6 +192,7 @@ class Run:
             keep_from = self.state.previous_started_id
             first = self.tail[0].event_id
             if keep_from > first:
+                self.tail_bytes = self.tail_bytes * (len(self.tail) - keep_from + first) // len(self.tail)
                 del self.tail[: keep_from - first]
 
     def tail_from(self, first_event_id: int) -> list[HistoryEvent] | None:
