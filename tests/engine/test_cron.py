@@ -90,6 +90,7 @@ def test_backoff_skips_what_passed_and_rounds_up() -> None:
     assert backoff_ms(cron, start, at("2026-01-01T00:25") + 1) == 300_000
     assert backoff_ms(cron, start, at("2026-01-01T00:25") + NS // 2) == 300_000
     assert backoff_ms(cron, start, at("2026-01-01T00:30")) == 0
+    assert backoff_ms(cron, start, start - NS // 2) == 1000, "its own slot has not come yet"
     every = Cron.parse("@every 7s")
     assert backoff_ms(every, start, start) == 7000
     assert backoff_ms(every, start, start + 15 * NS) == 6000

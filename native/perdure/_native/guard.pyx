@@ -20,7 +20,6 @@ import datetime as _datetime
 import functools
 import gc
 import importlib
-import logging
 import os
 import random
 import sys
@@ -692,8 +691,9 @@ cdef int replace_python() except -1:
         if hasattr(uuid, name):
             exchange(uuid, getattr(uuid, name))
     # What only observes or loads sees the real world.
-    replace(logging.Logger, "_log", _letting_through(logging.Logger._log))
-    replace(logging.Logger, "handle", _letting_through(logging.Logger.handle))
+    logger = find("logging.Logger")
+    for name in ("_log", "handle"):
+        replace(logger, name, _letting_through(getattr(logger, name)))
     bootstrap = importlib._bootstrap
     replace(bootstrap, "_find_and_load", _letting_through(bootstrap._find_and_load))
     # Python all the way down, or blocking.

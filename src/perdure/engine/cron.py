@@ -105,7 +105,8 @@ def backoff_ms(cron: Cron, start_ns: int, close_ns: int) -> int | None:
     Slots are counted from the run's execution time; those that passed before the close are skipped.
     Source: Temporal server, ``common/backoff/cron.go``.
     """
-    close_ns = max(start_ns, close_ns)
+    if close_ns < start_ns:  # closed before its own slot: that slot is the next
+        return -(-(start_ns - close_ns) // _NS) * 1000
     if cron.interval_ns:
         passed = -(-(close_ns - start_ns) // cron.interval_ns)
         slot: int | None = (start_ns + max(passed, 1) * cron.interval_ns) // _NS * _NS
