@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from perdure.api.workflowservice import v1 as ws
+from perdure.engine import collector
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
@@ -80,6 +81,7 @@ class Engine:
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
         engine = cls(core, namespaces)
         await core.open()
+        collector.engine_opened()
         return engine
 
     @property
@@ -108,6 +110,8 @@ class Engine:
 
     async def close(self) -> None:
         """Make durable what happened, end every poll with UNAVAILABLE, close the store. Safe to repeat."""
+        if not self._core.is_closed:
+            collector.engine_closed()
         await self._core.close()
 
     async def get_system_info(
