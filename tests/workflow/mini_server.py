@@ -216,12 +216,16 @@ class MiniServer:
         else:
             events = self.events[self.previous_started :]
         answer = self.run.activate(self._task(events), events)
+        assert answer is not None, "local activities need their runner"
+        return self.record(answer)
+
+    def record(self, answer: Answer) -> Answer:
+        """What becomes of a task's answer."""
         self.queries, self.messages = {}, []
         self.answers.append(answer)
         if isinstance(answer, ws.RespondWorkflowTaskFailedRequest):
             self.add(9, history_v1.WorkflowTaskFailedEventAttributes(self.started - 1, self.started, answer.cause))
-            self.run.evict()
-            self.run = None
+            self.close()
             return answer
         assert isinstance(answer, ws.RespondWorkflowTaskCompletedRequest)
         self.previous_started = self.started
@@ -277,7 +281,10 @@ class MiniServer:
                     ),
                 )
             case 9:
-                self.add(25, history_v1.MarkerRecordedEventAttributes(a.marker_name, a.details, completed))
+                self.add(
+                    25,
+                    history_v1.MarkerRecordedEventAttributes(a.marker_name, a.details, completed, failure=a.failure),
+                )
             case 10:
                 self.add(
                     28,
