@@ -176,7 +176,7 @@ class TwinMatcher:
             patches = []
             for event in self.cut() or self.events[:1]:
                 if event.event_type == E["MARKER_RECORDED"] and event.attributes.marker_name == "core_patch":
-                    patch_id = marker(event)[0]
+                    patch_id = (marker(event) or ("", False))[0]
                     self.patches[patch_id] = False
                     patches.append(patch_id)
             signals = [job for job in jobs if job[0] == JobKind.SIGNAL]

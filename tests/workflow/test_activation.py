@@ -613,8 +613,6 @@ def test_unfinished_handlers_are_warned_of() -> None:
 
 
 def test_eviction_makes_no_commands() -> None:
-    seen = []
-
     server = MiniServer(WithFinally, 1)
     server.turn()
     assert server.run is not None
@@ -622,7 +620,6 @@ def test_eviction_makes_no_commands() -> None:
     run.evict()
     run.evict()
     assert kinds(server) == ["schedule_activity_task"]
-    assert seen == []
     server.run = None
     server.complete_activity()
     server.turn()
@@ -710,3 +707,22 @@ def test_a_command_without_an_event_is_nondeterminism() -> None:
     server.definition = _Definition.must_from_class(Hasty)
     with pytest.raises(workflow.NondeterminismError, match="has no event in history"):
         server.replay()
+
+
+@workflow.defn
+class WaitsForSets:
+    @workflow.run
+    async def run(self) -> list[str]:
+        handles = [workflow.start_activity(f"a{i}", start_to_close_timeout=SHORT) for i in range(20)]
+        done, _ = await asyncio.wait(set(handles))
+        return [await handle for handle in done]
+
+
+def test_sets_of_handles_have_an_order() -> None:
+    server = MiniServer(WaitsForSets)
+    server.turn()
+    for number in range(20, 0, -1):
+        server.complete_activity(number, activity_id=str(number))
+    server.turn()
+    assert server.result == list(range(1, 21))
+    server.replay()

@@ -250,7 +250,7 @@ class BadValidator:
     @workflow.update
     def change(self, x: int) -> None: ...
 
-    @change.validator
+    @change.validator  # type: ignore[arg-type]
     def check(self, x: str) -> None: ...
 
 

@@ -53,3 +53,4 @@ cdef class WorkflowLoopCore:
     cdef int close_tasks(self) except -1
     cdef object new_task(self, object coro, object name, object context)
     cdef object new_future(self)
+    cdef int number(self, object future) except -1

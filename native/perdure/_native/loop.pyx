@@ -352,9 +352,14 @@ cdef class WorkflowLoopCore:
 
     cdef object new_future(self):
         future = _Future(loop=self)
+        self.number(future)
+        return future
+
+    cdef int number(self, object future) except -1:
+        """Number an instance of Future that was not made here, a subclass's for instance."""
         self._number += 1
         perdure_number(future, KIND_FUTURE)[0] = self._number
-        return future
+        return 0
 
     def tasks(self):
         """The unfinished tasks of this loop, oldest first."""

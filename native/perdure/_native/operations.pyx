@@ -5,9 +5,13 @@ event loop each, before the awaiting code runs. Concurrent code wakes up, and ma
 turns, so they are kept here to the very number, without the task: each turn is a handle in the loop's queue.
 """
 
+import asyncio
+
+from perdure._native.loop import Future
+
 from perdure._native.loop cimport Handle, WorkflowLoopCore
 
-import asyncio
+cdef object _Future = Future
 
 cdef object _CancelledError = asyncio.CancelledError
 
@@ -79,8 +83,11 @@ cdef class Operation:
         bint _must_cancel
 
     def __init__(self, WorkflowLoopCore loop not None, future not None):
+        if not isinstance(future, _Future):
+            raise TypeError(f"an operation needs a future of a workflow loop, not {type(future).__name__}")
         self._loop = loop
         self._future = future
+        loop.number(future)
         self._stage = NEW
         self.next_turn(BEGIN)
 

@@ -1,8 +1,8 @@
 """Local activities: run by the workflow's own worker while its workflow task is open, recorded as markers.
 
 The worker answers the workflow task only when all local activities it started have ended. Should that take long, it
-answers with what there is and asks for another task at once (a *heartbeat*); the activities run on meanwhile. Nothing is
-recorded of one that is running, so after a crash it runs again.
+answers with what there is and asks for another task at once (a *heartbeat*); the activities run on meanwhile. Nothing
+is recorded of one that is running, so after a crash it runs again.
 """
 
 from __future__ import annotations

@@ -647,7 +647,7 @@ class WorkflowRuntime(_Runtime):
         self.assert_not_read_only("start local activity")
         if not input.start_to_close_timeout and not input.schedule_to_close_timeout:
             raise ValueError(
-                f"Activity {input.activity} must have start_to_close_timeout or schedule_to_close_timeout: pass one of them"
+                f"Activity {input.activity} must have start_to_close_timeout or schedule_to_close_timeout: pass one"
             )
         if not self.options.knows_activity(input.activity):
             raise ValueError(f"Local activity {input.activity} is not registered on this worker: register it there")
