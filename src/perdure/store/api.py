@@ -25,7 +25,9 @@ class Durability(enum.Enum):
     FULL = "full"
     """Power loss: a commit returns after the device has it."""
     PROCESS = "process"
-    """The death of this process: a commit returns after the operating system has it."""
+    """The death of this process: a commit returns after the operating system has it.
+
+    Power loss or a crash of the machine may lose more than the newest commits: a store on a disk may be damaged."""
 
 
 class Capability(enum.Flag):

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
@@ -42,6 +43,7 @@ cdef struct Buffer:
     size_t size
     size_t room
 
+@cython.final
 cdef class Batch:
     # What must hold before anything is applied, and what to apply.
     cdef Buffer checks

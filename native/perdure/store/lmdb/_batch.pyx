@@ -20,6 +20,7 @@ visibility namespace (4), 1, ~close (8), ~start (8), run id (16)        record
 Texts in keys are those of :func:`perdure.store.keys.ordered_text`.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -185,10 +186,11 @@ cdef inline void _put_sized(uint8_t** at, const char* text, Py_ssize_t size) noe
     at[0] += 2 + size
 
 
+@cython.final
 cdef class Batch:
     """Changes that become durable together. Built on the loop thread, handed to the writer, empty from then on."""
 
-    def __init__(self):
+    def __cinit__(self):
         self.keys = []
 
     def __dealloc__(self):

@@ -18,6 +18,7 @@ pointers cannot reach the file.
 Python objects are touched by the loop thread alone; the writer runs without the GIL and never takes it.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EINTR, ENOMEM, errno
 from libc.stdint cimport uint8_t, uint64_t
@@ -655,6 +656,7 @@ for _index in range(DATABASES):
     _names[_index] = _name_bytes[_index]
 
 
+@cython.final
 cdef class Environment:
     """An open environment. All methods are the loop thread's.
 

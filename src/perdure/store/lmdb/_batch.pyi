@@ -1,10 +1,12 @@
+from typing import final
+
 from perdure.store.api import RunKey, RunUpdate, TaskRow
 
 DATABASE_NAMES: tuple[str, ...]
 
+@final
 class Batch:
     keys: list[tuple[RunKey, int]]
-    def __init__(self) -> None: ...
     @property
     def size(self) -> int: ...
     def put(self, database: int, key: bytes, value: bytes) -> None: ...

@@ -1,5 +1,5 @@
 import os
-from typing import Any
+from typing import Any, final
 
 from perdure.store.api import StoreError
 from perdure.store.lmdb._batch import Batch
@@ -10,6 +10,7 @@ OUTCOME_FAILED: int
 
 def store_error(code: int, what: str) -> StoreError: ...
 
+@final
 class Environment:
     def __init__(self, path: str | os.PathLike[str], map_size: int, sync: bool, wake_fd: int) -> None: ...
     def submit(self, batch: Batch, token: Any) -> tuple[Any, int, int, Batch, int] | None: ...
