@@ -7,11 +7,15 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from perdure import workflow
 from perdure._native import guard
+from perdure.client import Client
+from perdure.worker import Worker
 from perdure.worker import _watchdog as watchdog
 
 
@@ -156,3 +160,30 @@ def test_storm_of_turns_and_interrupts_never_hits_outside() -> None:
     # The gap between the first bytecode after enter() and the last before leave() belongs to the turn as well.
     assert all(isinstance(error, Stop) for error, _ in outside)
     assert count[1] >= count[0]
+
+
+attempts: list[str] = []
+
+
+@workflow.defn
+class StuckOnce:
+    @workflow.run
+    async def run(self, kind: str) -> str:
+        attempts.append(kind)
+        if len(attempts) == 1:
+            try:
+                endless()
+            except BaseException:
+                if kind == "lets it pass":
+                    raise
+        return "done"
+
+
+@pytest.mark.parametrize("kind", ["lets it pass", "swallows it"])
+async def test_workflow_task_fails_and_the_worker_lives_on(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    attempts.clear()
+    client = await Client.connect("memory:")
+    async with Worker(client, task_queue="tq", workflows=[StuckOnce], deadlock_timeout=timedelta(milliseconds=50)):
+        assert await client.execute_workflow(StuckOnce.run, kind, id=kind, task_queue="tq") == "done"
+    assert attempts == [kind, kind]
+    assert sum("TMPRL1101" in r.getMessage() and r.msg == "%s\n%s" for r in caplog.records) == 1

@@ -388,7 +388,8 @@ cdef object refusal(str name, str cure, Culprit culprit):
     entry = culprit.entry
     if entry is not None:              # name what the code called, not what that called in turn
         module = entry.f_globals["__name__"]
-        name = f"{module}.{entry.f_code.co_qualname}()"
+        public = ".".join(part for part in module.split(".") if not part.startswith("_"))
+        name = f"{public}.{entry.f_code.co_qualname}()".removeprefix(".")
         cure = _CURES.get(module.partition(".")[0], cure)
     frame = culprit.frame
     return _error_class(name.removesuffix("()"), override_message=(

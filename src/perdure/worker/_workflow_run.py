@@ -43,6 +43,7 @@ from perdure.worker._interceptor import (
     HandleUpdateInput,
     WorkflowInboundInterceptor,
 )
+from perdure.worker._watchdog import PotentialDeadlockError
 from perdure.worker._workflow_codec import WorkflowCodec
 from perdure.worker._workflow_failures import (
     activity_failure,
@@ -200,7 +201,11 @@ class WorkflowRun(WorkflowRuntime):
         try:
             apply()
         finally:
-            guard.leave()
+            was_interrupted = guard.leave()
+        if was_interrupted:
+            raise PotentialDeadlockError(
+                f"{self.guard_name()} did not yield in time and swallowed the exception that should have ended it."
+            )
 
     # --- a task that local activities keep open
 
