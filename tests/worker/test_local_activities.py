@@ -1,36 +1,32 @@
-"""Local activities: attempts, retries, timeouts and cancellation inside the worker."""
+"""Local activities of workflows on a worker over the embedded engine."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from perdure import activity
-from perdure.api.common.v1 import Payloads, RetryPolicy, WorkflowExecution
-from perdure.client import Client
-from perdure.converter import DataConverter
-from perdure.exceptions import ApplicationError
+from perdure import activity, workflow
+from perdure.client import Client, WorkflowFailureError
+from perdure.common import RetryPolicy
+from perdure.exceptions import ActivityError, ApplicationError, TimeoutError
 from perdure.worker import Worker
-from perdure.worker._local_activities import (
-    LocalActivities,
-    LocalActivity,
-    LocalActivityOutcome,
-    LocalActivityRequest,
-)
 
-MS = 1_000_000
-SECOND = 1000 * MS
+SOON = timedelta(seconds=20)
+MOMENT = timedelta(milliseconds=20)
 SEEN: list[Any] = []
+_local = workflow.execute_local_activity
 
 
 @activity.defn
 async def double(value: int) -> int:
     info = activity.info()
-    assert info.is_local and info.workflow_id == "flow"
+    assert info.is_local and info.workflow_id is not None
     activity.heartbeat("is ignored")
     return value * 2
 
@@ -41,21 +37,25 @@ def in_thread(value: int) -> int:
 
 
 @activity.defn
-async def fail(until: int) -> str:
+async def flaky(until: int) -> int:
     attempt = activity.info().attempt
     SEEN.append(attempt)
     if attempt < until:
         raise ApplicationError("again", type="Flaky")
-    return "at last"
+    return attempt
 
 
 @activity.defn
-async def wait() -> None:
+async def wait() -> str:
     SEEN.append("in")
     try:
         await asyncio.Event().wait()
-    finally:
+    except asyncio.CancelledError:
         SEEN.append(activity.cancellation_details())
+        if len(SEEN) > 2 and SEEN[0] == "tidy":
+            return "tidied up"
+        raise
+    return "never"
 
 
 @activity.defn
@@ -63,122 +63,160 @@ async def leave() -> None:
     activity.raise_complete_async()
 
 
-def request(kind: str, *args: Any, **changes: Any) -> LocalActivityRequest:
-    values: dict[str, Any] = {
-        "activity_id": "1",
-        "activity_type": kind,
-        "input": Payloads(DataConverter.default.payload_converter.to_payloads(args)),
-        "header": None,
-        "workflow_execution": WorkflowExecution("flow", "run"),
-        "workflow_type": "Flow",
-        "attempt": 1,
-        "original_schedule_time": time.time_ns(),
-        "schedule_to_close_timeout": None,
-        "schedule_to_start_timeout": None,
-        "start_to_close_timeout": 20 * SECOND,
-        "retry_policy": RetryPolicy(initial_interval=MS, backoff_coefficient=1.0),
-        "local_retry_threshold": 60 * SECOND,
-    }
-    return LocalActivityRequest(**{**values, **changes})
+ACTIVITIES = [double, in_thread, flaky, wait, leave]
 
 
-class Locals:
-    def __init__(self, local: LocalActivities) -> None:
-        self.local = local
+@workflow.defn
+class Calculates:
+    @workflow.run
+    async def run(self, value: int) -> list[int]:
+        first = await _local(double, value, start_to_close_timeout=SOON)
+        both = await asyncio.gather(
+            _local(double, first, start_to_close_timeout=SOON), _local(in_thread, first, start_to_close_timeout=SOON)
+        )
+        return [first, *both]
 
-    def start(self, request: LocalActivityRequest) -> tuple[LocalActivity, asyncio.Future[LocalActivityOutcome]]:
-        done: asyncio.Future[LocalActivityOutcome] = asyncio.get_running_loop().create_future()
-        return self.local.start(request, done.set_result), done
 
-    async def run(self, request: LocalActivityRequest) -> LocalActivityOutcome:
-        return await self.start(request)[1]
+@workflow.defn
+class Retries:
+    @workflow.run
+    async def run(self, until: int) -> int:
+        policy = RetryPolicy(initial_interval=timedelta(milliseconds=1), maximum_attempts=3)
+        return await _local(flaky, until, start_to_close_timeout=SOON, retry_policy=policy)
+
+
+@workflow.defn
+class WaitsLong:
+    @workflow.run
+    async def run(self, until: int) -> int:
+        policy = RetryPolicy(initial_interval=MOMENT)
+        return await _local(
+            flaky, until, start_to_close_timeout=SOON, retry_policy=policy, local_retry_threshold=timedelta(0)
+        )
+
+
+@workflow.defn
+class TimesOut:
+    @workflow.run
+    async def run(self) -> str:
+        policy = RetryPolicy(maximum_attempts=1)
+        return await _local(wait, start_to_close_timeout=MOMENT, retry_policy=policy)
+
+
+@workflow.defn
+class Cancels:
+    @workflow.run
+    async def run(self, waits: bool) -> str:
+        kind = workflow.ActivityCancellationType
+        handle = workflow.start_local_activity(
+            wait,
+            start_to_close_timeout=SOON,
+            cancellation_type=kind.WAIT_CANCELLATION_COMPLETED if waits else kind.TRY_CANCEL,
+        )
+        await _local(double, 1, start_to_close_timeout=SOON)
+        handle.cancel()
+        try:
+            return await handle
+        except ActivityError as error:
+            return type(error.cause).__name__
+
+
+@workflow.defn
+class Waits:
+    @workflow.run
+    async def run(self) -> str:
+        return await _local(wait, start_to_close_timeout=SOON)
+
+
+@workflow.defn
+class Leaves:
+    @workflow.run
+    async def run(self) -> None:
+        await _local(leave, start_to_close_timeout=SOON)
 
 
 @pytest.fixture
-async def local(fake_client: Client) -> AsyncIterator[Locals]:
+async def client() -> AsyncIterator[Client]:
     SEEN.clear()
-    worker = Worker(fake_client, task_queue="tq", activities=[double, in_thread, fail, wait, leave])
-    assert worker._activities is not None
-    worker._activities.start()
-    activities = LocalActivities(worker._activities, 2, time.time_ns)
-    yield Locals(activities)
-    activities.cancel_all()
-    await activities.wait()
-    await worker._activities.close()
+    async with await Client.connect("memory:") as client:
+        yield client
 
 
-def value(outcome: LocalActivityOutcome) -> Any:
-    assert outcome.result is not None, outcome
-    [result] = DataConverter.default.payload_converter.from_payloads(outcome.result.payloads)
-    return result
+@asynccontextmanager
+async def worker(client: Client, **options: Any) -> AsyncIterator[Worker]:
+    workflows = [Calculates, Retries, WaitsLong, TimesOut, Cancels, Waits, Leaves]
+    async with Worker(client, task_queue="tq", workflows=workflows, activities=ACTIVITIES, **options) as worker:
+        yield worker
 
 
-async def test_results(local: Locals) -> None:
-    assert value(await local.run(request("double", 4))) == 8
-    assert value(await local.run(request("in_thread", 4))) == 5
+async def execute(client: Client, run: Any, *args: Any, **options: Any) -> Any:
+    return await client.execute_workflow(run, args=args, id=f"wf-{uuid.uuid4()}", task_queue="tq", **options)
 
 
-async def test_retries(local: Locals) -> None:
-    outcome = await local.run(request("fail", 3))
-    assert value(outcome) == "at last" and outcome.attempt == 3 and SEEN == [1, 2, 3]
+@pytest.mark.parametrize("cached", [1000, 1, 0])
+async def test_results(client: Client, cached: int) -> None:
+    async with worker(client, max_cached_workflows=cached, max_concurrent_local_activities=2):
+        results = await asyncio.gather(*(execute(client, Calculates.run, n) for n in range(5)))
+    assert results == [[2 * n, 4 * n, 2 * n + 1] for n in range(5)]
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [
-        RetryPolicy(initial_interval=MS, maximum_attempts=1),
-        RetryPolicy(initial_interval=MS, non_retryable_error_types=["flaky"]),
-    ],
-)
-async def test_no_retry(local: Locals, policy: RetryPolicy) -> None:
-    outcome = await local.run(request("fail", 3, retry_policy=policy))
-    assert outcome.failure is not None and outcome.failure.message == "again" and outcome.attempt == 1
+async def test_retries_in_the_worker(client: Client) -> None:
+    async with worker(client):
+        assert await execute(client, Retries.run, 3) == 3
+        assert SEEN == [1, 2, 3]
+        with pytest.raises(WorkflowFailureError) as caught:
+            await execute(client, Retries.run, 9)
+    error = caught.value.cause
+    assert isinstance(error, ApplicationError | ActivityError) and "again" in str(error.cause or error)
 
 
-async def test_a_long_wait_is_the_workflows(local: Locals) -> None:
-    policy = RetryPolicy(initial_interval=SECOND, backoff_coefficient=2.0)
-    outcome = await local.run(request("fail", 9, attempt=3, retry_policy=policy, local_retry_threshold=2 * SECOND))
-    assert (outcome.attempt, outcome.failure) == (4, None)
-    assert outcome.backoff == 4 * SECOND
+async def test_retries_after_a_timer_of_the_workflow(client: Client) -> None:
+    async with worker(client):
+        assert await execute(client, WaitsLong.run, 3) == 3
+    assert SEEN == [1, 2, 3]
 
 
-async def test_timeouts(local: Locals) -> None:
-    no_retry = RetryPolicy(maximum_attempts=1)
-    outcome = await local.run(request("wait", start_to_close_timeout=MS, retry_policy=no_retry))
-    assert outcome.failure is not None and outcome.failure.message == "activity StartToClose timeout"
-    outcome = await local.run(request("wait", start_to_close_timeout=None, schedule_to_close_timeout=5 * MS))
-    assert outcome.failure is not None and outcome.failure.timeout_failure_info is not None
-    assert outcome.failure.timeout_failure_info.timeout_type == 3
-    holders = [local.start(request("wait")) for _ in range(2)]
-    outcome = await local.run(request("double", 1, schedule_to_start_timeout=MS))
-    assert outcome.failure is not None and outcome.failure.message == "activity ScheduleToStart timeout"
-    for holder, done in holders:
-        holder.cancel()
-        assert (await done).is_cancelled
+async def test_timeout(client: Client) -> None:
+    async with worker(client):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await execute(client, TimesOut.run)
+    assert isinstance(caught.value.cause, ActivityError)
+    assert isinstance(caught.value.cause.cause, TimeoutError)
+    assert ["in", activity.ActivityCancellationDetails(timed_out=True)] == SEEN
 
 
-async def test_cancellation(local: Locals) -> None:
-    started, done = local.start(request("wait"))
-    while not SEEN:
-        await asyncio.sleep(0)
-    started.cancel()
-    outcome = await done
-    assert outcome.is_cancelled and outcome.failure is not None
-    assert ["in", activity.ActivityCancellationDetails(cancel_requested=True)] == SEEN
+async def test_cancellation(client: Client) -> None:
+    async with worker(client):
+        assert await execute(client, Cancels.run, False) == "CancelledError"
+        assert ["in", activity.ActivityCancellationDetails(cancel_requested=True)] == SEEN
+        SEEN[:] = ["tidy"]
+        assert await execute(client, Cancels.run, True) == "tidied up"
 
 
-async def test_cancellation_between_attempts(local: Locals) -> None:
-    policy = RetryPolicy(initial_interval=30 * SECOND)
-    started, done = local.start(request("fail", 9, retry_policy=policy))
-    while not SEEN:
-        await asyncio.sleep(0)
-    started.cancel()
-    assert (await done).is_cancelled
+async def test_asynchronous_completion_is_refused(client: Client) -> None:
+    async with worker(client):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await execute(client, Leaves.run)
+    assert "cannot be completed asynchronously" in str(caught.value.cause)
 
 
-async def test_unregistered_and_async_completion(local: Locals) -> None:
-    policy = RetryPolicy(maximum_attempts=1)
-    outcome = await local.run(request("nope", retry_policy=policy))
-    assert outcome.failure is not None and "is not registered on this worker" in outcome.failure.message
-    outcome = await local.run(request("leave"))
-    assert outcome.failure is not None and "cannot be completed asynchronously" in outcome.failure.message
+async def test_a_slow_one_outlives_its_workflow_task(client: Client) -> None:
+    async with worker(client):
+        handle = await client.start_workflow(Waits.run, id="slow", task_queue="tq", task_timeout=timedelta(seconds=1))
+        while sum(event.event_type == 7 for event in (await handle.fetch_history()).events) < 2:
+            await asyncio.sleep(0.01)
+        await handle.terminate()
+    assert SEEN.count("in") == 1
+
+
+async def test_a_worker_that_leaves_does_not_wait_for_local_activities(client: Client) -> None:
+    async with worker(client):
+        handle = await client.start_workflow(Waits.run, id="left", task_queue="tq")
+        while "in" not in SEEN:
+            await asyncio.sleep(0)
+    assert (await handle.describe()).close_time is None
+    SEEN.clear()
+    async with worker(client):
+        while "in" not in SEEN:
+            await asyncio.sleep(0)
+        await handle.terminate()

@@ -14,18 +14,16 @@ import inspect
 import logging
 import pickle
 import threading
-import time
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure import activity, exceptions
-from perdure._times import optional_duration_to_ns
 from perdure.activity import ActivityCancellationDetails, Info
 from perdure.activity._context import CompleteAsyncError, OnceEvent, current_context
 from perdure.activity._definition import Definition
-from perdure.api.common.v1 import ActivityType, Header, Payload, Payloads, WorkflowExecution, WorkflowType
-from perdure.api.failure.v1 import ApplicationFailureInfo, CanceledFailureInfo, Failure
+from perdure.api.common.v1 import Payload, Payloads
+from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import HeaderCodecBehavior, RawValue
 from perdure.converter import ActivitySerializationContext, CompositePayloadConverter, WithSerializationContext
@@ -39,14 +37,11 @@ from perdure.worker._activity_interceptor import (
 from perdure.worker._running_activity import RunningActivity
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._sync_activity import ThreadExceptionRaiser, call_in_process, call_in_thread
-from perdure.workflow import ActivityCancellationType
 
 if TYPE_CHECKING:
     from perdure.client import Client
     from perdure.common import MetricMeter
     from perdure.worker._interceptor import Interceptor
-    from perdure.worker._workflow_local import LocalActivity
-    from perdure.worker._workflow_run import WorkflowRun
 
 logger = logging.getLogger("perdure.worker")
 
@@ -61,7 +56,7 @@ _TRANSIENT = (
     RPCStatusCode.INTERNAL,
     RPCStatusCode.UNKNOWN,
 )
-_CANCELLATIONS = (asyncio.CancelledError, exceptions.CancelledError)
+CANCELLATIONS = (asyncio.CancelledError, exceptions.CancelledError)
 
 
 class ActivityRegistry:
@@ -154,7 +149,6 @@ class ActivityWorker:
         shared_state_manager: SharedStateManager | None,
         interceptors: Sequence[Interceptor],
         metric_meter: MetricMeter,
-        local_slots: int,
         max_heartbeat_interval: float,
         default_heartbeat_interval: float,
         on_fatal: Callable[[BaseException], None],
@@ -169,7 +163,6 @@ class ActivityWorker:
         self.max_heartbeat_interval = max_heartbeat_interval
         self.default_heartbeat_interval = default_heartbeat_interval
         self.worker_shutdown = OnceEvent()
-        self.local_slots = asyncio.Semaphore(local_slots)
         client_config = client.config(active_config=True)
         self.data_converter = converter = client_config["data_converter"]
         self.has_codec = converter.payload_codec is not None
@@ -229,7 +222,7 @@ class ActivityWorker:
             await self._refuse_unregistered(task)
             return
         running = RunningActivity(self, task, definition, loop_task, self.loop.time())
-        payloads = await self._run(running)
+        payloads = await self.run_attempt(running)
         if isinstance(payloads, BaseException):
             await self._answer_error(running, payloads)
             return
@@ -251,57 +244,7 @@ class ActivityWorker:
                 return
             await self._answer_failed(task, error, lambda: self.service.respond_activity_task_completed(request))
 
-    async def execute_local_activity(self, run: WorkflowRun, local: LocalActivity, attempt: int) -> Payloads | Failure:
-        """Run one attempt of a local activity; give its result or the failure it ended with.
-
-        The attempt has a task of its own. Cancelling this call tells the attempt so, and waits for its end only if the
-        workflow wants that.
-        """
-        holder: list[RunningActivity] = []
-        inner = self.loop.create_task(self._run_locally(_local_task(run, local, attempt), holder))
-        self.keep(inner)
-        try:
-            return await asyncio.shield(inner)
-        except asyncio.CancelledError:
-            timeout = local.input.start_to_close_timeout
-            timed_out = bool(holder) and timeout is not None and self.loop.time() - holder[0].started >= (
-                timeout.total_seconds()
-            )
-            for running in holder:
-                running.cancel(ActivityCancellationDetails(cancel_requested=not timed_out, timed_out=timed_out))
-            if timed_out or local.input.cancellation_type != ActivityCancellationType.WAIT_CANCELLATION_COMPLETED:
-                raise
-            return await inner
-
-    async def _run_locally(
-        self, task: ws.PollActivityTaskQueueResponse, holder: list[RunningActivity]
-    ) -> Payloads | Failure:
-        assert task.activity_type is not None
-        definition = self.registry.find(task.activity_type.name)
-        if definition is None:
-            return self._unregistered(task)
-        loop_task = asyncio.current_task()
-        assert loop_task is not None
-        running = RunningActivity(self, task, definition, loop_task, self.loop.time())
-        running.is_local = True
-        holder.append(running)
-        async with self.local_slots:
-            payloads = await self._run(running)
-        if not isinstance(payloads, BaseException):
-            return Payloads(list(payloads))
-        error: BaseException = payloads
-        details = running.cancellation_details
-        if isinstance(error, _CANCELLATIONS) and details is not None:
-            if details.cancel_requested:
-                return Failure(message="Activity cancelled", canceled_failure_info=CanceledFailureInfo())
-            error = _stopped(details) or error
-        if isinstance(error, CompleteAsyncError):
-            error = ApplicationError("A local activity cannot be completed asynchronously", non_retryable=True)
-        if running.context is not None:
-            running.context.run(_log_failure, error)
-        return (await self._encode_failure(running, error))[0]
-
-    async def _run(self, running: RunningActivity) -> Sequence[Payload] | BaseException:
+    async def run_attempt(self, running: RunningActivity) -> Sequence[Payload] | BaseException:
         """Run an attempt's code; returns what it returned, encoded, or what it raised."""
         self._running.add(running)
         if self._sweeper is None:
@@ -331,20 +274,6 @@ class ActivityWorker:
         if running.loop_task.cancelling():
             await _settle(running)
         return payloads
-
-    async def run_attempt(self, running: RunningActivity) -> Any:
-        """Run an attempt in the calling task; gives or raises what the activity does."""
-        self._running.add(running)
-        try:
-            context, coroutine = self._begin(running)
-            try:
-                step = context.run(coroutine.send, None)
-            except StopIteration as stop:
-                return stop.value
-            return await _Resumed(context, coroutine, step)
-        finally:
-            running.done = True
-            self._running.discard(running)
 
     def _begin(self, running: RunningActivity) -> tuple[contextvars.Context, Coroutine[Any, Any, Any]]:
         """The attempt's context and its code, not started yet."""
@@ -461,9 +390,10 @@ class ActivityWorker:
             await manager.unregister_heartbeater(running.task.task_token)
 
     async def _refuse_unregistered(self, task: ws.PollActivityTaskQueueResponse) -> None:
-        await self._fail(task, self._unregistered(task), None)
+        await self._fail(task, self.unregistered(task), None)
 
-    def _unregistered(self, task: ws.PollActivityTaskQueueResponse) -> Failure:
+    def unregistered(self, task: ws.PollActivityTaskQueueResponse) -> Failure:
+        """The failure of an attempt that this worker has no activity for."""
         workflow_id = task.workflow_execution.workflow_id if task.workflow_execution is not None else ""
         name = task.activity_type.name if task.activity_type is not None else ""
         message = (
@@ -478,9 +408,12 @@ class ActivityWorker:
         task, details = running.task, running.cancellation_details
         if isinstance(error, CompleteAsyncError):
             await running.flush_heartbeat()
-            await self.service.detach_activity_task(task.task_token)
+            try:
+                await self.service.detach_activity_task(task.task_token)
+            except RPCError as refused:  # NOT_FOUND when whoever has the token was faster and completed it
+                await self._answer_failed(task, refused, lambda: self.service.detach_activity_task(task.task_token))
             return
-        if isinstance(error, _CANCELLATIONS) and details is not None:
+        if isinstance(error, CANCELLATIONS) and details is not None:
             if running.heartbeat_error is not None:
                 error = running.heartbeat_error
             elif details.not_found:
@@ -494,14 +427,15 @@ class ActivityWorker:
                 await self._answer(task, lambda: self.service.respond_activity_task_canceled(request))
                 return
             else:
-                error = _stopped(details) or error
+                error = stopped(details) or error
         assert running.context is not None
-        running.context.run(_log_failure, error)
-        await self._fail(task, *await self._encode_failure(running, error))
+        running.context.run(log_failure, error)
+        await self._fail(task, *await self.encode_failure(running, error))
         if isinstance(error, concurrent.futures.BrokenExecutor):
             self._on_fatal(error)
 
-    async def _encode_failure(self, running: RunningActivity, error: BaseException) -> tuple[Failure, Payloads | None]:
+    async def encode_failure(self, running: RunningActivity, error: BaseException) -> tuple[Failure, Payloads | None]:
+        """The failure to answer with, and heartbeat details that the service may not have."""
         failure = Failure()
         try:
             if not isinstance(error, ApplicationError) and isinstance(error, exceptions.FailureError):
@@ -643,29 +577,6 @@ async def _settle(running: RunningActivity) -> None:
         await asyncio.sleep(0)  # a cancellation that the activity never saw comes here
 
 
-def _local_task(run: WorkflowRun, local: LocalActivity, attempt: int) -> ws.PollActivityTaskQueueResponse:
-    """A local attempt in the form of an activity task."""
-    now = time.time_ns()
-    options = local.input
-    return ws.PollActivityTaskQueueResponse(
-        task_token=f"local {run.run_id} {local.command.identity} {attempt}".encode(),
-        workflow_namespace=run.options.namespace,
-        workflow_type=WorkflowType(run.workflow_type),
-        workflow_execution=WorkflowExecution(run.workflow_id, run.run_id),
-        activity_type=ActivityType(options.activity),
-        activity_id=local.command.identity,
-        header=Header(dict(options.headers)) if options.headers else None,
-        input=local.payloads,
-        scheduled_time=local.original_schedule_time_ns or now,
-        current_attempt_scheduled_time=now,
-        started_time=now,
-        attempt=attempt,
-        schedule_to_close_timeout=optional_duration_to_ns(options.schedule_to_close_timeout),
-        start_to_close_timeout=optional_duration_to_ns(options.start_to_close_timeout),
-        retry_policy=None if options.retry_policy is None else options.retry_policy._to_proto(),
-    )
-
-
 def _takes_context(part: object) -> bool:
     """Whether a part of a data converter wants to know what it converts for."""
     if not isinstance(part, CompositePayloadConverter):
@@ -683,7 +594,7 @@ def _arg_types(definition: Definition, count: int) -> list[type] | None:
     return types[:count] if len(types) > count else None
 
 
-def _stopped(details: ActivityCancellationDetails) -> ApplicationError | None:
+def stopped(details: ActivityCancellationDetails) -> ApplicationError | None:
     """The failure of an attempt that ended because it was told to stop, but not by a cancel request."""
     if details.paused:
         return ApplicationError("The activity was paused", type="ActivityPause")
@@ -696,7 +607,8 @@ def _stopped(details: ActivityCancellationDetails) -> ApplicationError | None:
     return None
 
 
-def _log_failure(error: BaseException) -> None:
+def log_failure(error: BaseException) -> None:
+    """Log what an attempt failed with; in the attempt's context."""
     benign = isinstance(error, ApplicationError) and error.category == ApplicationErrorCategory.BENIGN
     activity.logger.log(
         logging.DEBUG if benign else logging.WARNING,

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from perdure._times import duration_to_ns
+from perdure._times import optional_duration_to_ns
+from perdure.activity import ActivityCancellationDetails
+from perdure.activity._context import CompleteAsyncError
 from perdure.api.common.v1 import ActivityType, Header, Payloads, WorkflowExecution, WorkflowType
-from perdure.api.failure.v1 import Failure
+from perdure.api.failure.v1 import CanceledFailureInfo, Failure
 from perdure.api.workflowservice.v1 import PollActivityTaskQueueResponse
+from perdure.exceptions import ApplicationError
+from perdure.worker._activity_worker import CANCELLATIONS, log_failure, stopped
 from perdure.worker._running_activity import RunningActivity
+from perdure.workflow import ActivityCancellationType
 
 if TYPE_CHECKING:
     from perdure.worker._activity_worker import ActivityWorker
     from perdure.worker._workflow_local import LocalActivity
     from perdure.worker._workflow_run import WorkflowRun
-
-
-class RunningLocalActivity(RunningActivity):
-    """One attempt of a local activity: it has no heartbeats to send."""
-
-    is_local = True
-
-    def heartbeat(self, *details: Any) -> None:
-        """Nothing hears of it."""
 
 
 class LocalActivityExecutor:
@@ -38,50 +34,75 @@ class LocalActivityExecutor:
         """Whether the worker has an activity for that type."""
         return self._worker.registry.find(name) is not None
 
-    async def execute(self, run: WorkflowRun, activity: LocalActivity, attempt: int) -> Payloads | Failure:
-        """Run one attempt; gives its result or its failure. A cancellation goes through the activity and comes out."""
+    async def execute(self, run: WorkflowRun, local: LocalActivity, attempt: int) -> Payloads | Failure:
+        """Run one attempt; gives its result or its failure.
+
+        The attempt has a task of its own. Cancelling this call tells the attempt so, and waits for its end only if the
+        workflow wants that; an attempt that outlived its timeout is never waited for.
+        """
+        worker = self._worker
+        task = _task(run, local, attempt)
+        definition = worker.registry.find(local.input.activity)
+        if definition is None:
+            return worker.unregistered(task)
         async with self._slots:
-            worker, loop_task = self._worker, asyncio.current_task()
-            definition = worker.registry.find(activity.input.activity)
-            assert definition is not None and loop_task is not None
-            running = RunningLocalActivity(
-                worker, _task(run, activity, attempt), definition, loop_task, worker.loop.time()
-            )
+            own_task = asyncio.current_task()
+            assert own_task is not None
+            running = RunningActivity(worker, task, definition, own_task, worker.loop.time())
+            running.is_local = True
+            running.loop_task = inner = worker.loop.create_task(self._run(running))
+            worker.keep(inner)
             try:
-                result = await worker.run_attempt(running)
-                return Payloads(list(await running.converter.encode((result,))))
+                return await asyncio.shield(inner)
             except asyncio.CancelledError:
-                if loop_task.cancelling():
+                if inner.done():
                     raise
-                failure, _ = await worker._encode_failure(running, asyncio.CancelledError())
-                return failure
-            except Exception as error:
-                failure, _ = await worker._encode_failure(running, error)
-                return failure
-            finally:
-                running.done = True
+                timeout = local.input.start_to_close_timeout
+                timed_out = timeout is not None and worker.loop.time() - running.started >= timeout.total_seconds()
+                running.cancel(ActivityCancellationDetails(cancel_requested=not timed_out, timed_out=timed_out))
+                waits = local.input.cancellation_type == ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+                if timed_out or not waits:
+                    raise
+                return await asyncio.shield(inner)
+
+    async def _run(self, running: RunningActivity) -> Payloads | Failure:
+        worker = self._worker
+        ended = await worker.run_attempt(running)
+        if not isinstance(ended, BaseException):
+            return Payloads(list(ended))
+        error: BaseException = ended
+        details = running.cancellation_details
+        if isinstance(error, CANCELLATIONS) and details is not None:
+            if details.cancel_requested:
+                return Failure(message="Activity cancelled", canceled_failure_info=CanceledFailureInfo())
+            error = stopped(details) or error
+        if isinstance(error, CompleteAsyncError):
+            error = ApplicationError("A local activity cannot be completed asynchronously", non_retryable=True)
+        if running.context is not None:
+            running.context.run(log_failure, error)
+        return (await worker.encode_failure(running, error))[0]
 
 
-def _task(run: WorkflowRun, activity: LocalActivity, attempt: int) -> PollActivityTaskQueueResponse:
+def _task(run: WorkflowRun, local: LocalActivity, attempt: int) -> PollActivityTaskQueueResponse:
     """The attempt in the form that activities are handed out in."""
-    options = activity.input
+    options = local.input
     now = time.time_ns()
-    if not activity.original_schedule_time_ns:
-        activity.original_schedule_time_ns = now
-    to_close, start_to_close = options.schedule_to_close_timeout, options.start_to_close_timeout
+    if not local.original_schedule_time_ns:
+        local.original_schedule_time_ns = now
     return PollActivityTaskQueueResponse(
+        task_token=f"local {run.run_id} {local.command.identity} {attempt}".encode(),
         workflow_namespace=run.options.namespace,
         workflow_type=WorkflowType(run.workflow_type),
         workflow_execution=WorkflowExecution(run.workflow_id, run.run_id),
         activity_type=ActivityType(options.activity),
-        activity_id=activity.command.identity,
+        activity_id=local.command.identity,
         header=Header(dict(options.headers)) if options.headers else None,
-        input=activity.payloads,
-        scheduled_time=activity.original_schedule_time_ns,
+        input=local.payloads,
+        scheduled_time=local.original_schedule_time_ns,
         current_attempt_scheduled_time=now,
         started_time=now,
         attempt=attempt,
-        schedule_to_close_timeout=None if to_close is None else duration_to_ns(to_close),
-        start_to_close_timeout=None if start_to_close is None else duration_to_ns(start_to_close),
+        schedule_to_close_timeout=optional_duration_to_ns(options.schedule_to_close_timeout),
+        start_to_close_timeout=optional_duration_to_ns(options.start_to_close_timeout),
         retry_policy=None if options.retry_policy is None else options.retry_policy._to_proto(),
     )

@@ -54,7 +54,7 @@ class RunningActivity(ActivityContext):
         worker: ActivityWorker,
         task: PollActivityTaskQueueResponse,
         definition: Definition,
-        loop_task: asyncio.Task[None],
+        loop_task: asyncio.Task[Any],
         started: float,
     ) -> None:
         self.worker = worker

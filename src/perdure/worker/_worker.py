@@ -254,8 +254,6 @@ class Worker:
             metric_meter=MetricMeter.noop,
             build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
             deployment_version=None if deployment is None else deployment.version,
-            execute_local_activity=None if self._activities is None else self._activities.execute_local_activity,
-            knows_activity=self._knows_activity,
             is_guarded=config["workflow_runner"].is_guarded,
             encode_headers=client_config["header_codec_behavior"] != HeaderCodecBehavior.NO_CODEC,
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
@@ -286,14 +284,10 @@ class Worker:
             shared_state_manager=config.get("shared_state_manager"),
             interceptors=self._interceptors,
             metric_meter=MetricMeter.noop,
-            local_slots=maximum_slots(tuner._get_local_activity_task_slot_supplier()),
             max_heartbeat_interval=config["max_heartbeat_throttle_interval"].total_seconds(),
             default_heartbeat_interval=config["default_heartbeat_throttle_interval"].total_seconds(),
             on_fatal=self._fail,
         )
-
-    def _knows_activity(self, name: str) -> bool:
-        return self._activities is not None and self._activities.registry.find(name) is not None
 
     def config(self, *, active_config: bool = False) -> WorkerConfig:
         """The arguments of this worker as a dictionary; with ``active_config`` as the plugins left them."""

@@ -168,7 +168,6 @@ class WorkflowWorker:
             await self._busy[run_id]
         events: list[HistoryEvent] = task.history.events if task.history is not None else []
         cached = self._cache.get(run_id)
-        is_activated = False
         is_whole = bool(events) and events[0].event_id == 1
         if cached is not None and (is_whole or cached.started_event_id != task.previous_started_event_id):
             self._evict(run_id)
@@ -185,9 +184,7 @@ class WorkflowWorker:
             return await self._run_local_activities(task, cached, len(events))
         self._busy[run_id] = asyncio.get_running_loop().create_future()
         try:
-            if not is_activated or cached is None:
-                return await self._handle_slowly(task, execution, cached, events)
-            return await self._respond(task, cached, await self._run_local_activities(task, cached), len(events))
+            return await self._handle_slowly(task, execution, cached, events)
         finally:
             self._busy.pop(run_id).set_result(None)
 
@@ -220,19 +217,36 @@ class WorkflowWorker:
     async def _run_local_activities(
         self, task: ws.PollWorkflowTaskQueueResponse, cached: CachedRun, events: int
     ) -> ws.PollWorkflowTaskQueueResponse | None:
-        """A task that is answered when the local activities it started have ended, or when it takes too long."""
+        """A task that is answered when the local activities it started have ended, or when it takes too long.
+
+        Meanwhile the run is not in the cache, so nothing can put it out of memory.
+        """
         run = cached.run
+        self._cache.pop(run.run_id)
         is_first = run.run_id not in self._busy
         if is_first:
             self._busy[run.run_id] = asyncio.get_running_loop().create_future()
         try:
-            answer: Any = await run.local_activity_runner().answer()
-            if run.codec is not None:
-                answer = await run.codec.encode(answer)
+            waiting = asyncio.get_running_loop().create_task(run.local_activity_runner().answer())
+            self._local_waits.add(waiting)
+            await asyncio.wait([waiting])
+            self._local_waits.discard(waiting)
+            # Cancelled: the worker leaves. The next task goes elsewhere, and runs again what has no marker yet.
+            answer: Any = run.heartbeat() if waiting.cancelled() else waiting.result()
+            try:
+                answer = answer if run.codec is None else await run.codec.encode(answer)
+            except Exception as error:
+                answer = run.failed_task(task, error)
             return await self._respond(task, cached, answer, events)
         finally:
             if is_first:
                 self._busy.pop(run.run_id).set_result(None)
+
+    def leave_local_activities(self) -> None:
+        """The worker shuts down and its grace is over: answer tasks that wait for local activities as they stand."""
+        self._is_leaving = True
+        for waiting in self._local_waits:
+            waiting.cancel()
 
     def _new_run(self, task: ws.PollWorkflowTaskQueueResponse, execution: WorkflowExecution) -> CachedRun | None:
         name = task.workflow_type.name if task.workflow_type is not None else ""
@@ -284,7 +298,7 @@ class WorkflowWorker:
                     answer.return_new_workflow_task = True
                     self._cache.put(run_id, cached, events)
             following = await self._complete(task, cached, answer)
-            if is_closed or not self.is_sticky:
+            if is_closed or self._cache.get(run_id) is not cached:
                 evict(cached, run_id)
             return following
         if isinstance(answer, ws.RespondQueryTaskCompletedRequest):
