@@ -62,3 +62,7 @@ wheel:
 # The kill -9 campaign: 500 kills over a mixed load.
 torture *args:
     {{ python }} tests/torture/crash.py {{ args }}
+
+# perdure against every peer that is installed: benchmarks/README.md.
+bench *args:
+    {{ python }} -m benchmarks {{ args }}
