@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,11 +25,20 @@ from perdure.service import RPCError, RPCStatusCode
 
 QUEUE = "queue"
 tokens: asyncio.Queue[bytes]
+loop: asyncio.AbstractEventLoop
+completed: threading.Event
 
 
 @activity.defn
 async def elsewhere() -> str:
     await tokens.put(activity.info().task_token)
+    activity.raise_complete_async()
+
+
+@activity.defn
+def completed_before_it_left() -> str:
+    loop.call_soon_threadsafe(tokens.put_nowait, activity.info().task_token)
+    assert completed.wait(30)
     activity.raise_complete_async()
 
 
@@ -62,9 +72,9 @@ class Counter:
 @workflow.defn
 class Delegating:
     @workflow.run
-    async def run(self) -> str:
+    async def run(self, name: str = "elsewhere") -> str:
         return await workflow.execute_activity(
-            elsewhere, start_to_close_timeout=timedelta(seconds=30), activity_id="there"
+            name, result_type=str, start_to_close_timeout=timedelta(seconds=30), activity_id="there"
         )
 
 
@@ -79,11 +89,18 @@ class UsesAClient:
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    global tokens
+    global tokens, loop, completed
     tokens = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    completed = threading.Event()
     async with (
         await Client.connect("memory:") as client,
-        Worker(client, task_queue=QUEUE, workflows=[Counter, Delegating, UsesAClient], activities=[elsewhere]),
+        Worker(
+            client,
+            task_queue=QUEUE,
+            workflows=[Counter, Delegating, UsesAClient],
+            activities=[elsewhere, completed_before_it_left],
+        ),
     ):
         yield client
 
@@ -197,6 +214,18 @@ async def test_activities_completed_from_outside(client: Client, by_id: bool) ->
     with pytest.raises(RPCError) as refused:
         await handle.complete("again")
     assert refused.value.status is RPCStatusCode.NOT_FOUND
+
+
+async def test_an_activity_completed_before_it_left(client: Client) -> None:
+    for number in range(2):  # the second shows that the worker goes on
+        completed.clear()
+        handle = await client.start_workflow(
+            Delegating.run, "completed_before_it_left", id=f"d{number}", task_queue=QUEUE
+        )
+        activity_handle = client.get_async_activity_handle(task_token=await tokens.get())
+        await activity_handle.complete("early")
+        assert await handle.result() == "early"
+        completed.set()
 
 
 async def test_activities_learn_of_their_cancellation_outside(client: Client) -> None:
