@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from perdure import __version__
 from perdure._native import guard
 from perdure._native.machines import MachineKind
-from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand, random_seed
+from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand
 from perdure._native.operations import Backoff
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
@@ -279,7 +279,7 @@ class WorkflowRun(WorkflowRuntime):
         if others and others[0][0] == _INITIALIZE:
             self._initialize(others[0][1], others[0][2])
         if patches:
-            self._patches.update(patches)
+            self._patches = self._patches.union(patches)
             self._run(False)
         if signals:
             for kind, subject, detail in signals:
@@ -356,7 +356,6 @@ class WorkflowRun(WorkflowRuntime):
         self._started = attributes
         self._start_time_ns = event.event_time
         self._first_task_time_ns = self.time_ns
-        self._seed = random_seed(attributes.original_execution_run_id)
         if attributes.header is not None:
             self._headers = attributes.header.fields
         if attributes.workflow_id:

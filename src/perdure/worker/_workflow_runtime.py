@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from perdure._native import matcher
 from perdure._native.loop import WorkflowLoop
 from perdure._native.machines import Effect, Input, MachineKind
-from perdure._native.matcher import Matcher, WorkflowCommand
+from perdure._native.matcher import Matcher, WorkflowCommand, random_seed
 from perdure._times import duration_from_ns, duration_to_ns, optional_duration_from_ns, time_from_ns
 from perdure.api._message import Message
 from perdure.api.command import v1 as command_v1
@@ -225,6 +226,38 @@ class _Timer:
 class WorkflowRuntime(_Runtime):
     """The state of a run that workflow code can reach, and the commands it makes."""
 
+    # What most runs never touch is here, not in __init__: making a run is on the way of every workflow.
+    time_ns = 0
+    is_replaying = False
+    is_read_only = False
+    is_evicted = False
+    cancel_reason: str | None = None
+    outbound: WorkflowOutboundInterceptor | None = None
+    _started: history_v1.WorkflowExecutionStartedEventAttributes | None = None
+    _start_time_ns = 0
+    _first_task_time_ns = 0
+    _seed: int | None = None
+    _random: Random | None = None
+    _object: Any = None
+    _info: Info | None = None
+    _logger_details: Mapping[str, Any] | None = None
+    _memo: dict[str, Any] | None = None
+    _current_details = ""
+    _in_query_or_validator = False
+    _activity_seq = 0
+    _timer_seq = 0
+    _child_seq = 0
+    _signal_seq = 0
+    _cancel_seq = 0
+    _timer_summary: str | None = None
+    _signals: dict[str | None, _SignalDefinition] | None = None
+    _queries: dict[str | None, _QueryDefinition] | None = None
+    _updates: dict[str | None, _UpdateDefinition] | None = None
+    _seed_callbacks: Sequence[Callable[[int], None]] = ()
+    _local_cancels: Sequence[WorkflowCommand] = ()
+    _patches: frozenset[str] = frozenset()
+    _upserted: Mapping[str, common_v1.Payload] = MappingProxyType({})
+
     def __init__(self, definition: _Definition, options: RunOptions, workflow_id: str, run_id: str, type: str) -> None:
         self.definition = definition
         self.options = options
@@ -233,45 +266,15 @@ class WorkflowRuntime(_Runtime):
         self.workflow_type = type
         self.matcher = Matcher(run_id, type)
         self.loop = WorkflowLoop(self)
-        self.time_ns = 0
-        self.is_replaying = False
-        self.is_read_only = False
-        self.is_evicted = False
-        self.cancel_reason = None
-        self.outbound: WorkflowOutboundInterceptor | None = None
         self.converter: PayloadConverter = options.data_converter.payload_converter
         self.failures: FailureConverter = options.data_converter.failure_converter
         if options.takes_context:
             self.converter, self.failures = self._converters(
                 WorkflowSerializationContext(options.namespace, workflow_id)
             )
-        self._started: history_v1.WorkflowExecutionStartedEventAttributes | None = None
-        self._start_time_ns = 0
-        self._first_task_time_ns = 0
-        self._seed = 0
-        self._random: Random | None = None
-        self._seed_callbacks: list[Callable[[int], None]] = []
-        self._object: Any = None
-        self._info: Info | None = None
-        self._logger_details: Mapping[str, Any] | None = None
-        self._memo: dict[str, Any] | None = None
-        self._current_details = ""
-        self._in_query_or_validator = False
-        self._activity_seq = 0
-        self._timer_seq = 0
-        self._child_seq = 0
-        self._signal_seq = 0
-        self._cancel_seq = 0
         self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
-        self._timer_summary: str | None = None
-        self._local_cancels: list[WorkflowCommand] = []
-        self._patches: set[str] = set()
         self._patch_answers: dict[str, bool] = {}
-        self._signals: dict[str | None, _SignalDefinition] | None = None
-        self._queries: dict[str | None, _QueryDefinition] | None = None
-        self._updates: dict[str | None, _UpdateDefinition] | None = None
         self._failure_exception_types = definition.failure_exception_types
-        self._upserted: dict[str, common_v1.Payload] = {}
 
     # --- small questions
 
@@ -368,7 +371,7 @@ class WorkflowRuntime(_Runtime):
     def guard_random(self) -> Random:
         """The run's random numbers, made when first asked for."""
         if self._random is None:
-            self._random = Random(self._seed)
+            self._random = Random(self.random_seed())
         return self._random
 
     def guard_name(self) -> str:
@@ -385,11 +388,13 @@ class WorkflowRuntime(_Runtime):
         return self.time_ns
 
     def random_seed(self) -> int:
+        if self._seed is None:
+            self._seed = random_seed(self._started.original_execution_run_id if self._started is not None else "")
         return self._seed
 
     def register_random_seed_callback(self, callback: Callable[[int], None]) -> None:
         self.assert_not_read_only("register random seed callback")
-        self._seed_callbacks.append(callback)
+        self._seed_callbacks = [*self._seed_callbacks, callback]
 
     def payload_converter(self) -> PayloadConverter:
         return self.converter
@@ -677,15 +682,15 @@ class WorkflowRuntime(_Runtime):
         requests = [command.detail for command in self.matcher.open_locals() if not command.detail.is_taken]
         for activity in requests:
             activity.is_taken = True
-        cancels, self._local_cancels = self._local_cancels, []
-        return requests, cancels
+        cancels, self._local_cancels = self._local_cancels, ()
+        return requests, list(cancels)
 
     def cancel_local_activity(self, command: WorkflowCommand, cancellation_type: int) -> None:
         """As the cancellation type says: ask the activity to stop, see it as cancelled at once, or both."""
         if self.is_replaying or not self.matcher.is_open_local(command):
             return  # its marker tells how it ended
         if cancellation_type != ActivityCancellationType.ABANDON:
-            self._local_cancels.append(command)
+            self._local_cancels = [*self._local_cancels, command]
         if cancellation_type != ActivityCancellationType.WAIT_CANCELLATION_COMPLETED or not command.detail.is_taken:
             self.record_local_activity(command.detail, canceled(command.detail), 0)
 
@@ -989,7 +994,7 @@ class WorkflowRuntime(_Runtime):
                     untyped[name] = list(update.value) if is_list else [update.value]
         pairs: list[SearchAttributePair[Any]] = info.typed_search_attributes.search_attributes  # type: ignore[assignment]
         pairs[:] = sorted(typed.values(), key=lambda pair: pair.key.name)
-        self._upserted.update(fields)
+        self._upserted = {**self._upserted, **fields}
         self._send_upsert(fields)
 
     def _send_upsert(self, fields: dict[str, common_v1.Payload]) -> None:
