@@ -173,9 +173,9 @@ class Run:
         """Importing it; and from nothing to the first result, the server's own start included."""
         metrics: dict[str, Any] = {}
         if peer.module:
-            metrics["import_s"] = machine.import_seconds(python_of(peer), peer.module)
+            metrics["import_s"] = machine.import_seconds(python_of(peer), peer.module, self.sizes.starts)
         taken = []
-        for _ in range(3):
+        for _ in range(self.sizes.starts):
             with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
                 started = time.perf_counter()
                 try:

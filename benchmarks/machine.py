@@ -116,7 +116,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def import_seconds(python: str, module: str, times: int = 5) -> float:
+def import_seconds(python: str, module: str, times: int) -> float:
     """The best of a few fresh interpreters that import it, less one that imports nothing."""
 
     def best(code: str) -> float:
