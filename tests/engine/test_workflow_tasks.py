@@ -293,11 +293,11 @@ async def test_terminate_during_a_task_fails_it_first(d: Driver) -> None:
 async def test_a_flood_of_signals_fails_the_started_task(d: Driver) -> None:
     await d.start()
     await d.poll()
-    for _ in range(100):
+    for _ in range(101):
         await d.signal()
     names = await d.names()
     assert names[3] == "WorkflowTaskFailed"
-    assert names.count("WorkflowExecutionSignaled") == 100
+    assert names.count("WorkflowExecutionSignaled") == 101
     assert names[-1] == "WorkflowTaskScheduled"
 
 

@@ -231,7 +231,7 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
     activity.stamp += 1
     activity.started_ns = activity.heartbeat_ns = 0
     activity.owner_epoch = 0
-    activity.request_id = activity.identity = ""
+    activity.request_id = ""
     activity.last_ended_ns = now_ns
     activity.scheduled_ns = now_ns + backoff_ms * MS
     activity.is_backing_off = True

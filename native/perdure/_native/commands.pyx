@@ -4,10 +4,13 @@
 leaves no trace in the state.
 """
 
+import msgspec
+
 from libc.stdint cimport int64_t
 
 from perdure._native.activities cimport cancel_unstarted
 from perdure._native.events cimport HistoryEvent
+from perdure._native.events import encode_batch
 from perdure._native.mutable_state cimport (
     CANCEL_EXTERNAL,
     DISPATCH_ACTIVITY,
@@ -16,6 +19,7 @@ from perdure._native.mutable_state cimport (
     ActivityInfo,
     MutableState,
     TimerInfo,
+    capped_duration,
 )
 from perdure._native.transitions cimport messages
 
@@ -40,9 +44,16 @@ cdef enum:
     UPSERT_SEARCH_ATTRIBUTES = 13
     PROTOCOL_MESSAGE = 14
     MODIFY_PROPERTIES = 16
+    MAX_TRANSACTION = 4194304
+
+_UUID_DIGITS = frozenset("0123456789abcdefABCDEF-")
 
 CLOSE_COMMANDS = frozenset((COMPLETE_WORKFLOW, FAIL_WORKFLOW, CANCEL_WORKFLOW, CONTINUE_AS_NEW))
 KNOWN_COMMANDS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16))
+#: Command type -> WorkflowTaskFailedCause when the command is wrong.
+CAUSES = {1: 2, 2: 3, 3: 4, 4: 7, 5: 8, 6: 5, 7: 9, 8: 10, 9: 6, 10: 11, 11: 16, 12: 15, 13: 23, 14: 30, 16: 25}
+
+cdef object _encode = msgspec.msgpack.Encoder().encode
 
 
 class CommandError(Exception):
@@ -134,16 +145,39 @@ cdef int _check_queue(object queue, int cause) except -1:
     return 0
 
 
-cdef int _check_blob(object payloads, str what) except -1:
-    cdef int64_t size = payloads_size(payloads)
+cdef int64_t _check_blob(object payloads, str what) except -1:
+    return _check_size(payloads_size(payloads), what)
+
+
+cdef int64_t _check_fields(object holder, str field, str what) except -1:
+    """The bytes of a memo or of search attributes; raises when they are more than a memo may have."""
+    cdef int64_t size = 0
+    if holder is None:
+        return 0
+    for name, payload in getattr(holder, field).items():
+        size += len(name) + len(payload.data)
+    return _check_size(size, what)
+
+
+cdef int64_t _check_size(int64_t size, str what) except -1:
     if size > MAX_BLOB:
         raise CommandError(2, f"{what} has {size} bytes, more than the limit of {MAX_BLOB}", True)
+    return size
+
+
+cdef int _check_run_id(str run_id, int cause) except -1:
+    if run_id and (len(run_id) != 36 or not _UUID_DIGITS.issuperset(run_id)):
+        raise CommandError(cause, f"run id {run_id!r} is not a UUID")
     return 0
 
 
 def check(MutableState s not None, list commands not None, str namespace):
     """Raise CommandError for the first command the run cannot take."""
     cdef int kind
+    cdef int64_t size = 0
+    cdef int64_t memo_size
+    # The id the event of the next command will have: behind WorkflowTaskCompleted, and what a retry writes before it.
+    cdef int64_t next_id = s.next_event_id + (3 if s.task_attempt > 1 else 1)
     cdef int64_t pending_activities = len(s.activities)
     cdef int64_t pending_children = len(s.children)
     cdef int64_t pending_signals = len(s.signals)
@@ -154,11 +188,13 @@ def check(MutableState s not None, list commands not None, str namespace):
     cdef set freed_timer_ids = set()
     cdef set cancel_requested = set()
     cdef set started_children = set()
+    cdef dict scheduled = {}
     for command in commands:
         kind = command.command_type
         a = command.attributes
         if a is None:
-            raise CommandError(2, f"command of type {kind} has no attributes")
+            raise CommandError(CAUSES[kind], f"command of type {kind} has no attributes")
+        next_id += 1
         if kind == SCHEDULE_ACTIVITY_TASK:
             _check_id(a.activity_id, "activity_id", 2)
             _check_id("" if a.activity_type is None else a.activity_type.name, "activity type", 2)
@@ -170,15 +206,16 @@ def check(MutableState s not None, list commands not None, str namespace):
                     2, f"a valid StartToClose or ScheduleToClose timeout must be set on activity {a.activity_id!r}"
                 )
             _check_retry(a.retry_policy, 2)
-            _check_blob(a.input, f"the input of activity {a.activity_id!r}")
+            size += _check_blob(a.input, f"the input of activity {a.activity_id!r}")
             if a.activity_id in activity_ids or (a.activity_id in s.activity_ids and a.activity_id not in freed_activity_ids):
                 raise CommandError(22, f"an activity with id {a.activity_id!r} is pending already")
             if pending_activities >= MAX_PENDING:
                 raise CommandError(27, f"the workflow has {MAX_PENDING} pending activities, which is the limit")
             activity_ids.add(a.activity_id)
+            scheduled[next_id - 1] = a.activity_id
             pending_activities += 1
         elif kind == COMPLETE_WORKFLOW:
-            _check_blob(a.result, "the workflow's result")
+            size += _check_blob(a.result, "the workflow's result")
         elif kind == START_TIMER:
             _check_id(a.timer_id, "timer_id", 4)
             _check_duration(a.start_to_fire_timeout, f"the duration of timer {a.timer_id!r}", 4)
@@ -195,33 +232,43 @@ def check(MutableState s not None, list commands not None, str namespace):
         elif kind == REQUEST_CANCEL_ACTIVITY_TASK:
             if a.scheduled_event_id <= 0:
                 raise CommandError(3, "scheduled_event_id of the activity to cancel is not set")
-            if a.scheduled_event_id >= s.next_event_id:
-                continue  # scheduled by this very completion; its event id is checked when it is applied
             activity = s.activities.get(a.scheduled_event_id)
-            if activity is None:
+            if a.scheduled_event_id in cancel_requested:
+                raise CommandError(3, f"the activity scheduled by event {a.scheduled_event_id} was asked to cancel before")
+            if a.scheduled_event_id in scheduled:
+                # Scheduled by this very completion: cancelled at once, by one more event.
+                activity_ids.discard(scheduled[a.scheduled_event_id])
+                pending_activities -= 1
+                next_id += 1
+            elif activity is None:
                 if not _has_buffered_close(s, a.scheduled_event_id):
                     raise CommandError(3, f"no activity scheduled by event {a.scheduled_event_id} is pending")
-            elif (<ActivityInfo> activity).cancel_requested_id or a.scheduled_event_id in cancel_requested:
+            elif (<ActivityInfo> activity).cancel_requested_id:
                 raise CommandError(3, f"the activity scheduled by event {a.scheduled_event_id} was asked to cancel before")
             elif (<ActivityInfo> activity).started_ns == 0:
                 freed_activity_ids.add((<ActivityInfo> activity).activity_id)
                 pending_activities -= 1
+                next_id += 1
             cancel_requested.add(a.scheduled_event_id)
         elif kind == RECORD_MARKER:
             _check_id(a.marker_name, "marker_name", 6)
+            memo_size = 0
             for payloads in a.details.values():
-                _check_blob(payloads, f"a detail of marker {a.marker_name!r}")
+                memo_size += payloads_size(payloads)
+            size += _check_size(memo_size, f"the details of marker {a.marker_name!r}")
         elif kind == FAIL_WORKFLOW:
             if a.failure is None:
                 raise CommandError(8, "the failure of the workflow is not set")
+            size += _check_size(len(_encode(a.failure)), "the failure of the workflow")
         elif kind == CANCEL_WORKFLOW:
-            _check_blob(a.details, "the details of the cancellation")
+            size += _check_blob(a.details, "the details of the cancellation")
         elif kind == CONTINUE_AS_NEW:
             _check_queue(a.task_queue, 11)
             for what in ("workflow_run_timeout", "workflow_task_timeout", "backoff_start_interval"):
                 _check_duration(getattr(a, what), f"{what} of continue-as-new", 11)
             _check_retry(a.retry_policy, 11)
-            _check_blob(a.input, "the input of continue-as-new")
+            size += _check_blob(a.input, "the input of continue-as-new")
+            size += _check_fields(a.memo, "fields", "the memo of continue-as-new")
         elif kind == START_CHILD_WORKFLOW:
             _check_id(a.workflow_id, "the child's workflow_id", 16)
             _check_id("" if a.workflow_type is None else a.workflow_type.name, "the child's workflow type", 16)
@@ -230,21 +277,24 @@ def check(MutableState s not None, list commands not None, str namespace):
             for what in ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"):
                 _check_duration(getattr(a, what), f"{what} of child {a.workflow_id!r}", 16)
             _check_retry(a.retry_policy, 16)
-            _check_blob(a.input, f"the input of child {a.workflow_id!r}")
+            size += _check_blob(a.input, f"the input of child {a.workflow_id!r}")
+            size += _check_fields(a.memo, "fields", f"the memo of child {a.workflow_id!r}")
             if pending_children >= MAX_PENDING:
                 raise CommandError(26, f"the workflow has {MAX_PENDING} pending child workflows, which is the limit")
             pending_children += 1
             started_children.add(a.workflow_id)
         elif kind == SIGNAL_EXTERNAL_WORKFLOW:
             _check_id("" if a.execution is None else a.execution.workflow_id, "the workflow_id to signal", 15)
+            _check_run_id(a.execution.run_id, 15)
             _check_id(a.signal_name, "signal_name", 15)
             _check_namespace(a.namespace, namespace, 15)
-            _check_blob(a.input, f"the input of signal {a.signal_name!r}")
+            size += _check_blob(a.input, f"the input of signal {a.signal_name!r}")
             if pending_signals >= MAX_PENDING:
                 raise CommandError(28, f"the workflow has {MAX_PENDING} pending signals to others, which is the limit")
             pending_signals += 1
         elif kind == REQUEST_CANCEL_EXTERNAL:
             _check_id(a.workflow_id, "the workflow_id to cancel", 10)
+            _check_run_id(a.run_id, 10)
             _check_namespace(a.namespace, namespace, 10)
             if a.workflow_id in started_children:
                 raise CommandError(10, f"child {a.workflow_id!r} is started and cancelled by the same workflow task")
@@ -257,6 +307,28 @@ def check(MutableState s not None, list commands not None, str namespace):
         elif kind == MODIFY_PROPERTIES:
             if a.upserted_memo is None or not a.upserted_memo.fields:
                 raise CommandError(25, "upserted_memo is empty")
+            memo_size = _check_fields(a.upserted_memo, "fields", "the memo")
+            size += memo_size
+            for name, value in s.memo.items():
+                if name not in a.upserted_memo.fields:
+                    memo_size += len(name) + len(value)
+            _check_size(memo_size, "the memo")
+        elif kind == PROTOCOL_MESSAGE:
+            raise CommandError(30, f"message {a.message_id!r} was not sent with this workflow task")
+    if size > MAX_TRANSACTION:
+        raise CommandError(2, "Transaction size exceeds limit.", True)
+
+
+def leaves_buffered(MutableState s not None, list commands not None):
+    """Whether events wait for this workflow task that its commands do not take away (a cancelled timer's firing)."""
+    cdef HistoryEvent event
+    if not s.buffered:
+        return False
+    canceled = {command.attributes.timer_id for command in commands if command.command_type == CANCEL_TIMER and command.attributes is not None}
+    for event in s.buffered:
+        if event.event_type != 18 or event.attrs().timer_id not in canceled:
+            return True
+    return False
 
 
 cdef int _check_namespace(str wanted, str own, int cause) except -1:
@@ -308,7 +380,7 @@ def apply(MutableState s not None, list commands not None, int64_t completed_id,
         elif kind in CLOSE_COMMANDS:
             return command, needs_task
         elif kind == START_TIMER:
-            event = s.write(17, h.TimerStartedEventAttributes(a.timer_id, a.start_to_fire_timeout or 0, completed_id), now_ns)
+            event = s.write(17, h.TimerStartedEventAttributes(a.timer_id, capped_duration(a.start_to_fire_timeout), completed_id), now_ns)
         elif kind == CANCEL_TIMER:
             timer = s.timers.get(a.timer_id)
             if timer is None:
@@ -317,6 +389,7 @@ def apply(MutableState s not None, list commands not None, int64_t completed_id,
                 timer = TimerInfo.__new__(TimerInfo)
                 timer.timer_id = a.timer_id
                 timer.started_event_id = event.attrs().started_event_id
+                s.buffered_size -= len(encode_batch([event]))
                 s.timers[a.timer_id] = timer
             event = s.write(
                 19, h.TimerCanceledEventAttributes(a.timer_id, timer.started_event_id, completed_id, s.task_identity), now_ns
@@ -366,9 +439,9 @@ def apply(MutableState s not None, list commands not None, int64_t completed_id,
 cdef object _scheduled_attributes(MutableState s, object a, int64_t completed_id):
     """ActivityTaskScheduled with the timeouts and the retry policy that will hold."""
     cdef int64_t run_ns = s.run_timeout_ms * MS
-    cdef object schedule_to_close = a.schedule_to_close_timeout or 0
-    cdef object schedule_to_start = a.schedule_to_start_timeout or 0
-    cdef object start_to_close = a.start_to_close_timeout or 0
+    cdef object schedule_to_close = capped_duration(a.schedule_to_close_timeout)
+    cdef object schedule_to_start = capped_duration(a.schedule_to_start_timeout)
+    cdef object start_to_close = capped_duration(a.start_to_close_timeout)
     policy = a.retry_policy
     if schedule_to_close:
         schedule_to_start = min(schedule_to_start or schedule_to_close, schedule_to_close)
@@ -380,7 +453,7 @@ cdef object _scheduled_attributes(MutableState s, object a, int64_t completed_id
         schedule_to_close = _capped(schedule_to_close, run_ns)
         schedule_to_start = _capped(schedule_to_start, run_ns)
         start_to_close = _capped(start_to_close, run_ns)
-    heartbeat = a.heartbeat_timeout or 0
+    heartbeat = capped_duration(a.heartbeat_timeout)
     if heartbeat > start_to_close:
         heartbeat = start_to_close
     return messages.history.ActivityTaskScheduledEventAttributes(
@@ -404,17 +477,25 @@ def resolve_retry_policy(policy):
     """A ``RetryPolicy`` message with the defaults filled in; None gives the default policy (an activity's)."""
     if policy is None:
         return messages.common.RetryPolicy(1000 * MS, 2.0, <int64_t> 100000 * MS, 0)
-    initial = policy.initial_interval or 1000 * MS
+    initial = capped_duration(policy.initial_interval) or 1000 * MS
     return messages.common.RetryPolicy(
         initial,
         policy.backoff_coefficient or 2.0,
-        policy.maximum_interval or 100 * initial,
+        capped_duration(policy.maximum_interval or 100 * initial),
         policy.maximum_attempts,
         policy.non_retryable_error_types,
     )
 
 
 cdef object _child_attributes(MutableState s, object a, int64_t completed_id, str namespace):
+    """StartChildWorkflowExecutionInitiated with the timeouts and the policies that will hold."""
+    execution_timeout = capped_duration(a.workflow_execution_timeout)
+    run_timeout = capped_duration(a.workflow_run_timeout) or execution_timeout
+    if execution_timeout:
+        run_timeout = min(run_timeout, execution_timeout)
+    task_timeout = min(a.workflow_task_timeout or <int64_t> 10000 * MS, <int64_t> 120000 * MS)
+    if run_timeout:
+        task_timeout = min(task_timeout, run_timeout)
     return messages.history.StartChildWorkflowExecutionInitiatedEventAttributes(
         namespace=namespace,
         namespace_id=s.namespace_id,
@@ -422,9 +503,9 @@ cdef object _child_attributes(MutableState s, object a, int64_t completed_id, st
         workflow_type=a.workflow_type,
         task_queue=a.task_queue if a.task_queue is not None and a.task_queue.name else messages.taskqueue.TaskQueue(s.task_queue, 1),
         input=a.input,
-        workflow_execution_timeout=a.workflow_execution_timeout or 0,
-        workflow_run_timeout=a.workflow_run_timeout or a.workflow_execution_timeout or 0,
-        workflow_task_timeout=a.workflow_task_timeout or <int64_t> 10000 * MS,
+        workflow_execution_timeout=execution_timeout,
+        workflow_run_timeout=run_timeout,
+        workflow_task_timeout=task_timeout,
         parent_close_policy=a.parent_close_policy or 1,
         control=a.control,
         workflow_task_completed_event_id=completed_id,

@@ -30,6 +30,7 @@ cpdef enum Effect:
     RUN_TIMED_OUT = 6         # run or execution timeout reached; the engine decides on a successor
     DELETE_RUN = 7            # retention is over
     DROP_ACTIVITY = 8         # a task that waits in its queue is void; argument: scheduled event id
+    SHOW_RUN = 9              # what listing shows of the run changed
 
 
 @cython.final
@@ -186,7 +187,6 @@ cdef class MutableState:
         public int64_t task_not_before_ms
         public str task_request_id
         public str task_identity
-        public bint task_is_sticky
         public int64_t task_owner_epoch
         public int64_t task_row_id
         public int64_t consecutive_failures
@@ -201,8 +201,13 @@ cdef class MutableState:
         public dict children
         public dict signals
         public dict cancels
-        # events that wait for the started workflow task to end
+        # events that wait for the started workflow task to end, and their bytes
         public list buffered
+        public int64_t buffered_size
+        # what the store holds besides this state: its entry in the time index, and the transfer a closed run owes
+        public int64_t timer_ms
+        public int64_t close_task_id
+        public bytes close_body
         # memory only: what this state did since it was last taken
         public list new_events
         public list effects
@@ -212,7 +217,9 @@ cdef class MutableState:
     cdef int apply(self, HistoryEvent event) except -1
     cdef object _pending(self, dict table, object key, HistoryEvent event)
     cdef int _started(self, HistoryEvent event) except -1
-    cdef int _merge(self, dict target, dict fields) except -1
+    cdef int _merge_memo(self, dict fields) except -1
+    cdef int _merge_search_attributes(self, dict fields) except -1
+    cdef bint is_flooded(self) noexcept
     cdef int _activity_scheduled(self, HistoryEvent event) except -1
     cdef int _activity_closed(self, int64_t scheduled_event_id) except -1
     cdef int _timer_started(self, HistoryEvent event) except -1
@@ -222,3 +229,4 @@ cdef class MutableState:
 
 
 cdef int64_t ms_of(object duration_ns) except? -1
+cdef object capped_duration(object duration_ns)

@@ -20,6 +20,11 @@ cdef enum:
     MS = 1000000
     DEFAULT_TASK_TIMEOUT_MS = 10000
     MAX_TASK_TIMEOUT_MS = 120000
+    MAX_BUFFERED_EVENTS = 100
+    MAX_BUFFERED_SIZE = 2097152
+
+#: No duration is longer than a century of 365-day years; longer ones are cut.
+cdef int64_t MAX_DURATION_NS = <int64_t> 36500 * 86400 * 1000000000
 
 cdef object _encode = msgspec.msgpack.Encoder().encode
 cdef object _decode = msgspec.msgpack.Decoder().decode
@@ -80,7 +85,14 @@ cdef int64_t ms_of(object duration_ns) except? -1:
     """A duration in ms, rounded up; None and 0 give 0."""
     if duration_ns is None:
         return 0
-    return (<int64_t> duration_ns + MS - 1) // MS
+    return (<int64_t> capped_duration(duration_ns) + MS - 1) // MS
+
+
+cdef object capped_duration(object duration_ns):
+    """A duration no longer than a century; None gives 0."""
+    if not duration_ns:
+        return 0
+    return MAX_DURATION_NS if duration_ns > MAX_DURATION_NS else duration_ns
 
 
 @cython.final
@@ -201,6 +213,7 @@ cdef class MutableState:
         self.parent_namespace_id = self.parent_workflow_id = self.parent_run_id = ""
         self.root_workflow_id = self.root_run_id = self.create_request_id = ""
         self.task_request_id = self.task_identity = self.sticky_queue = self.last_task_failure = ""
+        self.close_body = b""
         self.status = STATUS_RUNNING
         self.next_event_id = 1
         self.attempt = 1
@@ -240,8 +253,13 @@ cdef class MutableState:
             return self.write(event_type, attributes, now_ns)
         event = new_event(0, event_type, now_ns, attributes)
         self.buffered.append(event)
+        self.buffered_size += len(_encode_buffered(event))
         self.apply(event)
         return event
+
+    cdef bint is_flooded(self) noexcept:
+        """Whether more events wait for the started workflow task than may."""
+        return len(self.buffered) > MAX_BUFFERED_EVENTS or self.buffered_size > MAX_BUFFERED_SIZE
 
     def flush_buffer(self):
         """Write the buffered events: signals, timers and starts in order of arrival, then completions."""
@@ -251,6 +269,7 @@ cdef class MutableState:
         if not waiting:
             return
         self.buffered = []
+        self.buffered_size = 0
         for is_completion in (False, True):
             for event in waiting:
                 if (event.event_type in COMPLETIONS) is not is_completion:
@@ -300,7 +319,6 @@ cdef class MutableState:
             self.previous_started_id = event.attrs().started_event_id
             self._clear_task()
             self.task_attempt = 1
-            self.task_original_ns = 0
             self.consecutive_failures = 0
             self.last_task_failure = ""
         elif kind == 8 or kind == 9:
@@ -347,9 +365,9 @@ cdef class MutableState:
             self._pending(self.signals, event.attrs().initiated_event_id, event)
             del self.signals[event.attrs().initiated_event_id]
         elif kind == 40:
-            self._merge(self.search_attributes, event.attrs().search_attributes.indexed_fields)
+            self._merge_search_attributes(event.attrs().search_attributes.indexed_fields)
         elif kind == 46:
-            self._merge(self.memo, event.attrs().upserted_memo.fields)
+            self._merge_memo(event.attrs().upserted_memo.fields)
         elif kind == 2:
             self._closed(event, COMPLETED, event.attrs().new_execution_run_id)
         elif kind == 3:
@@ -380,7 +398,7 @@ cdef class MutableState:
         self.execution_timeout_ms = ms_of(attributes.workflow_execution_timeout)
         self.run_timeout_ms = ms_of(attributes.workflow_run_timeout)
         self.task_timeout_ms = min(ms_of(attributes.workflow_task_timeout) or DEFAULT_TASK_TIMEOUT_MS, MAX_TASK_TIMEOUT_MS)
-        self.expiration_ms = ms_of(attributes.workflow_execution_expiration_time)
+        self.expiration_ms = ((attributes.workflow_execution_expiration_time or 0) + MS - 1) // MS
         self.start_ns = event.event_time
         self.execution_ns = event.event_time + backoff_ms * MS
         self.attempt = attributes.attempt or 1
@@ -401,22 +419,37 @@ cdef class MutableState:
             self.root_workflow_id = attributes.root_workflow_execution.workflow_id
             self.root_run_id = attributes.root_workflow_execution.run_id
         if attributes.memo is not None:
-            self._merge(self.memo, attributes.memo.fields)
+            self._merge_memo(attributes.memo.fields)
         if attributes.search_attributes is not None:
-            self._merge(self.search_attributes, attributes.search_attributes.indexed_fields)
+            self._merge_search_attributes(attributes.search_attributes.indexed_fields)
         return 0
 
-    cdef int _merge(self, dict target, dict fields) except -1:
-        """Per key: a payload without data, or with JSON null or an empty list, removes the key."""
+    cdef int _merge_memo(self, dict fields) except -1:
+        """Per key: a payload without data removes the key; empty bytes are data."""
         for name, payload in fields.items():
-            if payload is None or payload.metadata.get("encoding") == b"binary/null" or payload.data in (b"", b"null", b"[]"):
-                if payload is not None and payload.metadata.get("encoding") == b"binary/plain":
-                    target[name] = _encode(payload)
-                else:
-                    target.pop(name, None)
+            if payload.data or payload.metadata.get("encoding") == b"binary/plain":
+                self.memo[name] = _encode(payload)
             else:
-                target[name] = _encode(payload)
+                self.memo.pop(name, None)
         return 0
+
+    cdef int _merge_search_attributes(self, dict fields) except -1:
+        """Per key: a payload without data, with JSON null or with an empty list removes the key."""
+        for name, payload in fields.items():
+            if payload.data in (b"", b"null", b"[]"):
+                self.search_attributes.pop(name, None)
+            else:
+                self.search_attributes[name] = _encode(payload)
+        return 0
+
+    def refresh_deadlines(self, int64_t now_ns):
+        """Count the timeouts of a reset run from now: it is a new beginning of the same execution."""
+        self.start_ns = now_ns
+        if self.execution_timeout_ms:
+            self.expiration_ms = now_ns // MS + self.execution_timeout_ms
+        self.run_deadline_ms = now_ns // MS + self.run_timeout_ms if self.run_timeout_ms else 0
+        if self.expiration_ms and (self.run_deadline_ms == 0 or self.expiration_ms < self.run_deadline_ms):
+            self.run_deadline_ms = self.expiration_ms
 
     cdef int _activity_scheduled(self, HistoryEvent event) except -1:
         attributes = event.attrs()
@@ -451,7 +484,7 @@ cdef class MutableState:
         cdef TimerInfo timer = TimerInfo.__new__(TimerInfo)
         timer.timer_id = attributes.timer_id
         timer.started_event_id = event.event_id
-        timer.fire_ms = (event.event_time + <int64_t> (attributes.start_to_fire_timeout or 0) + MS - 1) // MS
+        timer.fire_ms = (event.event_time + <int64_t> capped_duration(attributes.start_to_fire_timeout) + MS - 1) // MS
         self.timers[timer.timer_id] = timer
         return 0
 
@@ -469,8 +502,8 @@ cdef class MutableState:
     cdef int _clear_task(self) except -1:
         self.task_scheduled_id = self.task_started_id = 0
         self.task_started_ns = self.task_deadline_ms = self.task_not_before_ms = 0
+        self.task_original_ns = 0
         self.task_request_id = self.task_identity = ""
-        self.task_is_sticky = False
         self.task_owner_epoch = 0
         return 0
 
@@ -548,7 +581,7 @@ cdef class MutableState:
             list(self.signal_request_ids), self.memo, self.search_attributes,
             self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
             self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
-            self.task_request_id, self.task_identity, self.task_is_sticky, self.task_owner_epoch, self.task_row_id,
+            self.task_request_id, self.task_identity, self.task_owner_epoch, self.task_row_id,
             self.consecutive_failures, self.last_task_failure, self.previous_started_id,
             self.sticky_queue, self.sticky_timeout_ms,
             [activity.record() for activity in self.activities.values()],
@@ -561,6 +594,7 @@ cdef class MutableState:
             [(external.initiated_event_id, external.request_id, external.task_id) for external in self.signals.values()],
             [(external.initiated_event_id, external.request_id, external.task_id) for external in self.cancels.values()],
             [_encode_buffered(event) for event in self.buffered],
+            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body,
         ))
 
     @staticmethod
@@ -591,10 +625,11 @@ cdef class MutableState:
             signal_request_ids, self.memo, self.search_attributes,
             self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
             self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
-            self.task_request_id, self.task_identity, self.task_is_sticky, self.task_owner_epoch, self.task_row_id,
+            self.task_request_id, self.task_identity, self.task_owner_epoch, self.task_row_id,
             self.consecutive_failures, self.last_task_failure, self.previous_started_id,
             self.sticky_queue, self.sticky_timeout_ms,
             activities, timers, children, signals, cancels, buffered,
+            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body,
         ) = record
         self.retry = RetryPolicy.restore(retry)
         self.signal_request_ids = set(signal_request_ids)

@@ -5,6 +5,8 @@ the engine. Nothing here waits, stores or sends. The rules are Temporal's; the s
 those of the server's concepts: workflow tasks, buffering, forced closes.
 """
 
+import msgspec
+
 from libc.stdint cimport int64_t
 
 from perdure._native.activities cimport fire_activities
@@ -16,6 +18,7 @@ from perdure._native.mutable_state cimport (
     DISPATCH_WORKFLOW_TASK,
     RUN_TIMED_OUT,
     RUNNING,
+    SHOW_RUN,
     ActivityInfo,
     MutableState,
     TimerInfo,
@@ -33,6 +36,10 @@ cdef enum:
     FORCE_CLOSE_COMMAND = 17    # WorkflowTaskFailedCause
     BACKOFF_FROM_ATTEMPT = 4
     MAX_TASK_BACKOFF_MS = 600000
+    REPORT_FROM_TIMEOUT = 5     # workflow tasks that ended badly in a row, before timeouts are reported as a problem
+
+#: The search attribute that says what is wrong with a run's workflow tasks.
+PROBLEMS = "TemporalReportedProblems"
 
 #: The moves of a workflow task. FAIL and TIME_OUT lead to SCHEDULED when the run goes on, as the next row of a run says.
 WORKFLOW_TASK_ROWS = (
@@ -45,6 +52,7 @@ WORKFLOW_TASK_ROWS = (
     ("STARTED", "TIME_OUT", "NONE", "WorkflowTaskTimedOut"),
 )
 
+cdef object _encode = msgspec.msgpack.Encoder().encode
 cdef object messages = None
 
 
@@ -83,6 +91,7 @@ def force_close(MutableState s not None, int event_type, attributes, int64_t now
 
 def end_task_by_force(MutableState s not None, int64_t now_ns):
     """Fail a started workflow task with FORCE_CLOSE_COMMAND; one of a later attempt, or unstarted, leaves no trace."""
+    s.sticky_queue = ""
     if s.task_scheduled_id == 0:
         return
     if s.task_started_id and s.task_attempt == 1:
@@ -131,8 +140,13 @@ def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t orig
 
     ``original_ns`` is the first scheduling of a heartbeat chain, ``delay_ms`` holds the dispatch of a retry back.
     """
-    if s.state == CLOSED or s.task_scheduled_id or s.is_first_task_held:
+    if s.state == CLOSED or s.is_first_task_held:
         return False
+    if s.task_scheduled_id:
+        if s.task_started_id == 0 or not s.is_flooded():
+            return False
+        # Too many events wait for the started workflow task: it fails, so that they get into the history.
+        end_task_by_force(s, now_ns)
     if s.buffered:
         s.flush_buffer()
         s.task_attempt = 1
@@ -149,8 +163,7 @@ def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t orig
         s.task_scheduled_ns = now_ns
         if s.task_original_ns == 0:
             s.task_original_ns = now_ns
-    if s.sticky_queue:
-        s.task_is_sticky = True
+    if s.sticky_queue and s.sticky_timeout_ms:
         s.task_deadline_ms = now_ns // MS + s.sticky_timeout_ms
     if delay_ms:
         s.task_not_before_ms = now_ns // MS + delay_ms
@@ -260,7 +273,6 @@ def fail_workflow_task(
     str new_run_id="",
 ):
     """Fail the started workflow task and schedule the next attempt. ``reason`` is what describe says of it."""
-    cdef bint was_sticky = s.task_is_sticky
     cdef int64_t attempt = s.task_attempt
     if attempt == 1:
         s.write(
@@ -278,12 +290,11 @@ def fail_workflow_task(
         )
     else:
         s._clear_task()
-    _next_attempt(s, now_ns, was_sticky, attempt, reason, retry_delay_ms)
+    _next_attempt(s, now_ns, attempt + 1, reason, retry_delay_ms)
 
 
 def time_out_workflow_task(MutableState s not None, int64_t now_ns):
     """Time the pending workflow task out: started, start-to-close; waiting in a sticky queue, schedule-to-start."""
-    cdef bint was_sticky = s.task_is_sticky
     cdef bint was_started = s.task_started_id != 0
     cdef int64_t attempt = s.task_attempt
     if attempt == 1 or not was_started:
@@ -299,14 +310,23 @@ def time_out_workflow_task(MutableState s not None, int64_t now_ns):
     reason = ""
     if was_started:
         reason = "category=WorkflowTaskTimedOut cause=WorkflowTaskTimedOutCauseStartToClose"
-    _next_attempt(s, now_ns, was_sticky, attempt, reason, 0)
+        if s.consecutive_failures + 1 >= REPORT_FROM_TIMEOUT:
+            s.search_attributes[PROBLEMS] = _encode(problems(reason))
+            s.effects.append((SHOW_RUN, 0))
+    _next_attempt(s, now_ns, attempt + 1 if was_started else 1, reason, 0)
 
 
-cdef int _next_attempt(
-    MutableState s, int64_t now_ns, bint was_sticky, int64_t attempt, str reason, int64_t delay_ms
-) except -1:
+def problems(str reason not None):
+    """The value of TemporalReportedProblems: the words of a reason, as a list of keywords."""
+    return messages.common.Payload(
+        {"encoding": b"json/plain", "type": b"KeywordList"}, b'["' + reason.encode().replace(b" ", b'","') + b'"]'
+    )
+
+
+cdef int _next_attempt(MutableState s, int64_t now_ns, int64_t attempt, str reason, int64_t delay_ms) except -1:
+    """Schedule the workflow task again: on the normal queue, and as the same attempt when it was on the sticky one."""
+    s.task_attempt = 1 if s.sticky_queue else attempt
     s.sticky_queue = ""
-    s.task_attempt = 1 if was_sticky else attempt + 1
     if reason:
         s.consecutive_failures += 1
         s.last_task_failure = reason

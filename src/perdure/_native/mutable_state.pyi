@@ -31,6 +31,7 @@ class Effect(IntFlag):
     RUN_TIMED_OUT = 6
     DELETE_RUN = 7
     DROP_ACTIVITY = 8
+    SHOW_RUN = 9
 
 @final
 class RetryPolicy:
@@ -147,7 +148,6 @@ class MutableState:
     task_not_before_ms: int
     task_request_id: str
     task_identity: str
-    task_is_sticky: bool
     task_owner_epoch: int
     task_row_id: int
     consecutive_failures: int
@@ -162,11 +162,16 @@ class MutableState:
     signals: dict[int, ExternalInfo]
     cancels: dict[int, ExternalInfo]
     buffered: list[HistoryEvent]
+    buffered_size: int
+    timer_ms: int
+    close_task_id: int
+    close_body: bytes
     new_events: list[HistoryEvent]
     effects: list[tuple[int, int]]
     def flush_buffer(self) -> None: ...
     def fold(self, events: list[HistoryEvent]) -> None: ...
     def next_deadline(self) -> int: ...
+    def refresh_deadlines(self, now_ns: int) -> None: ...
     def take_events(self) -> list[HistoryEvent]: ...
     def take_effects(self) -> list[tuple[int, int]]: ...
     def encode(self) -> bytes: ...

@@ -21,7 +21,7 @@ from perdure.engine import cron
 from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.run import Run
+from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.store.api import RunKey
 
 _COMPLETE = int(CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION)
@@ -30,8 +30,6 @@ _CANCEL = int(CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)
 _IN_PROGRESS = int(RetryState.RETRY_STATE_IN_PROGRESS)
 _TIMEOUT = int(RetryState.RETRY_STATE_TIMEOUT)
 _BAD_CONTINUE_AS_NEW = 11
-#: The id of the transfer that closing a run owes its parent and its children.
-CLOSE_TRANSFER = 0
 #: A next run's first workflow task waits until this long after the previous run's start.
 MIN_RUN_LIFETIME_MS = 1000
 
@@ -249,6 +247,7 @@ class Closing:
             self._core.now(),
         )
         self._after_close(run, None, by_reset=by_reset)
+        self._core.on_forced_close(run)
 
     async def time_out(self, run: Run) -> None:
         """The run's or the whole execution's time is over."""
@@ -278,6 +277,7 @@ class Closing:
             self._core.now(),
         )
         self._after_close(run, successor)
+        self._core.on_forced_close(run)
         self._core.touch(run)
 
     def _after_close(self, run: Run, successor: Successor | None, *, by_reset: bool = False) -> None:

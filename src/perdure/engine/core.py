@@ -22,11 +22,12 @@ from perdure._native.events import HistoryEvent, decode_batch, encode_batch
 from perdure._native.mutable_state import Effect, MutableState, RunState
 from perdure._native.timers import TimerWheel
 from perdure.engine import wiring  # noqa: F401  (configures the native core)
-from perdure.engine.errors import unavailable
+from perdure.engine.errors import unavailable, unreadable
 from perdure.engine.ids import RunIds
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.matching import Matching, Task
 from perdure.engine.run import TRANSFER_QUEUE, Run
+from perdure.service import RPCError
 from perdure.store.api import RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
 
 _CLOSED = int(RunState.CLOSED)
@@ -79,6 +80,7 @@ class Core:
         self.on_delete_run: Callable[[Run], Coroutine[Any, Any, None]]
         self.on_transfer: Callable[[Run, TaskRow], Coroutine[Any, Any, None]]
         self.on_dispatch_activity: Callable[[Run, int], None]
+        self.on_forced_close: Callable[[Run], None]
         self._cache_limit = cache_bytes
         self._cached_bytes = 0
         self._is_eviction_scheduled = False
@@ -146,9 +148,10 @@ class Core:
                 self._count(run, len(stored.state))
             loading.set_result(run)
         except BaseException as error:
-            loading.set_exception(error)
+            answer = unreadable(error) if isinstance(error, StoreError) else error
+            loading.set_exception(answer)
             loading.exception()
-            raise
+            raise answer from None
         finally:
             del self._loading[key.run_id]
         if self._cached_bytes > self._cache_limit and not self._is_eviction_scheduled:
@@ -161,7 +164,10 @@ class Core:
         name = (namespace_id, workflow_id)
         run_id = self._current.get(name)
         if run_id is None:
-            run_id = await self.store.current_run(namespace_id, workflow_id)
+            try:
+                run_id = await self.store.current_run(namespace_id, workflow_id)
+            except StoreError as error:
+                raise unreadable(error) from None
             run_id = self._current.get(name, run_id)
             if run_id is None:
                 return None
@@ -257,6 +263,8 @@ class Core:
                 self.on_dispatch_activity(run, argument)
             elif kind == Effect.DROP_ACTIVITY:
                 run.touched.add(argument)
+            elif kind == Effect.SHOW_RUN:
+                run.visibility_changed = True
             elif kind == Effect.RUN_TIMED_OUT:
                 self.spawn(self.on_run_timed_out(run))
             elif kind == Effect.DELETE_RUN:
@@ -284,12 +292,22 @@ class Core:
         item = s.children.get(transfer_id) or s.signals.get(transfer_id) or s.cancels.get(transfer_id)
         if item is not None:
             item.task_id = row.task_id
+        else:
+            s.close_task_id = row.task_id
+            s.close_body = body
         self.forming(run).deliveries.append(lambda: self.spawn(self.on_transfer(run, row)))
 
     def finish_transfer(self, run: Run, transfer_id: int) -> None:
         """A transfer is done; its row goes with the run's next commit."""
         row = run.transfers.pop(transfer_id, None)
         if row is not None:
+            s = run.state
+            item = s.children.get(transfer_id) or s.signals.get(transfer_id) or s.cancels.get(transfer_id)
+            if item is not None:
+                item.task_id = 0
+            elif row.task_id == s.close_task_id:
+                s.close_task_id = 0
+                s.close_body = b""
             if row in run.rows_due:
                 run.rows_due.remove(row)
             else:
@@ -304,6 +322,8 @@ class Core:
             self._mark(run)
         batch = run.batch
         if batch is not None:
+            if run.is_gone:
+                raise unavailable("The store did not keep the change. It is safe to try again.")
             waiter: asyncio.Future[None] = self.loop.create_future()
             batch.waiters.append(waiter)
             await waiter
@@ -412,7 +432,7 @@ class Core:
                 try:
                     run = await self.load(key)
                     break
-                except StoreError:
+                except RPCError:
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, 5.0)
             if run is not None:
@@ -461,7 +481,7 @@ class Core:
             due == 0 or run.stored_timer == 0 or due < run.stored_timer or s.state == _CLOSED
         ):
             update.timer = (run.stored_timer, due)
-            run.stored_timer = due
+            run.stored_timer = s.timer_ms = due
         self._arm(run.key, due)
         update.state = s.encode()
         self._count(run, len(update.state))
@@ -611,7 +631,10 @@ class Core:
         tail = run.tail_from(first)
         if tail is not None:
             return tail[: next_event_id - first]
-        page = await self.store.read_history(run.key, first, next_event_id)
+        try:
+            page = await self.store.read_history(run.key, first, next_event_id)
+        except StoreError as error:
+            raise unreadable(error) from None
         events: list[HistoryEvent] = []
         for batch in page.batches:
             events += decode_batch(batch)

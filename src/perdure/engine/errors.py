@@ -54,6 +54,11 @@ def unavailable(message: str) -> RPCError:
     return RPCError(message, RPCStatusCode.UNAVAILABLE)
 
 
+def unreadable(error: Exception) -> RPCError:
+    """The store could not be read."""
+    return unavailable(f"The store could not be read: {error}. It is safe to try again.")
+
+
 def unimplemented(what: str) -> RPCError:
     """The service does not have this."""
     return RPCError(f"{what} is not implemented by this service.", RPCStatusCode.UNIMPLEMENTED)

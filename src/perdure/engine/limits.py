@@ -17,7 +17,6 @@ MAX_MEMO_SIZE = 2 * 1024 * 1024
 MAX_HISTORY_EVENTS = 51_200
 MAX_HISTORY_SIZE = 50 * 1024 * 1024
 MAX_SIGNALS = 10_000
-MAX_BUFFERED_EVENTS = 100
 MAX_SEARCH_ATTRIBUTES = 100
 MAX_SEARCH_ATTRIBUTE_SIZE = 2 * 1024
 MAX_SEARCH_ATTRIBUTES_SIZE = 40 * 1024
@@ -27,6 +26,7 @@ MAX_PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 256
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+MAX_DURATION = 36_500 * 86_400 * NS_PER_S
 DEFAULT_TASK_TIMEOUT = 10 * NS_PER_S
 MAX_TASK_TIMEOUT = 120 * NS_PER_S
 WORKFLOW_TASK_HEARTBEAT_TIMEOUT = 30 * 60 * NS_PER_S
@@ -34,7 +34,24 @@ LONG_POLL = 20.0
 TASK_LONG_POLL = 60.0
 
 _SYSTEM_SEARCH_ATTRIBUTES = frozenset(
-    ["WorkflowId", "RunId", "WorkflowType", "ExecutionStatus", "TaskQueue", "ParentWorkflowId", "ParentRunId", "RootWorkflowId", "RootRunId", "StartTime", "ExecutionTime", "CloseTime", "HistoryLength", "HistorySizeBytes", "StateTransitionCount", "ExecutionDuration"]
+    [
+        "WorkflowId",
+        "RunId",
+        "WorkflowType",
+        "ExecutionStatus",
+        "TaskQueue",
+        "ParentWorkflowId",
+        "ParentRunId",
+        "RootWorkflowId",
+        "RootRunId",
+        "StartTime",
+        "ExecutionTime",
+        "CloseTime",
+        "HistoryLength",
+        "HistorySizeBytes",
+        "StateTransitionCount",
+        "ExecutionDuration",
+    ]
 )
 
 
@@ -57,12 +74,12 @@ def check_task_queue(queue: taskqueue_v1.TaskQueue | None) -> str:
 
 
 def check_duration(value: int | None, what: str) -> int:
-    """Refuse a negative duration; returns nanoseconds, 0 when unset."""
+    """Refuse a negative duration; returns nanoseconds, 0 when unset and at most a century."""
     if value is None:
         return 0
     if value < 0:
         raise invalid_argument(f"{what} is negative.")
-    return value
+    return min(value, MAX_DURATION)
 
 
 def check_payloads(payloads: common_v1.Payloads | None, what: str) -> None:
@@ -82,7 +99,15 @@ def check_memo(memo: common_v1.Memo | None) -> None:
 
 
 def search_attributes_error(attributes: common_v1.SearchAttributes | None) -> str | None:
-    """What is wrong with search attributes, as a sentence; None when nothing is."""
+    """Which search attribute cannot be set, as a sentence; None when all can."""
+    for name in attributes.indexed_fields if attributes is not None else ():
+        if name in _SYSTEM_SEARCH_ATTRIBUTES:
+            return f"{name} attribute can't be set in SearchAttributes"
+    return None
+
+
+def search_attributes_size_error(attributes: common_v1.SearchAttributes | None) -> str | None:
+    """Which limit search attributes break, as a sentence; None when none is broken."""
     if attributes is None or not attributes.indexed_fields:
         return None
     fields = attributes.indexed_fields
@@ -90,8 +115,6 @@ def search_attributes_error(attributes: common_v1.SearchAttributes | None) -> st
         return f"{len(fields)} search attributes are set, more than the limit of {MAX_SEARCH_ATTRIBUTES}."
     total = 0
     for name, payload in fields.items():
-        if name in _SYSTEM_SEARCH_ATTRIBUTES:
-            return f"{name} attribute can't be set in SearchAttributes"
         size = len(payload.data)
         total += len(name) + size
         if size > MAX_SEARCH_ATTRIBUTE_SIZE:
@@ -103,7 +126,7 @@ def search_attributes_error(attributes: common_v1.SearchAttributes | None) -> st
 
 def check_search_attributes(attributes: common_v1.SearchAttributes | None) -> None:
     """Refuse search attributes that cannot be set or are too large."""
-    text = search_attributes_error(attributes)
+    text = search_attributes_error(attributes) or search_attributes_size_error(attributes)
     if text is not None:
         raise invalid_argument(text)
 

@@ -10,7 +10,6 @@ from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.lookup import find_open_run, find_run
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.run import Run
 from perdure.engine.starts import check_signal
 
 
@@ -46,8 +45,6 @@ class Messages:
                 False,
                 extras,
             )
-            if len(run.state.buffered) >= limits.MAX_BUFFERED_EVENTS:
-                _flood(core, run)
             core.touch(run)
         await core.durable(run)
         return ws.SignalWorkflowExecutionResponse()
@@ -78,10 +75,3 @@ class Messages:
         core.touch(run)
         await core.durable(run)
         return ws.TerminateWorkflowExecutionResponse()
-
-
-def _flood(core: Core, run: Run) -> None:
-    """Too many events wait for the started workflow task: it fails, so that they get into the history."""
-    state = run.state
-    transitions.end_task_by_force(state, core.now())
-    transitions.schedule_workflow_task(state, core.now())

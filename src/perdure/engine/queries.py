@@ -30,6 +30,7 @@ _COMPLETED = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 _STUCK_FROM_ATTEMPT = 3
 _QUERY_TIMEOUT = 30.0
 _TOKEN_PREFIX = b"query:"
+_CLOSED_TOO_SOON = "Workflow execution closed before WorkflowTaskStarted event"
 
 
 class Queries:
@@ -40,6 +41,7 @@ class Queries:
         self._namespaces = namespaces
         #: query task id -> who asked
         self._direct: dict[str, PendingQuery] = {}
+        core.on_forced_close = self.release
 
     async def query(self, request: ws.QueryWorkflowRequest, timeout: float | None) -> ws.QueryWorkflowResponse:
         """Temporal's QueryWorkflow: the answer reflects every event acknowledged before the call."""
@@ -55,21 +57,22 @@ class Queries:
             condition == _NOT_CLEAN and s.status not in (_RUNNING, _COMPLETED)
         ):
             return ws.QueryWorkflowResponse(query_rejected=query_v1.QueryRejected(s.status))
+        seconds = _QUERY_TIMEOUT if timeout is None else timeout
         if not s.previous_started_id:
             if not run.is_open:
-                raise not_ready("Workflow execution closed before WorkflowTaskStarted event")
-            if not s.task_scheduled_id:
+                raise not_ready(_CLOSED_TOO_SOON)
+            if s.backoff_until_ms and s.backoff_until_ms - core.now() // limits.NS_PER_MS > seconds * 1000:
                 raise not_ready("Workflow task is not scheduled yet.")
         if s.task_scheduled_id and s.task_attempt >= _STUCK_FROM_ATTEMPT:
             raise not_ready("Unable to query workflow due to Workflow Task in failed state.")
         pending = PendingQuery(request.query, core.loop.create_future())
         name = str(uuid.uuid4())
-        if s.task_scheduled_id:
+        if s.task_scheduled_id or not s.previous_started_id:
             run.queries[name] = pending
         else:
             self._ask(run, name, pending)
         try:
-            async with asyncio.timeout(_QUERY_TIMEOUT if timeout is None else timeout):
+            async with asyncio.timeout(seconds):
                 result = await pending.future
         except TimeoutError:
             raise deadline_exceeded("query timed out before a worker could process it") from None
@@ -101,8 +104,18 @@ class Queries:
             queue = core.matching.known(run.key.namespace_id, TaskKind.WORKFLOW, s.sticky_queue)
             if queue is not None and queue.has_recent_poller(core.loop.time()):
                 queue.add(task)
+                # A worker that went away without a word: after the time a workflow task would wait, anybody may answer.
+                core.loop.call_later(s.sticky_timeout_ms / 1000, self._fall_back, run, task)
                 return
         core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, s.task_queue).add(task)
+
+    def _fall_back(self, run: Run, task: Task) -> None:
+        sticky = self._core.matching.known(run.key.namespace_id, TaskKind.WORKFLOW, run.state.sticky_queue)
+        if task.query in self._direct and sticky is not None and task in sticky.tasks:
+            sticky.tasks.remove(task)
+            if run.state.task_started_id == 0:
+                run.state.sticky_queue = ""
+            self._core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, run.state.task_queue).add(task)
 
     async def query_task(self, run: Run, task: Task, is_sticky: bool) -> ws.PollWorkflowTaskQueueResponse | None:
         """The poll answer for a direct query; None when nobody waits for it any more."""
@@ -136,7 +149,10 @@ class Queries:
         if run.queries and not run.state.task_scheduled_id:
             waiting, run.queries = run.queries, {}
             for name, pending in waiting.items():
-                self._ask(run, name, pending)
+                if run.state.previous_started_id:
+                    self._ask(run, name, pending)
+                elif not pending.future.done():
+                    pending.future.set_exception(not_ready(_CLOSED_TOO_SOON))
 
     async def complete(self, request: ws.RespondQueryTaskCompletedRequest) -> ws.RespondQueryTaskCompletedResponse:
         """Temporal's RespondQueryTaskCompleted."""

@@ -20,6 +20,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 #: Rows of transfers carry no queue of a user.
 TRANSFER_QUEUE = ""
+#: The id of the transfer that closing a run owes its parent and its children.
+CLOSE_TRANSFER = 0
 #: What a run costs in the cache besides its state and events, and how much larger those are as objects than as bytes.
 BASE_SIZE = 2000
 EVENT_SIZE = 200
@@ -110,7 +112,11 @@ class Run:
         """A run as the store has it: what the store holds besides the state follows from the state."""
         run = cls(key, state, version)
         run.stored_visibility = run.visibility_record()
-        run.stored_timer = state.next_deadline()
+        run.stored_timer = state.timer_ms
+        if state.close_task_id:
+            run.transfers[CLOSE_TRANSFER] = run.task_row(
+                TaskKind.TRANSFER, TRANSFER_QUEUE, state.close_task_id, CLOSE_TRANSFER, 0, state.close_body
+            )
         if state.task_row_id:
             run.workflow_task_row = run.task_row(
                 TaskKind.WORKFLOW, state.task_queue, state.task_row_id, state.task_scheduled_id, state.task_owner_epoch

@@ -208,15 +208,17 @@ class Starts:
 
 
 def check_start(request: StartRequest) -> None:
-    """Refuse what cannot start."""
+    """Refuse what cannot start; durations of the request are cut to a century."""
     limits.check_id(request.workflow_id, "WorkflowId")
     limits.check_id("" if request.workflow_type is None else request.workflow_type.name, "WorkflowType")
     limits.check_task_queue(request.task_queue)
     limits.check_id(request.request_id, "RequestId", required=False)
-    limits.check_duration(request.workflow_execution_timeout, "WorkflowExecutionTimeout")
-    limits.check_duration(request.workflow_run_timeout, "WorkflowRunTimeout")
-    limits.check_duration(request.workflow_task_timeout, "WorkflowTaskTimeout")
-    limits.check_duration(request.workflow_start_delay, "WorkflowStartDelay")
+    request.workflow_execution_timeout = limits.check_duration(
+        request.workflow_execution_timeout, "WorkflowExecutionTimeout"
+    )
+    request.workflow_run_timeout = limits.check_duration(request.workflow_run_timeout, "WorkflowRunTimeout")
+    request.workflow_task_timeout = limits.check_duration(request.workflow_task_timeout, "WorkflowTaskTimeout")
+    request.workflow_start_delay = limits.check_duration(request.workflow_start_delay, "WorkflowStartDelay")
     limits.check_retry_policy(request.retry_policy)
     limits.check_payloads(request.input, "Input")
     limits.check_memo(request.memo)

@@ -24,10 +24,10 @@ from perdure.api.enums.v1 import (
 from perdure.api.history import v1 as history_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
-from perdure.engine.closing import CLOSE_TRANSFER, ChildToClose, CloseTransfer, Closing
+from perdure.engine.closing import ChildToClose, CloseTransfer, Closing
 from perdure.engine.core import Core
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.run import Run
+from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.engine.starts import Parent, Starts, check_start
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, StoreError, TaskRow

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perdure._native import commands, transitions
 from perdure._native.commands import CLOSE_COMMANDS, CommandError
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
-from perdure.api.enums.v1 import WorkflowTaskFailedCause
+from perdure.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
@@ -14,6 +16,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
+from perdure.engine.cron import Cron
 from perdure.engine.errors import invalid_argument, not_found
 from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.limits import NS_PER_MS
@@ -22,17 +25,26 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
-from perdure.service import RPCError
+from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, TaskKind
 
 _LOST = "Workflow task not found."
 _UNHANDLED_COMMAND = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
+_BAD_START_CHILD = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_CHILD_EXECUTION_ATTRIBUTES)
+_START_CHILD = int(CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
+_WITH_SEARCH_ATTRIBUTES = frozenset(
+    (
+        _START_CHILD,
+        int(CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION),
+        int(CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES),
+    )
+)
 _BAD_SEARCH_ATTRIBUTES = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES)
 _STICKY = 2
 #: A failed workflow task of a worker in this process comes back after this delay, doubled from attempt to attempt.
 _FIRST_RETRY_MS = 100
 _LAST_RETRY_MS = 10_000
-_PROBLEMS = "TemporalReportedProblems"
+_PROBLEMS = transitions.PROBLEMS
 
 
 def _retry_delay(attempt: int, is_local: bool) -> int:
@@ -76,11 +88,17 @@ class WorkflowTasks:
             if task is None:
                 return ws.PollWorkflowTaskQueueResponse()
             assert isinstance(task, Task)
-            run = await core.load(task.key)
+            try:
+                run = await core.load(task.key)
+            except BaseException:
+                queue.put_back(task)
+                raise
             if run is None:
                 continue
             if task.query:
                 response = await self._queries.query_task(run, task, is_sticky)
+            elif is_sticky and run.state.sticky_queue != name:
+                continue  # what waits here was sent to the normal queue when the run left this one
             else:
                 response = await self.start(run, request.identity, is_sticky=is_sticky, is_local=is_local)
             if response is not None:
@@ -163,7 +181,7 @@ class WorkflowTasks:
             raise not_found("workflow task heartbeat timeout")
         namespace = self._namespaces.by_id(run.key.namespace_id).name
         try:
-            if closes and s.buffered:
+            if closes and commands.leaves_buffered(s, request.commands):
                 raise CommandError(_UNHANDLED_COMMAND, "UnhandledCommand")
             commands.check(s, request.commands, namespace)
             await self._check_search_attributes(run, request.commands)
@@ -172,7 +190,7 @@ class WorkflowTasks:
             await self._refuse(run, error, request.identity)
         if not run.is_open or run.is_gone or not s.task_started_id:
             raise not_found(_LOST)
-        if closes and s.buffered:
+        if closes and commands.leaves_buffered(s, request.commands):
             await self._refuse(run, CommandError(_UNHANDLED_COMMAND, "UnhandledCommand"), request.identity)
 
         was_local = s.task_owner_epoch != 0
@@ -214,9 +232,8 @@ class WorkflowTasks:
             self._closing.terminate(run, error.message, None, "history-service")
             core.touch(run)
             raise invalid_argument(error.message)
-        if s.task_attempt > 1 and error.cause != _UNHANDLED_COMMAND:
-            if not s.task_owner_epoch:
-                raise invalid_argument(error.message)
+        if s.task_attempt > 1 and error.cause != _UNHANDLED_COMMAND and not s.task_owner_epoch:
+            raise invalid_argument(error.message)
         if error.cause == _UNHANDLED_COMMAND:
             s.is_close_attempted = True
         failure = failure_v1.Failure(
@@ -234,11 +251,7 @@ class WorkflowTasks:
         if cause == _UNHANDLED_COMMAND:
             reason = ""
         else:
-            payload = common_v1.Payload(
-                {"encoding": b"json/plain", "type": b"KeywordList"},
-                b'["' + b'","'.join(part.encode() for part in reason.split(" ")) + b'"]',
-            )
-            s.search_attributes[_PROBLEMS] = encode(payload)
+            s.search_attributes[_PROBLEMS] = encode(transitions.problems(reason))
             run.visibility_changed = True
         transitions.fail_workflow_task(s, now, cause, failure, identity, reason, delay)
         self._core.touch(run)
@@ -254,15 +267,30 @@ class WorkflowTasks:
         return ws.RespondWorkflowTaskFailedResponse()
 
     async def _check_search_attributes(self, run: Run, batch: list[command_v1.Command]) -> None:
+        """What :func:`commands.check` leaves to Python: search attributes and the cron schedules of children."""
         for command in batch:
-            attributes = getattr(command.attributes, "search_attributes", None)
-            if attributes is not None:
-                text = limits.search_attributes_error(attributes)
+            if command.command_type not in _WITH_SEARCH_ATTRIBUTES:
+                continue
+            attributes: Any = command.attributes
+            if command.command_type == _START_CHILD and attributes.cron_schedule:
+                try:
+                    Cron.parse(attributes.cron_schedule)
+                except ValueError as error:
+                    raise CommandError(_BAD_START_CHILD, f"cron_schedule of the child is not valid: {error}") from None
+            if attributes.search_attributes is not None:
+                text = limits.search_attributes_size_error(attributes.search_attributes)
+                if text is not None:
+                    raise CommandError(_BAD_SEARCH_ATTRIBUTES, text, True)
+                text = limits.search_attributes_error(attributes.search_attributes)
                 if text is not None:
                     raise CommandError(_BAD_SEARCH_ATTRIBUTES, text)
                 try:
-                    await self._namespaces.learn(self._namespaces.by_id(run.key.namespace_id), attributes)
+                    await self._namespaces.learn(
+                        self._namespaces.by_id(run.key.namespace_id), attributes.search_attributes
+                    )
                 except RPCError as error:
+                    if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+                        raise
                     raise CommandError(_BAD_SEARCH_ATTRIBUTES, error.message) from None
 
     # ---- stickiness
@@ -274,7 +302,11 @@ class WorkflowTasks:
         run = await self._core.load(RunKey(namespace_id, execution.workflow_id, execution.run_id))
         if run is None or not run.is_open:
             raise not_found(f"workflow not found for ID: {execution.workflow_id}")
-        run.state.sticky_queue = ""
+        s = run.state
+        s.sticky_queue = ""
+        if s.task_scheduled_id and not s.task_started_id:
+            s.task_deadline_ms = 0
+            self._core.dispatch_workflow_task(run)
         self._core.touch(run)
         return ws.ResetStickyTaskQueueResponse()
 
