@@ -26,7 +26,7 @@ from perdure.workflow import ActivityHandle, ChildWorkflowHandle, ExternalWorkfl
 from perdure.workflow._handlers import _SignalDefinition
 
 if TYPE_CHECKING:
-    from perdure.worker._workflow_runtime import WorkflowRuntime
+    from perdure.worker._workflow_operations import WorkflowOperations
 
 _REQUEST_CANCEL_ACTIVITY = 2
 _REQUEST_CANCEL_EXTERNAL = 8
@@ -41,13 +41,13 @@ CHILD_CANCELS = (int(Input.ABANDON), int(Input.TRY_CANCEL), int(Input.WAIT_CANCE
 class _OperationFuture:
     """What activities and children have in common; mixed into a future."""
 
-    _run: WorkflowRuntime
+    _run: WorkflowOperations
     _command: WorkflowCommand
     _ret_type: type | None
     _cancel_input: int
     _operation: Operation
 
-    def _start(self, run: WorkflowRuntime, ret_type: type | None, cancel_input: int) -> None:
+    def _start(self, run: WorkflowOperations, ret_type: type | None, cancel_input: int) -> None:
         self._run = run
         self._ret_type = ret_type
         self._cancel_input = cancel_input
@@ -210,7 +210,7 @@ class ChildWorkflowHandleImpl(_OperationFuture, ChildWorkflowHandle[Any, Any]):
 class ExternalWorkflowHandleImpl(ExternalWorkflowHandle[Any]):
     """Another workflow."""
 
-    def __init__(self, run: WorkflowRuntime, workflow_id: str, run_id: str | None) -> None:
+    def __init__(self, run: WorkflowOperations, workflow_id: str, run_id: str | None) -> None:
         self._run = run
         self._id = workflow_id
         self._run_id = run_id

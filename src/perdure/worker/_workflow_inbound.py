@@ -18,7 +18,7 @@ from perdure.worker._interceptor import (
     WorkflowInboundInterceptor,
     WorkflowOutboundInterceptor,
 )
-from perdure.worker._workflow_runtime import _ContinueAsNew
+from perdure.worker._workflow_operations import _ContinueAsNew
 
 if TYPE_CHECKING:
     from perdure.worker._workflow_run import WorkflowRun

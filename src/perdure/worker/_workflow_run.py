@@ -17,7 +17,6 @@ from perdure import __version__
 from perdure._native import guard
 from perdure._native.machines import MachineKind
 from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand
-from perdure._native.operations import Backoff
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import QueryResultType, WorkflowTaskFailedCause
@@ -26,15 +25,9 @@ from perdure.api.query.v1 import WorkflowQueryResult
 from perdure.api.sdk.v1 import WorkflowTaskCompletedMetadata
 from perdure.api.taskqueue.v1 import TaskQueue
 from perdure.api.workflowservice import v1 as ws
-from perdure.common import RawValue, VersioningBehavior
+from perdure.common import VersioningBehavior
 from perdure.converter import encode_search_attributes
-from perdure.exceptions import (
-    CancelledError,
-    FailureError,
-    InvalidVersioningOverrideError,
-    WorkflowAlreadyStartedError,
-    is_cancelled_exception,
-)
+from perdure.exceptions import CancelledError, is_cancelled_exception
 from perdure.worker._interceptor import (
     ContinueAsNewInput,
     ExecuteWorkflowInput,
@@ -45,23 +38,12 @@ from perdure.worker._interceptor import (
 )
 from perdure.worker._watchdog import PotentialDeadlockError
 from perdure.worker._workflow_codec import WorkflowCodec
-from perdure.worker._workflow_failures import (
-    activity_failure,
-    cancel_failure,
-    child_failure,
-    child_not_sent_failure,
-    signal_failure,
-)
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
-from perdure.worker._workflow_local import (
-    LocalActivity,
-    LocalActivityRunner,
-    LocalOutcome,
-    local_failure,
-    recorded_outcome,
-)
+from perdure.worker._workflow_local import LocalActivity, LocalActivityRunner, LocalOutcome
+from perdure.worker._workflow_operations import _ContinueAsNew, _optional_ns
 from perdure.worker._workflow_queries import BUILT_IN_QUERIES, warn_unfinished
-from perdure.worker._workflow_runtime import RunOptions, WorkflowRuntime, _ContinueAsNew, _optional_ns
+from perdure.worker._workflow_resolutions import WorkflowResolutions
+from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_updates import UpdateRun
 from perdure.workflow import NondeterminismError
 
@@ -92,13 +74,6 @@ _C_CONTINUE_AS_NEW = 10
 
 _INITIALIZE = int(JobKind.INITIALIZE)
 _SIGNAL = int(JobKind.SIGNAL)
-_E_ACTIVITY_COMPLETED = 12
-_E_CHILD_STARTED = 31
-_E_CHILD_COMPLETED = 32
-_E_EXTERNAL_CANCEL_REQUESTED = 24
-_E_EXTERNAL_SIGNALED = 39
-_ALREADY_EXISTS = 1
-_INVALID_VERSIONING_OVERRIDE = 3
 
 _ANSWERED = int(QueryResultType.QUERY_RESULT_TYPE_ANSWERED)
 _FAILED = int(QueryResultType.QUERY_RESULT_TYPE_FAILED)
@@ -119,7 +94,7 @@ class HandlerRun:
         self.id = id
 
 
-class WorkflowRun(WorkflowRuntime):
+class WorkflowRun(WorkflowResolutions):
     """One run of one workflow, kept between its tasks."""
 
     def __init__(
@@ -497,116 +472,6 @@ class WorkflowRun(WorkflowRuntime):
             self._random.seed(seed)
         for callback in self._seed_callbacks:
             self._in_loop(callback, seed)
-
-    # --- what comes back
-
-    def _values(self, payloads: Sequence[common_v1.Payload] | None, hints: list[type] | None) -> list[Any]:
-        if not payloads:
-            return []
-        if hints is not None and len(hints) != len(payloads):
-            hints = None
-        return self._decode(self.converter, payloads, hints)
-
-    def _raw_values(self, payloads: Sequence[common_v1.Payload] | None) -> list[Any]:
-        return [RawValue(payload) for payload in payloads or ()]
-
-    def _decode(self, converter: Any, payloads: Sequence[common_v1.Payload], hints: list[type] | None) -> list[Any]:
-        try:
-            values: list[Any] = converter.from_payloads(payloads, hints)
-        except FailureError:
-            raise
-        except Exception as error:
-            if self.is_failure_exception(error):
-                raise
-            raise RuntimeError("Failed decoding arguments") from error
-        return values
-
-    def _result(self, converter: Any, result: common_v1.Payloads | None, hint: type | None) -> Any:
-        if result is None or not result.payloads:
-            return None
-        return self._decode(converter, result.payloads, None if hint is None else [hint])[0]
-
-    def _apply_fire_timer(self, command: WorkflowCommand, _detail: Any) -> None:
-        command.target.fire()
-
-    def _apply_activity(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
-        handle = command.target
-        command.target = None
-        payloads, failures = self.converter, self.failures
-        if self.options.takes_context:
-            payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
-        if event is not None and event.event_type == _E_ACTIVITY_COMPLETED:
-            result = event.attributes.result
-            if result is not None and result.payloads:
-                hint = handle._ret_type
-                result = self._decode(payloads, result.payloads, None if hint is None else [hint])[0]
-            else:
-                result = None
-            handle._operation.resolve(result, None)
-        else:
-            error = failures.from_failure(activity_failure(command, event), payloads)
-            handle._operation.resolve(None, error)
-
-    def _apply_local_activity(self, command: WorkflowCommand, outcome: HistoryEvent | LocalOutcome) -> None:
-        handle = command.target
-        command.target = None
-        if not isinstance(outcome, LocalOutcome):
-            outcome = recorded_outcome(outcome)
-        payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
-        if outcome.backoff_ns:
-            original = outcome.original_schedule_time_ns
-            error: BaseException = Backoff(outcome.backoff_ns / 1e9, outcome.attempt + 1, original)
-            handle._operation.resolve(None, error)
-        elif outcome.failure is not None:
-            error = failures.from_failure(local_failure(command, outcome.failure), payloads)
-            handle._operation.resolve(None, error)
-        else:
-            handle._operation.resolve(self._result(payloads, outcome.result, handle._ret_type), None)
-
-    def _apply_child_start(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
-        handle = command.target
-        if event is None:
-            payloads, failures = self.converters_for_workflow(command.identity)
-            failure = child_not_sent_failure(command, self.options.namespace, handle._cancel_reason)
-            handle.resolve_start("", failures.from_failure(failure, payloads))
-        elif event.event_type == _E_CHILD_STARTED:
-            handle.resolve_start(event.attributes.workflow_execution.run_id, None)
-        elif event.attributes.cause == _ALREADY_EXISTS:
-            handle.resolve_start("", WorkflowAlreadyStartedError(command.identity, command.type_name))
-        elif event.attributes.cause == _INVALID_VERSIONING_OVERRIDE:
-            handle.resolve_start("", InvalidVersioningOverrideError())
-        else:
-            handle.resolve_start(
-                "", RuntimeError(f"Child workflow {command.identity} was not started: cause {event.attributes.cause}")
-            )
-
-    def _apply_child(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
-        handle = command.target
-        payloads, failures = self.converters_for_workflow(command.identity)
-        if event is not None and event.event_type == _E_CHILD_COMPLETED:
-            handle.resolve(self._result(payloads, event.attributes.result, handle._ret_type), None)
-        else:
-            run_id = "" if handle._run_id == "<unknown>" else handle._run_id
-            failure = child_failure(command, event, self.options.namespace, run_id)
-            handle.resolve(None, failures.from_failure(failure, payloads))
-
-    def _apply_signal_external(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
-        future: asyncio.Future[None] = command.target
-        if future.done():
-            return
-        if event is not None and event.event_type == _E_EXTERNAL_SIGNALED:
-            future.set_result(None)
-        else:
-            future.set_exception(self.failures.from_failure(signal_failure(event), self.converter))
-
-    def _apply_cancel_external(self, command: WorkflowCommand, event: HistoryEvent) -> None:
-        future: asyncio.Future[None] | None = command.target
-        if future is None or future.done():
-            return
-        if event.event_type == _E_EXTERNAL_CANCEL_REQUESTED:
-            future.set_result(None)
-        else:
-            future.set_exception(self.failures.from_failure(cancel_failure(event), self.converter))
 
     # --- signals
 

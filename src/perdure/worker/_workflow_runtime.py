@@ -1,4 +1,4 @@
-"""What a run offers to its workflow code: the API of ``perdure.workflow``, turned into commands."""
+"""What a run knows and tells its workflow code: its info, memo, search attributes, patches and handlers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure._native import matcher
 from perdure._native.loop import WorkflowLoop
-from perdure._native.machines import Effect, Input, MachineKind
+from perdure._native.machines import MachineKind
 from perdure._native.matcher import Matcher, WorkflowCommand, random_seed
-from perdure._times import duration_from_ns, duration_to_ns, optional_duration_from_ns, time_from_ns
+from perdure._times import duration_from_ns, optional_duration_from_ns, time_from_ns
 from perdure.api._message import Message
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.sdk.v1 import UserMetadata, WorkflowTaskCompletedMetadata
-from perdure.api.taskqueue.v1 import TaskQueue
 from perdure.common import (
     MetricMeter,
     Priority,
@@ -45,39 +44,11 @@ from perdure.converter import (
     decode_search_attributes,
     decode_typed_search_attributes,
     encode_search_attribute_values,
-    encode_search_attributes,
     encode_typed_search_attribute_value,
 )
 from perdure.exceptions import FailureError
-from perdure.worker._interceptor import (
-    ContinueAsNewInput,
-    SignalChildWorkflowInput,
-    SignalExternalWorkflowInput,
-    StartActivityInput,
-    StartChildWorkflowInput,
-    StartLocalActivityInput,
-)
-from perdure.worker._workflow_handles import (
-    ACTIVITY_CANCELS,
-    CHILD_CANCELS,
-    ActivityHandleImpl,
-    ChildWorkflowHandleImpl,
-    ExternalWorkflowHandleImpl,
-    LocalActivityHandleImpl,
-)
-from perdure.worker._workflow_local import Execute, LocalActivity, LocalOutcome, canceled, marker
-from perdure.workflow import (
-    ActivityCancellationType,
-    ActivityHandle,
-    ChildWorkflowHandle,
-    ContinueAsNewError,
-    ExternalWorkflowHandle,
-    Info,
-    ParentInfo,
-    ReadOnlyContextError,
-    RootInfo,
-    uuid4,
-)
+from perdure.worker._workflow_local import Execute
+from perdure.workflow import Info, ParentInfo, ReadOnlyContextError, RootInfo
 from perdure.workflow._definition import _Definition
 from perdure.workflow._handlers import (
     _QueryDefinition,
@@ -93,25 +64,12 @@ if TYPE_CHECKING:
     from perdure.api.history import v1 as history_v1
     from perdure.worker._interceptor import WorkflowInboundInterceptor, WorkflowOutboundInterceptor
 
-_ACTIVITY = int(MachineKind.ACTIVITY)
-_TIMER = int(MachineKind.TIMER)
-_CHILD_WORKFLOW = int(MachineKind.CHILD_WORKFLOW)
-_SIGNAL_EXTERNAL = int(MachineKind.SIGNAL_EXTERNAL)
-_CANCEL_EXTERNAL = int(MachineKind.CANCEL_EXTERNAL)
 _PATCH = int(MachineKind.PATCH)
 _UPSERT_SEARCH_ATTRIBUTES = int(MachineKind.UPSERT_SEARCH_ATTRIBUTES)
 _MODIFY_PROPERTIES = int(MachineKind.MODIFY_PROPERTIES)
-_CANCEL = int(Input.CANCEL)
-_EMIT_CANCEL = int(Effect.EMIT_CANCEL)
 
 # CommandType
-_C_SCHEDULE_ACTIVITY = 1
-_C_START_TIMER = 3
-_C_CANCEL_TIMER = 6
-_C_REQUEST_CANCEL_EXTERNAL = 8
 _C_RECORD_MARKER = 9
-_C_START_CHILD = 11
-_C_SIGNAL_EXTERNAL = 12
 _C_UPSERT = 13
 _C_MODIFY_PROPERTIES = 16
 
@@ -202,29 +160,8 @@ class EvictedError(BaseException):
     """Workflow code asked for something while its run is put out of memory; ends the code, nothing else."""
 
 
-class _ContinueAsNew(ContinueAsNewError):
-    def __init__(self, input: ContinueAsNewInput) -> None:
-        super().__init__("Continue as new")
-        self.input = input
-
-
-class _Timer:
-    """A Temporal timer behind a handle of the event loop."""
-
-    __slots__ = ("command", "run")
-
-    def __init__(self, run: WorkflowRuntime) -> None:
-        self.run = run
-        self.command: WorkflowCommand | None = None
-
-    def cancel(self) -> None:
-        """Called by the handle when it is cancelled before it fired."""
-        if self.command is not None:
-            self.run.cancel_timer(self.command)
-
-
 class WorkflowRuntime(_Runtime):
-    """The state of a run that workflow code can reach, and the commands it makes."""
+    """The state of a run that workflow code can reach."""
 
     # What most runs never touch is here, not in __init__: making a run is on the way of every workflow.
     time_ns = 0
@@ -265,7 +202,7 @@ class WorkflowRuntime(_Runtime):
         self.run_id = run_id
         self.workflow_type = type
         self.matcher = Matcher(run_id, type)
-        self.loop = WorkflowLoop(self)
+        self.loop = WorkflowLoop(self)  # type: ignore[abstract]
         self.converter: PayloadConverter = options.data_converter.payload_converter
         self.failures: FailureConverter = options.data_converter.failure_converter
         if options.takes_context:
@@ -486,442 +423,6 @@ class WorkflowRuntime(_Runtime):
             details=self.converter.to_payload(details) if details else None,
         )
 
-    # --- activities
-
-    def start_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
-        if self.is_read_only or self.is_evicted:
-            self.assert_not_read_only("start activity")
-        name, arg_types, ret_type = self._activity_names(activity, options[1])
-        if self.outbound is None:
-            return self.schedule_activity(
-                name, args, ret_type, None, self.options.disable_eager_activity_execution, options
-            )
-        return self.outbound.start_activity(
-            StartActivityInput(
-                activity=name,
-                args=args,
-                activity_id=options[8],
-                task_queue=options[0],
-                schedule_to_close_timeout=options[2],
-                schedule_to_start_timeout=options[3],
-                start_to_close_timeout=options[4],
-                heartbeat_timeout=options[5],
-                retry_policy=options[6],
-                cancellation_type=options[7],
-                headers={},
-                disable_eager_execution=self.options.disable_eager_activity_execution,
-                versioning_intent=options[9],
-                summary=options[10],
-                priority=options[11],
-                arg_types=arg_types,
-                ret_type=ret_type,
-            )
-        )
-
-    @staticmethod
-    def _activity_names(activity: Any, result_type: type | None) -> tuple[str, list[type] | None, type | None]:
-        """An activity's type, and the types of its arguments and result where they are known."""
-        if isinstance(activity, str):
-            return activity, None, result_type
-        defn = getattr(activity, "__temporal_activity_definition", None)
-        if defn is None:
-            if not callable(activity):
-                raise TypeError(f"Activity must be a string or callable, not {type(activity).__name__}")
-            raise ValueError(
-                f"Activity {getattr(activity, '__qualname__', activity)} missing attributes, was it decorated with "
-                "@activity.defn?"
-            )
-        if not defn.name:
-            raise ValueError("Cannot invoke dynamic activity explicitly: give the activity type as a string")
-        return defn.name, defn.arg_types, defn.ret_type
-
-    def start_activity_of(self, input: StartActivityInput) -> ActivityHandle[Any]:
-        """The end of the outbound interceptors."""
-        self.assert_not_read_only("start activity")
-        return self.schedule_activity(
-            input.activity,
-            input.args,
-            input.ret_type,
-            input.headers,
-            input.disable_eager_execution,
-            (
-                input.task_queue,
-                None,
-                input.schedule_to_close_timeout,
-                input.schedule_to_start_timeout,
-                input.start_to_close_timeout,
-                input.heartbeat_timeout,
-                input.retry_policy,
-                input.cancellation_type,
-                input.activity_id,
-                input.versioning_intent,
-                input.summary,
-                input.priority,
-            ),
-        )
-
-    def schedule_activity(
-        self,
-        name: str,
-        args: Sequence[Any],
-        ret_type: type | None,
-        headers: Mapping[str, common_v1.Payload] | None,
-        disable_eager: bool,
-        options: tuple[Any, ...],
-    ) -> ActivityHandle[Any]:
-        """Make the command and its handle."""
-        (
-            queue,
-            _,
-            to_close,
-            to_start,
-            start_to_close,
-            heartbeat,
-            retry,
-            cancellation,
-            activity_id,
-            _,
-            summary,
-            priority,
-        ) = options
-        if not start_to_close and not to_close:
-            raise ValueError(
-                f"Activity {name} must have start_to_close_timeout or schedule_to_close_timeout: pass one of them"
-            )
-        self._activity_seq += 1
-        if activity_id is None:
-            activity_id = str(self._activity_seq)
-        message = None
-        if not self.is_replaying:
-            converter = self.converter
-            if self.options.takes_context:
-                converter = self.converters_for_activity(name, activity_id, queue)[0]
-            own_queue = self.options.task_queue
-            message = command_v1.Command(
-                _C_SCHEDULE_ACTIVITY,
-                self._metadata(summary) if summary else None,
-                attributes=command_v1.ScheduleActivityTaskCommandAttributes(
-                    activity_id,
-                    common_v1.ActivityType(name),
-                    TaskQueue(queue or own_queue),
-                    common_v1.Header(dict(headers)) if headers else None,
-                    common_v1.Payloads(converter.to_payloads(args)) if args else None,
-                    None if to_close is None else duration_to_ns(to_close),
-                    None if to_start is None else duration_to_ns(to_start),
-                    None if start_to_close is None else duration_to_ns(start_to_close),
-                    None if heartbeat is None else duration_to_ns(heartbeat),
-                    None if retry is None else retry._to_proto(),
-                    not disable_eager and (queue is None or queue == own_queue),
-                    False,
-                    None if priority is Priority.default or priority is None else priority._to_proto(),
-                ),
-            )
-        handle = ActivityHandleImpl(loop=self.loop)
-        handle._start(self, ret_type, ACTIVITY_CANCELS[cancellation])
-        handle._command = self.matcher.schedule(
-            _ACTIVITY, _C_SCHEDULE_ACTIVITY, self._activity_seq, activity_id, name, handle, message
-        )
-        return handle
-
-    # --- local activities
-
-    def start_local_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
-        self.assert_not_read_only("start local activity")
-        name, arg_types, ret_type = self._activity_names(activity, options[0])
-        input = StartLocalActivityInput(
-            activity=name,
-            args=args,
-            activity_id=options[7],
-            schedule_to_close_timeout=options[1],
-            schedule_to_start_timeout=options[2],
-            start_to_close_timeout=options[3],
-            retry_policy=options[4],
-            local_retry_threshold=options[5],
-            cancellation_type=options[6],
-            headers={},
-            summary=options[8],
-            arg_types=arg_types,
-            ret_type=ret_type,
-        )
-        if self.outbound is None:
-            return self.start_local_activity_of(input)
-        return self.outbound.start_local_activity(input)
-
-    def start_local_activity_of(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
-        """The end of the outbound interceptors."""
-        self.assert_not_read_only("start local activity")
-        if not input.start_to_close_timeout and not input.schedule_to_close_timeout:
-            raise ValueError(
-                f"Activity {input.activity} must have start_to_close_timeout or schedule_to_close_timeout: pass one"
-            )
-        if not self.options.knows_activity(input.activity):
-            raise ValueError(f"Local activity {input.activity} is not registered on this worker: register it there")
-        handle = LocalActivityHandleImpl(loop=self.loop)
-        handle._input = input
-        handle._start(self, input.ret_type, int(input.cancellation_type))
-        self.send_local_activity(handle, 1, 0)
-        return handle
-
-    def send_local_activity(
-        self, handle: LocalActivityHandleImpl, attempt: int, original_schedule_time_ns: int
-    ) -> None:
-        """Ask for a local activity; history may already have its outcome."""
-        input = handle._input
-        self._activity_seq += 1
-        activity_id = input.activity_id or str(self._activity_seq)
-        command = self.matcher.schedule_local(self._activity_seq, activity_id, input.activity, handle)
-        handle._command = command
-        payloads = None
-        if input.args and self.matcher.is_open_local(command):
-            converter = self.converters_for_activity(input.activity, activity_id, None)[0]
-            payloads = common_v1.Payloads(converter.to_payloads(input.args))
-        command.detail = LocalActivity(command, input, payloads, attempt, original_schedule_time_ns, self.time_ns)
-
-    def take_local_requests(self) -> tuple[list[LocalActivity], list[WorkflowCommand]]:
-        """The local activities to start now, and those to cancel."""
-        requests = [command.detail for command in self.matcher.open_locals() if not command.detail.is_taken]
-        for activity in requests:
-            activity.is_taken = True
-        cancels, self._local_cancels = self._local_cancels, ()
-        return requests, list(cancels)
-
-    def cancel_local_activity(self, command: WorkflowCommand, cancellation_type: int) -> None:
-        """As the cancellation type says: ask the activity to stop, see it as cancelled at once, or both."""
-        if self.is_replaying or not self.matcher.is_open_local(command):
-            return  # its marker tells how it ended
-        if cancellation_type != ActivityCancellationType.ABANDON:
-            self._local_cancels = [*self._local_cancels, command]
-        if cancellation_type != ActivityCancellationType.WAIT_CANCELLATION_COMPLETED or not command.detail.is_taken:
-            self.record_local_activity(command.detail, canceled(command.detail), 0)
-
-    def record_local_activity(self, activity: LocalActivity, outcome: LocalOutcome, complete_time_ns: int) -> None:
-        """Record how a local activity ended; the workflow hears of it in its next activation."""
-        index = self.matcher.activation_index + 1
-        message = marker(activity, outcome, complete_time_ns, index)
-        message.user_metadata = self._metadata(activity.input.summary)
-        self.matcher.resolve_local(activity.command, outcome, complete_time_ns, message)
-
-    # --- timers and conditions
-
-    def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> _Timer:
-        self.assert_not_read_only("schedule timer")
-        summary, self._timer_summary = self._timer_summary, None
-        self._timer_seq += 1
-        timer_id = str(self._timer_seq)
-        message = None
-        if not self.is_replaying:
-            message = command_v1.Command(
-                _C_START_TIMER,
-                self._metadata(summary) if summary else None,
-                attributes=command_v1.StartTimerCommandAttributes(timer_id, delay_ns),
-            )
-        timer = _Timer(self)
-        timer.command = self.matcher.schedule(_TIMER, _C_START_TIMER, self._timer_seq, timer_id, None, handle, message)
-        return timer
-
-    def cancel_timer(self, command: WorkflowCommand) -> None:
-        """The timer is not waited for any more."""
-        if self.is_evicted:
-            return
-        self.assert_not_read_only("cancel timer")
-        if self.matcher.cancel(command, _CANCEL) == _EMIT_CANCEL:
-            message = None
-            if not self.is_replaying:
-                message = command_v1.Command(
-                    _C_CANCEL_TIMER, attributes=command_v1.CancelTimerCommandAttributes(command.identity)
-                )
-            self.matcher.push(command, _C_CANCEL_TIMER, message)
-
-    async def sleep(self, seconds: float, summary: str | None) -> None:
-        if seconds < 0:
-            raise ValueError(f"Cannot sleep for {seconds} seconds: the duration must be zero or more")
-        future = self.loop.create_future()
-        self._timer_summary = summary
-        handle = self.loop.call_later(seconds, _set_if_pending, future)
-        try:
-            await future
-        except asyncio.CancelledError:
-            handle.cancel()
-            raise
-
-    async def wait_condition(self, fn: Callable[[], bool], timeout: float | None, timeout_summary: str | None) -> None:
-        self.assert_not_read_only("wait condition")
-        future = self.loop.create_future()
-        self._conditions.append((fn, future))
-        if timeout is None:
-            await future
-            return
-        if timeout > 0:
-            self._timer_summary = timeout_summary  # wait_for makes its timer before it first waits
-        await asyncio.wait_for(future, timeout)
-
-    # --- child and other workflows
-
-    async def start_child_workflow(
-        self, workflow: Any, args: Sequence[Any], options: dict[str, Any]
-    ) -> ChildWorkflowHandle[Any, Any]:
-        self.assert_not_read_only("start child workflow")
-        arg_types: list[type] | None = None
-        ret_type = options.pop("result_type")
-        if isinstance(workflow, str):
-            name = workflow
-        elif callable(workflow):
-            defn = _Definition.must_from_run_fn(workflow)
-            if not defn.name:
-                raise TypeError("Cannot invoke dynamic workflow explicitly: give the workflow type as a string")
-            name, arg_types, ret_type = defn.name, defn.arg_types, defn.ret_type
-        else:
-            raise TypeError(f"Workflow must be a string or callable, not {type(workflow).__name__}")
-        options["id"] = options["id"] or str(uuid4())
-        input = StartChildWorkflowInput(
-            workflow=name, args=args, headers={}, arg_types=arg_types, ret_type=ret_type, **options
-        )
-        if self.outbound is None:
-            return await self.start_child_workflow_of(input)
-        return await self.outbound.start_child_workflow(input)
-
-    async def start_child_workflow_of(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
-        """The end of the outbound interceptors."""
-        self.assert_not_read_only("start child workflow")
-        message = None if self.is_replaying else self._start_child_command(input)
-        self._child_seq += 1
-        handle = ChildWorkflowHandleImpl(loop=self.loop)
-        handle._id = input.id
-        handle._start_future = self.loop.create_future()
-        handle._start(self, input.ret_type, CHILD_CANCELS[input.cancellation_type])
-        handle._command = self.matcher.schedule(
-            _CHILD_WORKFLOW, _C_START_CHILD, self._child_seq, input.id, input.workflow, handle, message
-        )
-        await self._await_operation(handle._start_future, handle.request_cancel, reraise=True)
-        return handle
-
-    def _start_child_command(self, input: StartChildWorkflowInput) -> command_v1.Command:
-        converter = self.converters_for_workflow(input.id)[0]
-        attributes = command_v1.StartChildWorkflowExecutionCommandAttributes(
-            namespace=self.options.namespace,
-            workflow_id=input.id,
-            workflow_type=common_v1.WorkflowType(input.workflow),
-            task_queue=TaskQueue(input.task_queue or self.options.task_queue),
-            input=common_v1.Payloads(converter.to_payloads(input.args)) if input.args else None,
-            workflow_execution_timeout=_optional_ns(input.execution_timeout),
-            workflow_run_timeout=_optional_ns(input.run_timeout),
-            workflow_task_timeout=_optional_ns(input.task_timeout),
-            parent_close_policy=int(input.parent_close_policy),
-            workflow_id_reuse_policy=int(input.id_reuse_policy),
-            retry_policy=None if input.retry_policy is None else input.retry_policy._to_proto(),
-            cron_schedule=input.cron_schedule,
-            header=common_v1.Header(dict(input.headers)) if input.headers else None,
-        )
-        if input.memo:
-            attributes.memo = common_v1.Memo({key: converter.to_payload(value) for key, value in input.memo.items()})
-        if input.search_attributes:
-            attributes.search_attributes = common_v1.SearchAttributes({})
-            encode_search_attributes(input.search_attributes, attributes.search_attributes)
-        if input.priority is not Priority.default:
-            attributes.priority = input.priority._to_proto()
-        if input.versioning_override is not None:
-            attributes.versioning_override = input.versioning_override._to_proto()
-        return command_v1.Command(
-            _C_START_CHILD, self._metadata(input.static_summary, input.static_details), attributes=attributes
-        )
-
-    async def _await_operation(
-        self, future: asyncio.Future[Any], request_cancel: Callable[[str], None], reraise: bool = False
-    ) -> Any:
-        """Await what a cancellation must not cut off: it is passed on as a command that decides the outcome."""
-        while True:
-            try:
-                await asyncio.wait([future])
-                return future.result()
-            except asyncio.CancelledError as error:
-                if self.is_evicted:
-                    raise
-                request_cancel(error.args[0] if error.args and isinstance(error.args[0], str) else "")
-                task = asyncio.current_task()
-                if task is not None:
-                    task.uncancel()
-                if reraise and self.cancel_reason is not None:
-                    raise
-
-    async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
-        """The end of the outbound interceptors."""
-        await self._signal(input.child_workflow_id, "", True, input)
-
-    async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
-        """The end of the outbound interceptors."""
-        await self._signal(input.workflow_id, input.workflow_run_id or "", False, input)
-
-    async def _signal(
-        self,
-        workflow_id: str,
-        run_id: str,
-        is_child: bool,
-        input: SignalChildWorkflowInput | SignalExternalWorkflowInput,
-    ) -> None:
-        self.assert_not_read_only("signal workflow")
-        message = None
-        if not self.is_replaying:
-            converter = self.converters_for_workflow(workflow_id)[0]
-            message = command_v1.Command(
-                _C_SIGNAL_EXTERNAL,
-                attributes=command_v1.SignalExternalWorkflowExecutionCommandAttributes(
-                    namespace=self.options.namespace,
-                    execution=common_v1.WorkflowExecution(workflow_id, run_id),
-                    signal_name=input.signal,
-                    input=common_v1.Payloads(converter.to_payloads(input.args)) if input.args else None,
-                    child_workflow_only=is_child,
-                    header=common_v1.Header(dict(input.headers)) if input.headers else None,
-                ),
-            )
-        self._signal_seq += 1
-        future = self.loop.create_future()
-        command = self.matcher.schedule(
-            _SIGNAL_EXTERNAL, _C_SIGNAL_EXTERNAL, self._signal_seq, workflow_id, None, future, message
-        )
-        await self._await_operation(future, lambda _reason: self._cancel_signal(command))
-
-    def _cancel_signal(self, command: WorkflowCommand) -> None:
-        self.matcher.cancel(command, _CANCEL)
-
-    def external_workflow_handle(self, workflow_id: str, run_id: str | None) -> ExternalWorkflowHandle[Any]:
-        return ExternalWorkflowHandleImpl(self, workflow_id, run_id)
-
-    async def cancel_external_workflow(self, workflow_id: str, run_id: str | None, reason: str) -> None:
-        """Ask another workflow to cancel; there is no cancelling of that."""
-        message = None
-        if not self.is_replaying:
-            message = command_v1.Command(
-                _C_REQUEST_CANCEL_EXTERNAL,
-                attributes=command_v1.RequestCancelExternalWorkflowExecutionCommandAttributes(
-                    namespace=self.options.namespace,
-                    workflow_id=workflow_id,
-                    run_id=run_id or "",
-                    reason=f"Cancel requested by workflow with run id {self.run_id} with reason: {reason}",
-                ),
-            )
-        self._cancel_seq += 1
-        future = self.loop.create_future()
-        self.matcher.schedule(
-            _CANCEL_EXTERNAL, _C_REQUEST_CANCEL_EXTERNAL, self._cancel_seq, workflow_id, None, future, message
-        )
-        await future
-
-    def continue_as_new(self, workflow: Any, args: Sequence[Any], options: dict[str, Any]) -> NoReturn:
-        self.assert_not_read_only("continue as new")
-        name: str | None = None
-        arg_types: list[type] | None = None
-        if isinstance(workflow, str):
-            name = workflow
-        elif callable(workflow):
-            defn = _Definition.must_from_run_fn(workflow)
-            name, arg_types = defn.name, defn.arg_types
-        elif workflow is not None:
-            raise TypeError(f"Workflow must be None, a string, or callable, not {type(workflow).__name__}")
-        input = ContinueAsNewInput(workflow=name, args=args, headers={}, arg_types=arg_types, **options)
-        if self.outbound is not None:
-            self.outbound.continue_as_new(input)
-        raise _ContinueAsNew(input)
-
     # --- memo, search attributes, patches
 
     def memo(self) -> Mapping[str, Any]:
@@ -1118,6 +619,10 @@ class WorkflowRuntime(_Runtime):
         """A callback of the event loop raised, or an exception was never retrieved."""
         raise NotImplementedError
 
+    def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> Any:
+        """The event loop needs a timer; the result has to have a ``cancel``."""
+        raise NotImplementedError
+
     def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
         """Signals that waited for this handler are handed over."""
         raise NotImplementedError
@@ -1129,15 +634,6 @@ _DEFINITIONS: dict[str, Any] = {
     "query": _QueryDefinition,
     "update": _UpdateDefinition,
 }
-
-
-def _set_if_pending(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _optional_ns(duration: Any) -> int | None:
-    return None if duration is None else duration_to_ns(duration)
 
 
 def _set_typed(typed: dict[str, SearchAttributePair[Any]], name: str, values: Any) -> None:
