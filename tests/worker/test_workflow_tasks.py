@@ -65,6 +65,10 @@ class Counter:
     def value(self) -> int:
         return self.count
 
+    @workflow.query
+    def value_plus(self, amount: int) -> int:
+        return self.count + amount
+
 
 @workflow.defn
 class Broken:
@@ -374,6 +378,41 @@ async def test_codec(client: Client) -> None:
     assert b"you" not in b"".join(repr(event.attributes).encode() for event in events)
 
 
+class Gated(Xor):
+    """Decodes 777 when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        decoded = await super().decode(payloads)
+        if any(payload.data == b"777" for payload in decoded):
+            self.asked.set()
+            await self.let.wait()
+        return decoded
+
+
+@pytest.mark.parametrize("kind", ["signal", "query"])
+async def test_no_run_leaves_memory_while_a_codec_works_for_it(client: Client, kind: str) -> None:
+    codec = Gated()
+    coded = Client(client.service_client, data_converter=DataConverter(payload_codec=codec))
+    async with worker(coded, max_cached_workflows=1):
+        counter = await coded.start_workflow(Counter.run, id=new_id(), task_queue="tq")
+        assert await counter.query(Counter.value) == 0
+        if kind == "signal":
+            await counter.signal(Counter.add, 777)
+        else:
+            plus = asyncio.ensure_future(counter.query(Counter.value_plus, 777))
+        await codec.asked.wait()
+        await coded.execute_workflow(Greeting.run, "you", id=new_id(), task_queue="tq")
+        codec.let.set()
+        if kind == "query":
+            assert await plus == 777
+        await counter.signal(Counter.finish)
+        assert await counter.result() == (777 if kind == "signal" else 0)
+
+
 async def test_a_broken_codec_fails_the_task_and_not_the_worker(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -390,7 +429,7 @@ async def test_a_broken_codec_fails_the_task_and_not_the_worker(
 class ReadsAFile:
     @workflow.run
     async def run(self) -> str:
-        with open(__file__) as file:  # noqa: ASYNC230
+        with open(__file__) as file:
             return file.readline()
 
 

@@ -183,8 +183,14 @@ class WorkflowWorker:
                 return await self._respond(task, cached, answer, len(events))
             return await self._run_local_activities(task, cached, len(events))
         self._busy[run_id] = asyncio.get_running_loop().create_future()
+        # Out of the cache, so that nothing puts the run out of memory while its task waits for something.
+        self._cache.pop(run_id)
         try:
             return await self._handle_slowly(task, execution, cached, events)
+        except BaseException:
+            if cached is not None:
+                self._evict(run_id, cached)
+            raise
         finally:
             self._busy.pop(run_id).set_result(None)
 
@@ -204,6 +210,7 @@ class WorkflowWorker:
                 return None
         if task.next_page_token:
             events = [*events, *await self._fetch_pages(execution, task.next_page_token)]
+        was_cached = cached is not None
         if cached is None:
             cached = self._new_run(task, execution)
             if cached is None:
@@ -212,6 +219,8 @@ class WorkflowWorker:
         answer = await activate_through_codec(cached.run, task, events)
         if answer is None:
             return await self._run_local_activities(task, cached, len(events))
+        if was_cached and isinstance(answer, ws.RespondQueryTaskCompletedRequest) and not self._is_leaving:
+            self._cache.put(execution.run_id, cached, 0)
         return await self._respond(task, cached, answer, len(events))
 
     async def _run_local_activities(
