@@ -93,7 +93,7 @@ class Describing:
         try:
             return parse_query(text, self._namespaces.get(namespace).search_attributes)
         except ValueError as error:
-            raise invalid_argument(f"invalid query: {error}") from None
+            raise invalid_argument(str(error)) from None
 
     async def list_runs(self, request: ws.ListWorkflowExecutionsRequest) -> ws.ListWorkflowExecutionsResponse:
         """Temporal's ListWorkflowExecutions; it sees everything acknowledged before the call."""
