@@ -92,6 +92,7 @@ class Core:
         self._forming: Batch | None = None
         self._travelling: list[Batch] = []
         self._is_flush_scheduled = False
+        self._failures_in_row = 0
         self._wheel = TimerWheel(clock() // NS_PER_MS)
         #: run id -> (wheel handle, due ms)
         self._armed: dict[str, tuple[int, int]] = {}
@@ -369,6 +370,7 @@ class Core:
             self._failed(batch, error if isinstance(error, Exception) else RuntimeError("the engine was stopped"))
             raise
         self._travelling.remove(batch)
+        self._failures_in_row = 0
         for run in batch.runs:
             run.in_flight -= 1
             if run.batch is batch:
@@ -398,6 +400,7 @@ class Core:
     def _failed(self, batch: Batch, error: Exception) -> None:
         """The commit failed: so did all that waited, and all that was built on it."""
         self._travelling.remove(batch)
+        self._failures_in_row += 1
         batches = [batch]
         if self._forming is not None:
             batches.append(self._forming)
@@ -425,7 +428,9 @@ class Core:
             self.spawn(self._reload(lost))
 
     async def _reload(self, keys: Iterable[RunKey]) -> None:
-        """Pick dropped runs up again from what the store has of them."""
+        """Pick dropped runs up again from what the store has of them; later and later while commits keep failing."""
+        if self._failures_in_row > 1:
+            await asyncio.sleep(min(0.01 * 2 ** min(self._failures_in_row, 10), 5.0))
         for key in keys:
             delay = 0.05
             while True:

@@ -1,0 +1,233 @@
+"""Stores that fail and processes that die at every single commit: all that was promised still happens, once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perdure.api.common import v1 as common_v1
+from perdure.engine import Engine
+from perdure.service import RPCError, RPCStatusCode
+from perdure.store.api import (
+    Capability,
+    Durability,
+    RunUpdate,
+    Store,
+    StoreClosedError,
+    StoreUnavailableError,
+)
+from perdure.store.lmdb import LMDBStore
+from perdure.store.memory import MemoryStore
+from tests.engine.driver import (
+    Clock,
+    Driver,
+    S,
+    application_failure,
+    cancel_external,
+    complete,
+    continue_as_new,
+    name,
+    payloads,
+    queue,
+    schedule_activity,
+    signal_external,
+    start_child,
+    start_timer,
+)
+from tests.twins.history import HistoryTwin
+
+OpenStore = Callable[[], Coroutine[Any, Any, Store]]
+ONCE = common_v1.RetryPolicy(maximum_attempts=1)
+
+
+class FragileStore:
+    """What an engine sees of a store: one whose commits fail, or after which the process is gone."""
+
+    def __init__(self, inner: Store, epoch: int, *, fail_at: int = -1, die_at: int = -1) -> None:
+        self._inner = inner
+        self.epoch = epoch
+        self.commits = 0
+        self.fail_at = fail_at
+        self.die_at = die_at
+        self.is_dead = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def commit(self, updates: Sequence[RunUpdate]) -> None:
+        if self.is_dead:
+            raise StoreClosedError("the process is gone")
+        self.commits += 1
+        if self.commits == self.fail_at:
+            raise StoreUnavailableError("no room")
+        await self._inner.commit(updates)
+        if self.commits == self.die_at:
+            self.is_dead = True
+            raise StoreClosedError("the process is gone")
+
+    async def close(self) -> None:
+        """The place stays: another engine will open it."""
+
+
+class World:
+    """Workflows that use everything, workers that answer from the history alone, and a client that repeats itself."""
+
+    def __init__(self, open_store: OpenStore, fail_at: int = -1, die_at: int = -1) -> None:
+        self.open_store = open_store
+        self.clock = Clock()
+        self.fail_at = fail_at
+        self.die_at = die_at
+        self.d: Driver
+        self.store: FragileStore
+        self.inner: Store
+        self.attempts: dict[tuple[str, str], int] = {}
+
+    async def open(self) -> None:
+        self.inner = await self.open_store()
+        self.store = FragileStore(self.inner, 1, fail_at=self.fail_at, die_at=self.die_at)
+        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)  # type: ignore[arg-type]
+
+    async def restart(self) -> None:
+        """The process is gone: nothing of it is closed in order."""
+        core = self.d.engine._core
+        core.is_closed = True
+        for task in list(core._tasks):
+            task.cancel()
+        await asyncio.gather(*core._tasks, return_exceptions=True)
+        if core._wake is not None:
+            core._wake.cancel()
+        if Capability.PERSISTENT in self.inner.capabilities:
+            await self.inner.close()
+            self.inner = await self.open_store()
+        self.store = FragileStore(self.inner, self.store.epoch + 1)
+        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)  # type: ignore[arg-type]
+
+    async def attempt(self, work: Any) -> Any:
+        try:
+            return await work
+        except RPCError as error:
+            assert error.status in (
+                RPCStatusCode.UNAVAILABLE,
+                RPCStatusCode.NOT_FOUND,
+                RPCStatusCode.INVALID_ARGUMENT,
+            ), error
+            return None
+
+    async def insist(self, make: Any) -> None:
+        """Ask until it is acknowledged, as a client does."""
+        for _ in range(5):
+            try:
+                await make()
+                return
+            except RPCError as error:
+                assert error.status is RPCStatusCode.UNAVAILABLE, error
+                if self.store.is_dead:
+                    await self.restart()
+        raise AssertionError("never acknowledged")
+
+    async def run(self) -> None:
+        await self.open()
+        await self.insist(lambda: self.d.start("sink", request_id="1"))
+        await self.insist(lambda: self.d.start("victim", request_id="2"))
+        await self.insist(lambda: self.d.start("main", request_id="3"))
+        await self.insist(lambda: self.d.signal("main", request_id="4"))
+        for _ in range(20):
+            await self.step()
+            if self.store.is_dead:
+                await self.restart()
+        await self.check()
+        await self.d.engine.close()
+        await self.inner.close()
+
+    async def step(self) -> None:
+        with contextlib.suppress(RPCError):
+            await self.d.settle()
+        while not self.store.is_dead and await self.d.has_workflow_task():
+            try:
+                task = await asyncio.wait_for(self.d.poll(), 0.01)
+            except (TimeoutError, RPCError):
+                break
+            await self.attempt(self.d.answer(task, *self.decide(task)))
+            with contextlib.suppress(RPCError):
+                await self.d.settle()
+        while not self.store.is_dead and await self.d.has_activity_task():
+            try:
+                activity = await asyncio.wait_for(self.d.poll_activity(), 0.01)
+            except (TimeoutError, RPCError):
+                break
+            assert activity.workflow_execution is not None
+            key = (activity.workflow_execution.run_id, activity.activity_id)
+            self.attempts[key] = self.attempts.get(key, 0) + 1
+            if activity.activity_id == "again" and activity.attempt < 3:
+                await self.attempt(self.d.fail_activity(activity, application_failure()))
+            else:
+                await self.attempt(self.d.complete_activity(activity))
+        with contextlib.suppress(RPCError):
+            await self.d.advance(1)
+        # Reloading after a failed commit waits on the loop's own clock.
+        await asyncio.sleep(0)
+
+    def decide(self, task: Any) -> list[Any]:
+        """What each workflow does, from its history alone."""
+        events = task.history.events
+        names = [name(event) for event in events]
+        started = events[0].attributes
+        if started.workflow_type.name == "C":
+            return [complete(b"1")] if started.continued_execution_run_id else [continue_as_new()]
+        if started.workflow_id == "sink":
+            return [complete()] if names.count("WorkflowExecutionSignaled") >= 1 else []
+        if started.workflow_id == "victim":
+            return [complete()] if "WorkflowExecutionCancelRequested" in names else []
+        if "ActivityTaskScheduled" not in names:
+            return [
+                schedule_activity("once", retry_policy=ONCE),
+                schedule_activity("again"),
+                start_timer("t", 2),
+                start_child("child", task_queue=queue("q")),
+                signal_external("sink", input=payloads(b"1")),
+                cancel_external("victim"),
+            ]
+        done = (
+            names.count("ActivityTaskCompleted") + names.count("ActivityTaskTimedOut") == 2
+            and "TimerFired" in names
+            and "ChildWorkflowExecutionCompleted" in names
+            and "ExternalWorkflowExecutionSignaled" in names
+            and "ExternalWorkflowExecutionCancelRequested" in names
+        )
+        return [complete()] if done else []
+
+    async def check(self) -> None:
+        for workflow_id in ("main", "sink", "victim", "child"):
+            events = await self.d.history(workflow_id)
+            HistoryTwin(events)
+            assert name(events[-1]) == "WorkflowExecutionCompleted", (workflow_id, [name(event) for event in events])
+        main = await self.d.names("main")
+        assert main.count("WorkflowExecutionSignaled") == 1
+        assert (await self.d.names("sink")).count("WorkflowExecutionSignaled") == 1
+        assert all(count == 1 for (_, activity_id), count in self.attempts.items() if activity_id == "once")
+        assert not await self.inner.pending_tasks(100)
+        due = await self.inner.due_runs(2**60, 1000)
+        assert len({key for _, key in due}) == len(due), "each run has one entry in the time index"
+
+
+async def test_any_failed_commit_and_any_death_is_got_over() -> None:
+    quiet = World(MemoryStore.open)
+    await quiet.run()
+    assert quiet.store.commits > 20
+    for at in range(1, quiet.store.commits + 1):
+        await World(MemoryStore.open, fail_at=at).run()
+        await World(MemoryStore.open, die_at=at).run()
+
+
+@pytest.mark.parametrize("at", [2, 5, 8, 11, 14, 17, 20, 23])
+async def test_failures_and_deaths_over_a_disk(tmp_path: Path, at: int) -> None:
+    def opener(place: str) -> OpenStore:
+        return lambda: LMDBStore.open(tmp_path / place, durability=Durability.PROCESS)
+
+    await World(opener("a"), fail_at=at).run()
+    await World(opener("b"), die_at=at).run()
