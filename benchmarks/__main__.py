@@ -127,7 +127,7 @@ class Run:
         if peer.adapter == "go":
             command, text = self.go_command(workload, address, pid), None
             if workload == "replay":
-                text = activities_history("Chain", "act", self.sizes.events)
+                text = activities_history("Chain", "act", self.sizes.events, go=True)
         else:
             task = {
                 "adapter": peer.adapter,

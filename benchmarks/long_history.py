@@ -10,8 +10,11 @@ from typing import Any
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def activities_history(workflow_type: str, activity_type: str, events: int) -> str:
-    """Temporal's JSON form of a closed run with about `events` events, an activity for every six of them."""
+def activities_history(workflow_type: str, activity_type: str, events: int, *, go: bool = False) -> str:
+    """Temporal's JSON form of a closed run with about `events` events, an activity for every six of them.
+
+    Activities are numbered as the SDK that is to replay them does: `go` by their event, the others one by one.
+    """
     steps = max(1, (events - 5) // 6)
     queue = {"name": "bench", "kind": "TASK_QUEUE_KIND_NORMAL"}
     made: list[dict[str, Any]] = []
@@ -55,7 +58,7 @@ def activities_history(workflow_type: str, activity_type: str, events: int) -> s
         completed = workflow_task()
         scheduled = add(
             "ActivityTaskScheduled",
-            activityId=str(step + 1),
+            activityId=str(len(made) + 1 if go else step + 1),
             activityType={"name": activity_type},
             taskQueue=queue,
             input=_payloads(step),
