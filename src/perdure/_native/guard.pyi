@@ -1,11 +1,15 @@
 import random
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, type_check_only
 
+from typing_extensions import disjoint_base
+
+@type_check_only
 class Run(Protocol):
     def guard_time_ns(self) -> int: ...
     def guard_random(self) -> random.Random: ...
 
+@type_check_only
 class ErrorClass(Protocol):
     def __call__(self, qualified_name: str, /, *, override_message: str | None = None) -> BaseException: ...
 
@@ -13,6 +17,7 @@ class RestrictedError(RuntimeError):
     qualified_name: str
     def __init__(self, qualified_name: str, *, override_message: str | None = None) -> None: ...
 
+@disjoint_base
 class passthrough:
     def __enter__(self) -> passthrough: ...
     def __exit__(
