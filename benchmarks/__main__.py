@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -209,8 +210,13 @@ class Run:
 
 
 def chosen(words: list[str], names: list[str]) -> list[str]:
-    """The names that contain one of the words; all of them where no word is given."""
-    return [name for name in names if not words or any(word.lower() in name.lower() for word in words)]
+    """The names that contain one of the words, or that one alone which a word is; all where no word is given."""
+
+    def meant(word: str, name: str) -> bool:
+        return name.lower() == word.lower() if word.lower() in lowered else word.lower() in name.lower()
+
+    lowered = {name.lower() for name in names}
+    return [name for name in names if not words or any(meant(word, name) for word in words)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -223,6 +229,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="write the results here as JSON")
     parser.add_argument("--table", type=Path, help="print the table of earlier results and measure nothing")
     options = parser.parse_args(arguments)
+    # Ended from outside, it still stops the servers that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.table:
         print(table(json.loads(options.table.read_text())))
         return 0
