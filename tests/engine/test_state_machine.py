@@ -9,8 +9,8 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from perdure._native.mutable_state import MutableState
 
+from perdure._native.mutable_state import MutableState
 from perdure.api.common import v1 as common_v1
 from perdure.engine import Engine
 from perdure.service import RPCError

@@ -33,8 +33,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime as early_datetime
 from random import random as early_random
 from time import time as early_time
-from uuid import uuid4 as early_uuid4
 from typing import Any
+from uuid import uuid4 as early_uuid4
 
 import pytest
 

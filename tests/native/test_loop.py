@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from perdure.workflow import _asyncio as ordered
 from perdure._native.loop import WorkflowLoop
+from perdure.workflow import _asyncio as ordered
 from tests.native.loop_owner import Owner
 
 
@@ -285,7 +285,7 @@ class TestClose:
             while True:
                 try:
                     await asyncio.sleep(1)
-                except BaseException:  # noqa: S110
+                except BaseException:
                     pass
 
         async def grouped() -> None:

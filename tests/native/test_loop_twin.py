@@ -169,7 +169,7 @@ def test_native_loop_does_what_its_twin_does(steps: list[Any]) -> None:
         for _ in range(10):
             try:
                 task.get_coro().close()  # type: ignore[union-attr]
-            except BaseException:  # noqa: S112
+            except BaseException:
                 continue
             break
     native = Interpreter(WorkflowLoop)

@@ -88,7 +88,7 @@ async def fill(url: str, count: int) -> dict[str, Any]:
                     await client.start_workflow(Sleeper.run, id=f"sleeper-{number}", task_queue=TASK_QUEUE)
 
             await asyncio.gather(*[start() for _ in range(200)])
-            while asleep < count:  # noqa: ASYNC110  (workflow code sets no event)
+            while asleep < count:
                 await asyncio.sleep(0.05)
             seconds = time.perf_counter() - begun
             # what follows a workflow task (commit, eviction) is over when another workflow has come all the way through

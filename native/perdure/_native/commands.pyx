@@ -324,7 +324,11 @@ def leaves_buffered(MutableState s not None, list commands not None):
     cdef HistoryEvent event
     if not s.buffered:
         return False
-    canceled = {command.attributes.timer_id for command in commands if command.command_type == CANCEL_TIMER and command.attributes is not None}
+    canceled = {
+        command.attributes.timer_id
+        for command in commands
+        if command.command_type == CANCEL_TIMER and command.attributes is not None
+    }
     for event in s.buffered:
         if event.event_type != 18 or event.attrs().timer_id not in canceled:
             return True

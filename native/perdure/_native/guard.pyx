@@ -15,7 +15,6 @@ operating system themselves.
 """
 
 import _random
-import builtins
 import datetime as _datetime
 import functools
 import gc
@@ -31,7 +30,7 @@ import uuid
 cimport cython
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
 

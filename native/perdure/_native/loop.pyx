@@ -464,8 +464,8 @@ cdef class WorkflowLoopCore:
 
 cdef int close_coroutine(object coro) except -1:
     # 1 once closed. Each attempt ends one more of the awaits a coroutine adds when it should finish.
-    cdef int attempt
-    for attempt in range(1000):
+    cdef int _attempt
+    for _attempt in range(1000):
         try:
             coro.close()
         except KeyboardInterrupt:

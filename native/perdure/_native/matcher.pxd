@@ -14,9 +14,9 @@ cpdef enum JobKind:
     RESOLVE_ACTIVITY = 6        # command, closing event (None: canceled here)
     RESOLVE_CHILD_START = 7     # command, event (None: canceled before it was sent)
     RESOLVE_CHILD = 8           # command, closing event (None: canceled here)
-    RESOLVE_SIGNAL_EXTERNAL = 9 # command, event (None: canceled before it was sent)
+    RESOLVE_SIGNAL_EXTERNAL = 9  # command, event (None: canceled before it was sent)
     RESOLVE_CANCEL_EXTERNAL = 10
-    RESOLVE_LOCAL_ACTIVITY = 11 # command, marker event or outcome
+    RESOLVE_LOCAL_ACTIVITY = 11  # command, marker event or outcome
 
 
 cdef class WorkflowCommand:

@@ -313,7 +313,7 @@ cdef uint64_t seed_of(str run_id):
     sip_round(v)
     v[0] ^= m
     v[2] ^= 0xFF
-    for j in range(3):
+    for _round in range(3):
         sip_round(v)
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 

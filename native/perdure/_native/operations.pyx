@@ -15,6 +15,7 @@ cdef object _Future = Future
 
 cdef object _CancelledError = asyncio.CancelledError
 
+
 class Backoff(Exception):
     """The outcome of a local activity that is to be tried again, by the workflow itself, after a timer."""
 

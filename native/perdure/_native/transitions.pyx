@@ -13,13 +13,10 @@ from perdure._native.activities cimport fire_activities
 from perdure._native.events cimport HistoryEvent, new_event
 from perdure._native.mutable_state cimport (
     CLOSED,
-    CREATED,
     DELETE_RUN,
     DISPATCH_WORKFLOW_TASK,
     RUN_TIMED_OUT,
-    RUNNING,
     SHOW_RUN,
-    ActivityInfo,
     MutableState,
     TimerInfo,
 )
@@ -194,7 +191,7 @@ def start_workflow_task(
     s.task_request_id = request_id
     s.task_identity = identity
     if s.task_attempt == 1:
-        event = s.write(6, _started_attributes(s), now_ns)
+        s.write(6, _started_attributes(s), now_ns)
     else:
         s.task_started_id = s.task_scheduled_id + 1
         s.task_started_ns = now_ns

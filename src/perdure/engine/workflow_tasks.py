@@ -211,10 +211,7 @@ class WorkflowTasks:
             self._closing.by_command(run, close_command, completed_id, now, successor)
         else:
             s.is_close_attempted = False
-            if s.next_event_id > limits.MAX_HISTORY_EVENTS or s.history_size > limits.MAX_HISTORY_SIZE:
-                what = "count" if s.next_event_id > limits.MAX_HISTORY_EVENTS else "size"
-                self._closing.terminate(run, f"Workflow history {what} exceeds limit.", None, "history-service")
-            elif request.force_create_new_workflow_task or s.buffered or needs_task:
+            if request.force_create_new_workflow_task or s.buffered or needs_task:
                 transitions.schedule_workflow_task(s, now, original_ns if is_heartbeat else 0)
         core.touch(run)
         if request.query_results or run.queries:

@@ -43,6 +43,7 @@ cdef struct Buffer:
     size_t size
     size_t room
 
+
 @cython.final
 cdef class Batch:
     # What must hold before anything is applied, and what to apply.

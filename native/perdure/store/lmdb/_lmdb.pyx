@@ -33,7 +33,7 @@ from perdure.store.lmdb._api cimport (
     MDB_VERSION_MISMATCH, Api, MDB_cursor, MDB_env, MDB_envinfo, MDB_stat, MDB_txn, MDB_val,
 )
 from perdure.store.lmdb._batch cimport (
-    DATABASES, META, OP_DELETE, OP_DELETE_MATCHING, OP_DELETE_PREFIX, OP_PUT, OP_REPLACE_HEAD, RUN, RUN_HEAD_SIZE,
+    DATABASES, META, OP_DELETE, OP_DELETE_MATCHING, OP_DELETE_PREFIX, OP_PUT, RUN, RUN_HEAD_SIZE,
     RUN_KEY_SIZE, Batch, Buffer, Check, Entry,
 )
 

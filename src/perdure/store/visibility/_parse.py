@@ -114,10 +114,8 @@ class _Parser:
             self._unexpected("AND, OR or the end")
         if not self._names_division:
             division = IsNull(_DIVISION)
-            if where is None:
-                where = division
-            else:
-                where = And((*(where.items if isinstance(where, And) else (where,)), division))
+            stated = () if where is None else where.items if isinstance(where, And) else (where,)
+            where = And((*stated, division)) if stated else division
         return Query(where, group_by, tuple(order_by))
 
     # Tokens
