@@ -18,6 +18,7 @@ from perdure.engine.matching import Poller, Task, TaskQueue
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payloads, encode
+from perdure.service import RPCError
 from perdure.store.api import RunKey, TaskKind
 
 _GONE = "invalid activityID or activity already timed out or invoking workflow is completed"
@@ -139,11 +140,10 @@ class ActivityTasks:
             assert isinstance(task, Task)
             try:
                 response = await self._take(task, request.identity, is_local)
-            except asyncio.CancelledError:
+            except RPCError:
                 run = core.cached(task.key.run_id)
-                activity = None if run is None else run.state.activities.get(task.scheduled_event_id)
-                if run is not None and activity is not None and activity.attempt == task.stamp + 1:
-                    self.release(run, activity)
+                if run is None:
+                    queue.put_back(task)
                 raise
             if response is not None:
                 return response
@@ -162,7 +162,12 @@ class ActivityTasks:
             activity.event = event
         response = self._start(run, activity, identity, is_local)
         core.touch(run)
-        await core.durable(run)
+        try:
+            await core.durable(run)
+        except asyncio.CancelledError:
+            if activity.request_id == str(activity.task_id) and activity.started_ns == response.started_time:
+                self.release(run, activity)
+            raise
         return response
 
     # ---- answers

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure._native import transitions
 from perdure._native.activities import decide_retry
-from perdure._native.commands import CommandError
+from perdure._native.commands import CommandError, resolve_retry_policy
 from perdure._native.mutable_state import MutableState
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
@@ -17,7 +17,7 @@ from perdure.api.enums.v1 import CommandType, ContinueAsNewInitiator, EventType,
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
-from perdure.engine import cron
+from perdure.engine import cron, limits
 from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
@@ -69,6 +69,7 @@ class Closing:
         self._core = core
         self._namespaces = namespaces
         core.on_run_timed_out = self.time_out
+        core.on_limit_exceeded = self.exceed
 
     # ---- plans
 
@@ -126,7 +127,7 @@ class Closing:
         s = run.state
         now = self._core.now()
         backoff_ms = cron.backoff_ms(cron.Cron.parse(s.cron_schedule), s.execution_ns, now)
-        if backoff_ms is None or (s.expiration_ms and now // NS_PER_MS + backoff_ms > s.expiration_ms):
+        if backoff_ms is None:
             return None
         attributes = self._carry_over(run, previous, backoff_ms)
         attributes.initiator = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE)
@@ -179,7 +180,7 @@ class Closing:
         attributes.initiator = initiator
         attributes.continued_failure = command.failure
         attributes.last_completion_result = command.last_completion_result
-        attributes.retry_policy = command.retry_policy
+        attributes.retry_policy = None if command.retry_policy is None else resolve_retry_policy(command.retry_policy)
         attributes.cron_schedule = command.cron_schedule
         attributes.header = command.header
         attributes.memo = command.memo
@@ -248,6 +249,18 @@ class Closing:
         )
         self._after_close(run, None, by_reset=by_reset)
         self._core.on_forced_close(run)
+
+    async def exceed(self, run: Run) -> None:
+        """A run grew beyond a limit: it is terminated."""
+        if not run.is_open or run.is_gone:
+            return
+        what = "mutable state size"
+        if run.state.next_event_id > limits.MAX_HISTORY_EVENTS + 1:
+            what = "history count"
+        elif run.state.history_size > limits.MAX_HISTORY_SIZE:
+            what = "history size"
+        self.terminate(run, f"Workflow {what} exceeds limit.", None, "history-service")
+        self._core.touch(run)
 
     async def time_out(self, run: Run) -> None:
         """The run's or the whole execution's time is over."""

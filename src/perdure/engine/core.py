@@ -24,7 +24,7 @@ from perdure._native.timers import TimerWheel
 from perdure.engine import wiring  # noqa: F401  (configures the native core)
 from perdure.engine.errors import unavailable, unreadable
 from perdure.engine.ids import RunIds
-from perdure.engine.limits import NS_PER_MS
+from perdure.engine.limits import MAX_HISTORY_EVENTS, MAX_HISTORY_SIZE, MAX_STATE_SIZE, NS_PER_MS
 from perdure.engine.matching import Matching, Task
 from perdure.engine.run import TRANSFER_QUEUE, Run
 from perdure.service import RPCError
@@ -81,6 +81,7 @@ class Core:
         self.on_transfer: Callable[[Run, TaskRow], Coroutine[Any, Any, None]]
         self.on_dispatch_activity: Callable[[Run, int], None]
         self.on_forced_close: Callable[[Run], None]
+        self.on_limit_exceeded: Callable[[Run], Coroutine[Any, Any, None]]
         self._cache_limit = cache_bytes
         self._cached_bytes = 0
         self._is_eviction_scheduled = False
@@ -425,9 +426,9 @@ class Core:
                     waiter.set_exception(answer)
         if not self.is_closed:
             logger.error("commit of %d runs failed: %s", len(lost), error)
-            self.spawn(self._reload(lost))
+            self.spawn(self.reload(lost))
 
-    async def _reload(self, keys: Iterable[RunKey]) -> None:
+    async def reload(self, keys: Iterable[RunKey]) -> None:
         """Pick dropped runs up again from what the store has of them; later and later while commits keep failing."""
         if self._failures_in_row > 1:
             await asyncio.sleep(min(0.01 * 2 ** min(self._failures_in_row, 10), 5.0))
@@ -489,6 +490,12 @@ class Core:
             run.stored_timer = s.timer_ms = due
         self._arm(run.key, due)
         update.state = s.encode()
+        if s.state != _CLOSED and (
+            len(update.state) > MAX_STATE_SIZE
+            or s.history_size > MAX_HISTORY_SIZE
+            or s.next_event_id > MAX_HISTORY_EVENTS + 1
+        ):
+            self.spawn(self.on_limit_exceeded(run))
         self._count(run, len(update.state))
         return update
 

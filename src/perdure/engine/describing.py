@@ -66,7 +66,8 @@ class Describing:
                 execution_expiration_time=s.expiration_ms * NS_PER_MS or None,
                 run_expiration_time=s.run_deadline_ms * NS_PER_MS or None,
                 cancel_requested=s.is_cancel_requested,
-                original_start_time=s.start_ns,
+                original_start_time=started.event_time,
+                last_reset_time=None if started.event_time == s.start_ns else s.start_ns,
                 reset_run_id=s.reset_run_id,
             ),
         )

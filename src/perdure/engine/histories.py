@@ -71,16 +71,15 @@ class Histories:
             run = await find_run(core, namespace_id, execution)
         if request.history_event_filter_type == _CLOSE_EVENT:
             return await self._close_event(run, request.wait_new_event, wait)
-        await core.durable(run)
         first = 1 if position is None else position.next_event_id
-        if request.wait_new_event and run.is_open and first >= run.state.next_event_id:
-            await self._wait_for_events(run, wait)
-            run = await core.load(run.key) or run
-            await core.durable(run)
-            if first >= run.state.next_event_id:
+        deadline = core.loop.time() + wait
+        while request.wait_new_event and run.is_open and first >= run.state.next_event_id:
+            if core.loop.time() >= deadline:
                 return ws.GetWorkflowExecutionHistoryResponse(
                     history=history_v1.History(), next_page_token=_encode(PageToken(run.key.run_id, first, 0))
                 )
+            await self._wait_for_events(run, deadline - core.loop.time())
+            run = await core.load(run.key) or run
         return await self._page(run, request, first, position)
 
     async def _page(
@@ -92,19 +91,22 @@ class Histories:
     ) -> ws.GetWorkflowExecutionHistoryResponse:
         page_size = min(request.maximum_page_size or DEFAULT_PAGE_SIZE, DEFAULT_PAGE_SIZE)
         is_waiting = request.wait_new_event
+        # What is shown is what there was when the call came: it is durable after the wait, newer events may not be.
         was_open = run.is_open
         end = run.state.next_event_id
+        suffix = unwritten_events(run.state) if was_open else []
+        await self._core.durable(run)
+        first_unseen = end
         if position is not None and position.last_event_id and not is_waiting:
             end = min(end, position.last_event_id + 1)
         stop = min(end, first + page_size)
-        suffix = unwritten_events(run.state) if was_open and stop == run.state.next_event_id else []
         events = await self._core.read_events(run, first, stop)
         token = b""
         if stop < end:
             token = _encode(PageToken(run.key.run_id, stop, 0 if is_waiting else end - 1))
         elif is_waiting and was_open:
             token = _encode(PageToken(run.key.run_id, stop, 0))
-        else:
+        elif stop == first_unseen:
             events = events + suffix
         return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History(events), next_page_token=token)
 
@@ -114,6 +116,8 @@ class Histories:
             waiter: asyncio.Future[None] = core.loop.create_future()
             run.close_waiters.append(waiter)
             await _within(core, waiter, wait)
+            if waiter in run.close_waiters:
+                run.close_waiters.remove(waiter)
             if run.is_open:
                 return ws.GetWorkflowExecutionHistoryResponse(
                     history=history_v1.History(), next_page_token=_encode(PageToken(run.key.run_id, 1, 0))
@@ -128,6 +132,8 @@ class Histories:
         waiter: asyncio.Future[None] = self._core.loop.create_future()
         run.event_waiters.append(waiter)
         await _within(self._core, waiter, wait)
+        if waiter in run.event_waiters:
+            run.event_waiters.remove(waiter)
 
     async def read_reverse(
         self, request: ws.GetWorkflowExecutionHistoryReverseRequest

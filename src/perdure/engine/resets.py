@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
+
 from perdure._native import transitions
 from perdure._native.events import HistoryEvent
 from perdure._native.mutable_state import MutableState
@@ -12,7 +14,6 @@ from perdure.api.enums.v1 import (
     EventType,
     ResetReapplyExcludeType,
     ResetReapplyType,
-    RetryState,
     WorkflowTaskFailedCause,
 )
 from perdure.api.failure import v1 as failure_v1
@@ -20,18 +21,19 @@ from perdure.api.history import v1 as history_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
-from perdure.engine.errors import invalid_argument
+from perdure.engine.errors import invalid_argument, unavailable
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.run import Run
-from perdure.store.api import RunKey, RunUpdate
+from perdure.store.api import RunKey, RunUpdate, StoreError
 
 _RESET = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW)
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 _CONTINUED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)
+_CHILD_STARTED = int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
 _CHILD_EVENTS = range(
-    int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED),
+    int(EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED),
     int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED) + 1,
 )
 
@@ -64,29 +66,48 @@ class Resets:
             raise invalid_argument(
                 f"Workflow task finish ID must be > 1 && < next event ID ({base.state.next_event_id}): {finish_id}."
             )
-        events = await core.read_events(base, 1, base.state.next_event_id)
-        chain = await self._continued(base, events)
+        seen = 0
+        events: list[HistoryEvent] = []
+        chain: list[HistoryEvent] = []
+        chain_end = base
+        while seen != base.state.next_event_id + current.state.next_event_id:
+            # Again, if a run moved on while its history was read.
+            seen = base.state.next_event_id + current.state.next_event_id
+            events = await core.read_events(base, 1, base.state.next_event_id)
+            chain, chain_end = await self._continued(base, events)
+            current = await core.current(namespace_id, base.key.workflow_id) or base
         key = RunKey(namespace_id, base.key.workflow_id, core.run_ids.new(core.now()))
         run = self._rebuild(key, events[: finish_id - 1], finish_id)
         self._fail_task(run, request, base)
-        self._fail_activities(run)
+        for activity in run.state.activities.values():
+            # What was under way belongs to the base run; here it is scheduled anew.
+            activity.scheduled_ns = activity.first_scheduled_ns = core.now()
+            core.on_dispatch_activity(run, activity.scheduled_event_id)
+        own = events[finish_id - 1 :]
+        if current.is_open and current is chain_end:
+            if current is base:
+                own = own + current.state.buffered
+            else:
+                chain = chain + current.state.buffered
+        self._reapply_children(run, own)
         if _reapplies_signals(request):
-            self._reapply(run, events[finish_id - 1 :] + chain)
+            self._reapply_signals(run, own + chain)
         transitions.schedule_workflow_task(run.state, core.now())
         base.state.reset_run_id = key.run_id
         core.touch(base)
         if current.is_open:
-            self._reapply_buffered(run, current, request)
             self._closing.terminate(current, request.reason, None, "history-resetter", by_reset=True)
             core.touch(current)
         core.add(run)
         core.touch(run)
+        self._carry_out(run)
         await core.durable(run)
         return ws.ResetWorkflowExecutionResponse(key.run_id)
 
-    async def _continued(self, base: Run, events: list[HistoryEvent]) -> list[HistoryEvent]:
-        """The events of the runs that continued the base run."""
+    async def _continued(self, base: Run, events: list[HistoryEvent]) -> tuple[list[HistoryEvent], Run]:
+        """The events of the runs that continued the base run, and the last of them (the base run, if none did)."""
         chain: list[HistoryEvent] = []
+        end = base
         last = events[-1]
         while last.event_type == _CONTINUED:
             key = RunKey(base.key.namespace_id, base.key.workflow_id, last.attributes.new_execution_run_id)
@@ -96,7 +117,8 @@ class Resets:
             more = await self._core.read_events(run, 1, run.state.next_event_id)
             chain += more
             last = more[-1]
-        return chain
+            end = run
+        return chain, end
 
     def _rebuild(self, key: RunKey, prefix: list[HistoryEvent], finish_id: int) -> Run:
         state = MutableState(*key)
@@ -111,6 +133,7 @@ class Resets:
         run.tail = list(prefix)
         run.unwritten = list(prefix)
         state.history_size = 0
+        state.refresh_deadlines(self._core.now())
         return run
 
     def _fail_task(self, run: Run, request: ws.ResetWorkflowExecutionRequest, base: Run) -> None:
@@ -143,46 +166,30 @@ class Resets:
         s.sticky_queue = ""
         core.absorb(run)
 
-    def _fail_activities(self, run: Run) -> None:
-        """Attempts that were under way belong to the base run; what nobody had started is scheduled anew."""
-        s = run.state
-        now = self._core.now()
-        for activity in list(s.activities.values()):
-            if activity.last_failure or activity.started_ns:
-                transitions.write(
-                    s,
-                    int(EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED),
-                    history_v1.ActivityTaskFailedEventAttributes(
-                        failure=failure_v1.Failure(
-                            message="reset",
-                            source="Server",
-                            reset_workflow_failure_info=failure_v1.ResetWorkflowFailureInfo(),
-                        ),
-                        scheduled_event_id=activity.scheduled_event_id,
-                        identity="history-service",
-                        retry_state=int(RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE),
-                    ),
-                    now,
-                )
-            else:
-                activity.scheduled_ns = activity.first_scheduled_ns = now
-                self._core.on_dispatch_activity(run, activity.scheduled_event_id)
-        self._core.absorb(run)
-
-    def _reapply(self, run: Run, events: list[HistoryEvent]) -> None:
-        """Events of the base run after the reset point that hold in the new run, too."""
-        s = run.state
-        now = self._core.now()
+    def _reapply_signals(self, run: Run, events: list[HistoryEvent]) -> None:
+        """Signals that came after the reset point hold in the new run, too."""
         for event in events:
-            attributes: Any = event.attributes
             if event.event_type == _SIGNALED:
-                transitions.signal(s, now, attributes, False, event.extras)
-            elif event.event_type in _CHILD_EVENTS and attributes.initiated_event_id in s.children:
-                transitions.record(s, now, event.event_type, attributes)
+                transitions.signal(run.state, self._core.now(), event.attributes, False, event.extras)
 
-    def _reapply_buffered(self, run: Run, current: Run, request: ws.ResetWorkflowExecutionRequest) -> None:
-        if _reapplies_signals(request):
-            self._reapply(run, list(current.state.buffered))
+    def _reapply_children(self, run: Run, events: list[HistoryEvent]) -> None:
+        """So do the fates of children that the copied part of the history started."""
+        s = run.state
+        for event in events:
+            if event.event_type in _CHILD_EVENTS:
+                attributes: Any = event.attributes
+                if attributes.initiated_event_id in s.children:
+                    attributes = msgspec.structs.replace(attributes)
+                    if event.event_type > _CHILD_STARTED:
+                        attributes.started_event_id = s.children[attributes.initiated_event_id].started_event_id
+                    transitions.record(s, self._core.now(), event.event_type, attributes)
+
+    def _carry_out(self, run: Run) -> None:
+        """What the copied part of the history asked of other runs, and no event of it answers, is asked by this run."""
+        s = run.state
+        asked = [child.initiated_event_id for child in s.children.values() if not child.run_id]
+        for event_id in asked + list(s.signals) + list(s.cancels):
+            self._core.add_transfer(run, event_id)
 
     # ---- deletion
 
@@ -216,7 +223,11 @@ class Resets:
             delete=True,
         )
         core.forget(run)
-        await core.store.commit([update])
+        try:
+            await core.store.commit([update])
+        except StoreError as error:
+            core.spawn(core.reload([run.key]))
+            raise unavailable(f"The store did not forget the run: {error}. It is safe to try again.") from None
 
 
 def _reapplies_signals(request: ws.ResetWorkflowExecutionRequest) -> bool:

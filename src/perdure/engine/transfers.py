@@ -312,7 +312,7 @@ class Transfers:
         if parent is None or not parent.is_open:
             return
         child = parent.state.children.get(s.parent_initiated_id)
-        if child is None or child.workflow_id != s.workflow_id:
+        if child is None or child.workflow_id != s.workflow_id or child.run_id not in ("", s.first_run_id):
             return
         event_type, attributes = _child_event(close)
         attributes.namespace = self._namespaces.by_id(run.key.namespace_id).name
@@ -331,7 +331,7 @@ class Transfers:
         target = await core.current(run.key.namespace_id, child.workflow_id)
         if target is None or not target.is_open or target.state.first_run_id != child.run_id:
             return
-        if target.state.parent_run_id != run.key.run_id:
+        if target.state.parent_workflow_id != run.key.workflow_id:
             return
         if child.policy == _TERMINATE:
             self._closing.terminate(target, "by parent close policy", None, _SERVICE)
