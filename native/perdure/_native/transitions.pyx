@@ -176,7 +176,6 @@ def start_workflow_task(
 
     A retry that saw new events since it was scheduled becomes a normal task again, with its own events.
     """
-    cdef HistoryEvent event
     if s.task_scheduled_id == 0 or s.task_started_id or s.state == CLOSED:
         return False
     if not from_sticky:

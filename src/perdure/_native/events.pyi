@@ -1,5 +1,5 @@
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 def configure(
     encode: Callable[[Any], bytes],
@@ -8,6 +8,7 @@ def configure(
     fields: Mapping[str, int],
 ) -> None: ...
 
+@final
 class HistoryEvent:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 

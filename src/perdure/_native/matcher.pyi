@@ -38,7 +38,6 @@ class WorkflowCommand:
     started_event_id: int
     target: Any
     detail: Any
-    def __init__(self) -> None: ...
 
 class Queued: ...
 
