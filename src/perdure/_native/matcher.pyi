@@ -38,6 +38,7 @@ class WorkflowCommand:
     started_event_id: int
     target: Any
     detail: Any
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
 class Queued: ...
 
