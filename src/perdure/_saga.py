@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,6 +88,7 @@ class Saga:
             continue_with_error: Go on with the next compensation when one fails; else the rest is left undone.
             **activity_options: Options of compensations that are activities, unless :meth:`add` states others.
         """
+        _check_options("Saga", activity_options)
         self._parallel = parallel
         self._continue_with_error = continue_with_error
         self._activity_options = activity_options
@@ -106,6 +108,7 @@ class Saga:
         ):
             if not workflow.in_workflow():
                 raise ValueError(f"Saga.add: outside a workflow there is no activity {compensation!r}; add a function")
+            _check_options("Saga.add", options)
             merged: ActivityConfig = {**self._activity_options, **options}
             if merged.get("start_to_close_timeout") is None and merged.get("schedule_to_close_timeout") is None:
                 raise ValueError(
@@ -207,6 +210,16 @@ def _fails(error: BaseException) -> bool:
 
 def _raised(results: Sequence[Any]) -> Iterator[BaseException]:
     return (result for result in results if isinstance(result, BaseException))
+
+
+def _check_options(where: str, options: ActivityConfig) -> None:
+    """Refuse at once what would fail when something is to be undone."""
+    unknown = sorted(options.keys() - workflow.ActivityConfig.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"{where}: an activity has no option {unknown[0]!r}")
+    for name, value in options.items():
+        if name.endswith("_timeout") and value is not None and not isinstance(value, timedelta):
+            raise TypeError(f"{where}: {name} must be a timedelta, not {type(value).__name__}")
 
 
 def _name(compensation: Callable[..., Any] | str) -> str:

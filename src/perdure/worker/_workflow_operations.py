@@ -12,7 +12,8 @@ from perdure._times import duration_to_ns
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.taskqueue.v1 import TaskQueue
-from perdure.common import Priority
+from perdure.client import _check
+from perdure.common import Priority, RetryPolicy
 from perdure.converter import encode_search_attributes
 from perdure.worker._interceptor import (
     ContinueAsNewInput,
@@ -35,9 +36,11 @@ from perdure.worker._workflow_runtime import WorkflowRuntime
 from perdure.workflow import (
     ActivityCancellationType,
     ActivityHandle,
+    ChildWorkflowCancellationType,
     ChildWorkflowHandle,
     ContinueAsNewError,
     ExternalWorkflowHandle,
+    ParentClosePolicy,
     uuid4,
 )
 from perdure.workflow._definition import _Definition
@@ -60,6 +63,10 @@ _C_CANCEL_TIMER = 6
 _C_REQUEST_CANCEL_EXTERNAL = 8
 _C_START_CHILD = 11
 _C_SIGNAL_EXTERNAL = 12
+
+# What a refusal names
+_ACTIVITY_CALL = "start_activity"
+_CHILD_CALL = "start_child_workflow"
 
 
 class _ContinueAsNew(ContinueAsNewError):
@@ -122,6 +129,7 @@ class WorkflowOperations(WorkflowRuntime):
     def _activity_names(activity: Any, result_type: type | None) -> tuple[str, list[type] | None, type | None]:
         """An activity's type, and the types of its arguments and result where they are known."""
         if isinstance(activity, str):
+            _check.text("start_activity", "activity", activity)
             return activity, None, result_type
         defn = getattr(activity, "__temporal_activity_definition", None)
         if defn is None:
@@ -188,6 +196,23 @@ class WorkflowOperations(WorkflowRuntime):
             raise ValueError(
                 f"Activity {name} must have start_to_close_timeout or schedule_to_close_timeout: pass one of them"
             )
+        # Refused on replay too: workflow code may have caught the error and gone on.
+        to_close_ns = _check.duration_ns(_ACTIVITY_CALL, "schedule_to_close_timeout", to_close)
+        to_start_ns = _check.duration_ns(_ACTIVITY_CALL, "schedule_to_start_timeout", to_start)
+        start_to_close_ns = _check.duration_ns(_ACTIVITY_CALL, "start_to_close_timeout", start_to_close)
+        heartbeat_ns = _check.duration_ns(_ACTIVITY_CALL, "heartbeat_timeout", heartbeat)
+        if type(cancellation) is not ActivityCancellationType:
+            _check.member(_ACTIVITY_CALL, "cancellation_type", cancellation, ActivityCancellationType)
+        if isinstance(args, (str, bytes)):
+            raise TypeError(f"{_ACTIVITY_CALL}: args must be a list or tuple of arguments, not {_check.kind(args)}")
+        if queue is not None:
+            _check.text(_ACTIVITY_CALL, "task_queue", queue, empty=True)
+        if retry is not None:
+            _check.instance(_ACTIVITY_CALL, "retry_policy", retry, RetryPolicy)
+        if priority is not None and priority is not Priority.default:
+            _check.instance(_ACTIVITY_CALL, "priority", priority, Priority)
+        if activity_id is not None:
+            _check.text(_ACTIVITY_CALL, "activity_id", activity_id)
         self._activity_seq += 1
         if activity_id is None:
             activity_id = str(self._activity_seq)
@@ -206,10 +231,10 @@ class WorkflowOperations(WorkflowRuntime):
                     TaskQueue(queue or own_queue),
                     common_v1.Header(dict(headers)) if headers else None,
                     common_v1.Payloads(converter.to_payloads(args)) if args else None,
-                    None if to_close is None else duration_to_ns(to_close),
-                    None if to_start is None else duration_to_ns(to_start),
-                    None if start_to_close is None else duration_to_ns(start_to_close),
-                    None if heartbeat is None else duration_to_ns(heartbeat),
+                    to_close_ns,
+                    to_start_ns,
+                    start_to_close_ns,
+                    heartbeat_ns,
                     None if retry is None else retry._to_proto(),
                     not disable_eager and (queue is None or queue == own_queue),
                     False,
@@ -333,6 +358,8 @@ class WorkflowOperations(WorkflowRuntime):
             self.matcher.push(command, _C_CANCEL_TIMER, message)
 
     async def sleep(self, seconds: float, summary: str | None) -> None:
+        if not isinstance(seconds, (int, float)):
+            raise TypeError(f"sleep: duration must be a number of seconds or a timedelta, not {_check.kind(seconds)}")
         if seconds < 0:
             raise ValueError(f"Cannot sleep for {seconds} seconds: the duration must be zero or more")
         future = self.loop.create_future()
@@ -346,6 +373,12 @@ class WorkflowOperations(WorkflowRuntime):
 
     async def wait_condition(self, fn: Callable[[], bool], timeout: float | None, timeout_summary: str | None) -> None:
         self.assert_not_read_only("wait condition")
+        if not callable(fn):
+            raise TypeError(f"wait_condition: fn must be a function without parameters, not {_check.kind(fn)}")
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            raise TypeError(
+                f"wait_condition: timeout must be a number of seconds or a timedelta, not {_check.kind(timeout)}"
+            )
         future = self.loop.create_future()
         self._conditions.append((fn, future))
         if timeout is None:
@@ -364,7 +397,10 @@ class WorkflowOperations(WorkflowRuntime):
         arg_types: list[type] | None = None
         ret_type = options.pop("result_type")
         if isinstance(workflow, str):
+            _check.text(_CHILD_CALL, "workflow", workflow)
             name = workflow
+        elif isinstance(workflow, type):
+            raise TypeError(f"{_CHILD_CALL}: pass the run method of {workflow.__qualname__}, not the class")
         elif callable(workflow):
             defn = _Definition.must_from_run_fn(workflow)
             if not defn.name:
@@ -372,6 +408,7 @@ class WorkflowOperations(WorkflowRuntime):
             name, arg_types, ret_type = defn.name, defn.arg_types, defn.ret_type
         else:
             raise TypeError(f"Workflow must be a string or callable, not {type(workflow).__name__}")
+        _check_child(options)
         options["id"] = options["id"] or str(uuid4())
         input = StartChildWorkflowInput(
             workflow=name, args=args, headers={}, arg_types=arg_types, ret_type=ret_type, **options
@@ -403,9 +440,9 @@ class WorkflowOperations(WorkflowRuntime):
             workflow_type=common_v1.WorkflowType(input.workflow),
             task_queue=TaskQueue(input.task_queue or self.options.task_queue),
             input=common_v1.Payloads(converter.to_payloads(input.args)) if input.args else None,
-            workflow_execution_timeout=_optional_ns(input.execution_timeout),
-            workflow_run_timeout=_optional_ns(input.run_timeout),
-            workflow_task_timeout=_optional_ns(input.task_timeout),
+            workflow_execution_timeout=_check.duration_ns(_CHILD_CALL, "execution_timeout", input.execution_timeout),
+            workflow_run_timeout=_check.duration_ns(_CHILD_CALL, "run_timeout", input.run_timeout),
+            workflow_task_timeout=_check.duration_ns(_CHILD_CALL, "task_timeout", input.task_timeout),
             parent_close_policy=int(input.parent_close_policy),
             workflow_id_reuse_policy=int(input.id_reuse_policy),
             retry_policy=None if input.retry_policy is None else input.retry_policy._to_proto(),
@@ -459,6 +496,7 @@ class WorkflowOperations(WorkflowRuntime):
         input: SignalChildWorkflowInput | SignalExternalWorkflowInput,
     ) -> None:
         self.assert_not_read_only("signal workflow")
+        _check.text("signal", "signal", input.signal)
         message = None
         if not self.is_replaying:
             converter = self.converters_for_workflow(workflow_id)[0]
@@ -484,6 +522,8 @@ class WorkflowOperations(WorkflowRuntime):
         self.matcher.cancel(command, _CANCEL)
 
     def external_workflow_handle(self, workflow_id: str, run_id: str | None) -> ExternalWorkflowHandle[Any]:
+        _check.text("get_external_workflow_handle", "workflow_id", workflow_id)
+        _check.optional_text("get_external_workflow_handle", "run_id", run_id)
         return ExternalWorkflowHandleImpl(self, workflow_id, run_id)
 
     async def cancel_external_workflow(self, workflow_id: str, run_id: str | None, reason: str) -> None:
@@ -517,6 +557,7 @@ class WorkflowOperations(WorkflowRuntime):
             name, arg_types = defn.name, defn.arg_types
         elif workflow is not None:
             raise TypeError(f"Workflow must be None, a string, or callable, not {type(workflow).__name__}")
+        _check_continue_as_new(name, options)
         input = ContinueAsNewInput(workflow=name, args=args, headers={}, arg_types=arg_types, **options)
         if self.outbound is not None:
             self.outbound.continue_as_new(input)
@@ -526,6 +567,37 @@ class WorkflowOperations(WorkflowRuntime):
 def _set_if_pending(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _check_child(options: dict[str, Any]) -> None:
+    for name in ("execution_timeout", "run_timeout", "task_timeout"):
+        _check.duration_ns(_CHILD_CALL, name, options[name])
+    for name in ("id", "task_queue"):
+        if options[name] is not None:
+            _check.text(_CHILD_CALL, name, options[name], empty=True)
+    if type(options["cancellation_type"]) is not ChildWorkflowCancellationType:
+        _check.member(_CHILD_CALL, "cancellation_type", options["cancellation_type"], ChildWorkflowCancellationType)
+    if type(options["parent_close_policy"]) is not ParentClosePolicy:
+        _check.member(_CHILD_CALL, "parent_close_policy", options["parent_close_policy"], ParentClosePolicy)
+    if options["retry_policy"] is not None:
+        _check.instance(_CHILD_CALL, "retry_policy", options["retry_policy"], RetryPolicy)
+    if options["memo"] is not None:
+        _check.instance(_CHILD_CALL, "memo", options["memo"], Mapping)
+    _check.instance(_CHILD_CALL, "priority", options["priority"], Priority)
+
+
+def _check_continue_as_new(name: str | None, options: dict[str, Any]) -> None:
+    where = "continue_as_new"
+    if name is not None:
+        _check.text(where, "workflow", name)
+    if options["task_queue"] is not None:
+        _check.text(where, "task_queue", options["task_queue"], empty=True)
+    for timeout in ("run_timeout", "task_timeout", "backoff_start_interval"):
+        _check.duration_ns(where, timeout, options[timeout])
+    if options["retry_policy"] is not None:
+        _check.instance(where, "retry_policy", options["retry_policy"], RetryPolicy)
+    if options["memo"] is not None:
+        _check.instance(where, "memo", options["memo"], Mapping)
 
 
 def _optional_ns(duration: Any) -> int | None:

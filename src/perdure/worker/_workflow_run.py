@@ -378,6 +378,18 @@ class WorkflowRun(WorkflowResolutions):
         """What leaves the run method or a signal handler ends the workflow, or fails the task."""
         if self.is_evicted or isinstance(error, GeneratorExit):
             raise error
+        try:
+            self._end_with(error)
+        except Exception as unsayable:  # what it was to end with cannot be encoded
+            try:
+                if self.is_failure_exception(unsayable):
+                    self._fail_workflow(unsayable)
+                    return
+            except Exception as again:
+                unsayable = again
+            self.loop.stop_with(unsayable)
+
+    def _end_with(self, error: BaseException) -> None:
         if isinstance(error, BaseExceptionGroup):
             error = self._from_group(error)
         if isinstance(error, _ContinueAsNew):

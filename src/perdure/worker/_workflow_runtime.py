@@ -202,7 +202,7 @@ class WorkflowRuntime(_Runtime):
         self.run_id = run_id
         self.workflow_type = type
         self.matcher = Matcher(run_id, type)
-        self.loop = WorkflowLoop(self)  # type: ignore[abstract]
+        self.loop = WorkflowLoop(self)
         self.converter: PayloadConverter = options.data_converter.payload_converter
         self.failures: FailureConverter = options.data_converter.failure_converter
         if options.takes_context:
@@ -442,6 +442,8 @@ class WorkflowRuntime(_Runtime):
 
     def upsert_memo(self, updates: Mapping[str, Any]) -> None:
         self.assert_not_read_only("upsert memo")
+        if not isinstance(updates, Mapping) or not all(isinstance(key, str) for key in updates):
+            raise TypeError("upsert_memo: updates must be a mapping from str to values")
         payloads = {key: self.converter.to_payload(value) for key, value in updates.items()}
         if not payloads:
             return

@@ -346,6 +346,12 @@ class WorkflowWorker:
                     error,
                 )
             return None
+        except (TypeError, ValueError, AttributeError) as error:  # a command with a value of a type no service takes
+            self._evict(cached.run.run_id, cached)
+            failed = cached.run.failed_task(task, error)
+            assert isinstance(failed, ws.RespondWorkflowTaskFailedRequest)
+            await self._fail(task, failed, error)
+            return None
         if response.reset_history_event_id:
             cached.started_event_id = response.reset_history_event_id
             cached.run.reset_to(response.reset_history_event_id)
