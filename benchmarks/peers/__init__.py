@@ -101,12 +101,10 @@ TUNED = tuple(
     for key, value in {
         "history.transferProcessorMaxPollRPS": 10_000,
         "history.transferProcessorMaxPollHostRPS": 10_000,
-        "history.transferProcessorMaxPollInterval": '"100ms"',
         "history.timerProcessorMaxPollRPS": 10_000,
         "history.timerProcessorMaxPollHostRPS": 10_000,
         "history.visibilityProcessorMaxPollRPS": 10_000,
         "history.visibilityProcessorMaxPollHostRPS": 10_000,
-        "history.transferProcessorSchedulerWorkerCount": 512,
         "history.rps": 100_000,
         "frontend.rps": 100_000,
         "frontend.namespaceRPS": 100_000,
