@@ -38,8 +38,9 @@ logger = logging.getLogger("perdure.engine")
 HORIZON_MS = 120_000
 #: Commits handed to the store and not durable yet; while so many travel, the next batch keeps forming.
 MAX_TRAVELLING = 2
-#: A batch that still grows is kept back for up to this many seconds.
-MAX_FORMING = 0.002
+#: A batch that still grows is kept back for up to this many turns of the loop, and this many seconds.
+MAX_LOOKS = 8
+MAX_FORMING = 0.02
 DUE_PER_TICK = 200
 RECOVERY_PAGE = 10_000
 
@@ -47,12 +48,13 @@ RECOVERY_PAGE = 10_000
 class Batch:
     """What one commit makes durable, and what waits for it."""
 
-    __slots__ = ("began", "deliveries", "failures", "looked_at", "marks", "runs", "waiters")
+    __slots__ = ("began", "deliveries", "failures", "looked_at", "looks", "marks", "runs", "waiters")
 
     def __init__(self, began: float) -> None:
-        #: Loop time of the first change, how many changes there were, and how many at the last look.
+        #: Loop time of the first change; how many changes there were; how often it was looked at, and how many then.
         self.began = began
         self.marks = 0
+        self.looks = 0
         self.looked_at = 0
         self.runs: list[Run] = []
         #: Called once durable.
@@ -343,8 +345,13 @@ class Core:
         batch = self._forming
         if batch is None or len(self._travelling) >= MAX_TRAVELLING:
             return
-        if batch.marks != batch.looked_at and self.loop.time() - batch.began < MAX_FORMING:
+        if (
+            batch.marks != batch.looked_at
+            and batch.looks < MAX_LOOKS
+            and self.loop.time() - batch.began < MAX_FORMING
+        ):
             # Whoever is ready now (a worker with its next workflow task, above all) may still add to it.
+            batch.looks += 1
             batch.looked_at = batch.marks
             self._is_flush_scheduled = True
             self.loop.call_soon(self._flush)
