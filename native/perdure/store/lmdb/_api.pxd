@@ -1,4 +1,4 @@
-# What this extension uses of LMDB 0.9's stable C API. The functions are looked up at run time.
+# What the store uses of LMDB 0.9's stable C API. The functions are looked up at run time.
 
 cdef extern from *:
     """
@@ -89,3 +89,14 @@ cdef struct Api:
     void (*cursor_close)(MDB_cursor*) noexcept nogil
     int (*cursor_get)(MDB_cursor*, MDB_val*, MDB_val*, int) noexcept nogil
     int (*cursor_del)(MDB_cursor*, unsigned int) noexcept nogil
+
+# Results of our own, outside LMDB's and errno's.
+cdef enum:
+    FOREIGN = -1            # another program's environment
+    NEWER = -2              # a later format
+    CUT_OFF = -3            # the file is too short
+
+cdef Api mdb                # usable after resolve()
+
+cdef int resolve() except -1
+cpdef object store_error(int code, str what)

@@ -1,14 +1,11 @@
 import os
 from typing import Any, final
 
-from perdure.store.api import StoreError
 from perdure.store.lmdb._batch import Batch
 
 OUTCOME_COMMITTED: int
 OUTCOME_STALE: int
 OUTCOME_FAILED: int
-
-def store_error(code: int, what: str) -> StoreError: ...
 
 @final
 class Environment:

@@ -28,8 +28,9 @@ from perdure.store.api import (
 )
 from perdure.store.keys import is_run_id
 from perdure.store.lmdb import _batch as rows
+from perdure.store.lmdb._api import store_error
 from perdure.store.lmdb._batch import Batch
-from perdure.store.lmdb._lmdb import OUTCOME_COMMITTED, OUTCOME_STALE, Environment, store_error
+from perdure.store.lmdb._lmdb import OUTCOME_COMMITTED, OUTCOME_STALE, Environment
 from perdure.store.lmdb._owner import Owner
 from perdure.store.visibility import (
     PageToken,

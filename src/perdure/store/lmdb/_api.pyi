@@ -1,0 +1,3 @@
+from perdure.store.api import StoreError
+
+def store_error(code: int, what: str) -> StoreError: ...
