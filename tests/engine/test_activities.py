@@ -338,3 +338,19 @@ async def test_too_many_pending_activities(d: Driver) -> None:
     with pytest.raises(RPCError):
         await d.answer(task, *(schedule_activity(str(i)) for i in range(2001)))
     assert (await d.history())[3].attributes.cause == 27
+
+
+async def test_an_oversize_failure_is_replaced_and_final(d: Driver) -> None:
+    await begin(d)
+    await d.fail_activity(await d.poll_activity(), application_failure("x" * (2 * 1024 * 1024 + 1)))
+    failed = await last(d, "ActivityTaskFailed")
+    assert failed.failure.message == "Failure exceeds size limit."
+    assert failed.retry_state == 2
+
+
+async def test_polls_that_ended_leave_nothing_in_their_queue(d: Driver) -> None:
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(d.poll_activity("empty"), 0.001)
+    queue = d.engine._core.matching._queues
+    assert sum(len(q.pollers) for q in queue.values() if q.name == "empty") <= 1

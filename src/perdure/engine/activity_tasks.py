@@ -231,7 +231,7 @@ class ActivityTasks:
             failure = failure_v1.Failure(
                 message="Failure exceeds size limit.",
                 source="Server",
-                server_failure_info=failure_v1.ServerFailureInfo(),
+                server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True),
             )
         activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
         self._finish(run, activity)

@@ -110,6 +110,8 @@ class Matching:
         if queue.tasks:
             return queue.tasks.popleft()
         future: asyncio.Future[object] = self._loop.create_future()
+        while queue.pollers and queue.pollers[0].future.done():
+            queue.pollers.popleft()
         queue.pollers.append(poller_type(future, identity))
         timer = self._loop.call_later(timeout, _expire, future)
         try:
