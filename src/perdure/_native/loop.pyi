@@ -20,6 +20,7 @@ class Owner(Protocol):
 
 @disjoint_base
 class Task(asyncio.Task[_T]): ...
+
 @disjoint_base
 class Future(asyncio.Future[_T]): ...
 
