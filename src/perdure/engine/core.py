@@ -345,11 +345,7 @@ class Core:
         batch = self._forming
         if batch is None or len(self._travelling) >= MAX_TRAVELLING:
             return
-        if (
-            batch.marks != batch.looked_at
-            and batch.looks < MAX_LOOKS
-            and self.loop.time() - batch.began < MAX_FORMING
-        ):
+        if batch.marks != batch.looked_at and batch.looks < MAX_LOOKS and self.loop.time() - batch.began < MAX_FORMING:
             # Whoever is ready now (a worker with its next workflow task, above all) may still add to it.
             batch.looks += 1
             batch.looked_at = batch.marks
