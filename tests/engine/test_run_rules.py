@@ -226,9 +226,7 @@ async def test_reset_follows_the_chain_of_continued_runs(d: Driver) -> None:
     await d.turn(continue_as_new())
     await d.signal(signal="late")
     response = await d.engine.reset_workflow_execution(
-        ws.ResetWorkflowExecutionRequest(
-            "default", common_v1.WorkflowExecution("w", first), "again", 4, request_id="r"
-        )
+        ws.ResetWorkflowExecutionRequest("default", common_v1.WorkflowExecution("w", first), "again", 4, request_id="r")
     )
     names = await d.names(run_id=response.run_id)
     assert names[3:] == ["WorkflowTaskFailed", "WorkflowExecutionSignaled", "WorkflowTaskScheduled"]
@@ -246,7 +244,12 @@ async def test_children_do_not_outlive_their_run_in_a_chain(d: Driver, how: str)
         options["cron_schedule"] = "@every 10s"
     await d.start(**options)
     await d.advance(10)
-    await d.turn(start_child(task_queue=queue("cq")), start_child("kept", parent_close_policy=int(ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON), task_queue=queue("kq")))
+    await d.turn(
+        start_child(task_queue=queue("cq")),
+        start_child(
+            "kept", parent_close_policy=int(ParentClosePolicy.PARENT_CLOSE_POLICY_ABANDON), task_queue=queue("kq")
+        ),
+    )
     await d.settle()
     await d.turn(continue_as_new() if how == "continue-as-new" else fail() if how == "retry" else complete())
     await d.settle()
@@ -372,9 +375,7 @@ async def test_reverse_pages_of_big_batches(d: Driver) -> None:
 async def test_a_page_token_belongs_to_its_run(d: Driver) -> None:
     await d.start()
     other = await d.start("other")
-    page = await d.engine.get_workflow_execution_history(
-        ws.GetWorkflowExecutionHistoryRequest("default", EXECUTION, 1)
-    )
+    page = await d.engine.get_workflow_execution_history(ws.GetWorkflowExecutionHistoryRequest("default", EXECUTION, 1))
     with pytest.raises(RPCError) as refused:
         await d.engine.get_workflow_execution_history(
             ws.GetWorkflowExecutionHistoryRequest(
@@ -417,4 +418,3 @@ async def test_state_beyond_its_limit_terminates_the_run(d: Driver) -> None:
         )
     await d.settle()
     assert (await d.history())[-1].attributes.reason == "Workflow mutable state size exceeds limit."
-
