@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+
 from perdure._native import activities, commands, transitions
 from perdure._native.mutable_state import (
     COMPLETIONS,
@@ -17,7 +18,6 @@ from perdure._native.mutable_state import (
     RetryPolicy,
     RunState,
 )
-
 from perdure.api.common import v1 as common_v1
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
@@ -71,7 +71,9 @@ failures = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
-@given(policies, failures, st.integers(1, 60), st.sampled_from([0, NOW_MS, NOW_MS + 1000, NOW_MS + 10**7]), st.booleans())
+@given(
+    policies, failures, st.integers(1, 60), st.sampled_from([0, NOW_MS, NOW_MS + 1000, NOW_MS + 10**7]), st.booleans()
+)
 def test_retry_decisions(policy: Any, failure: Any, attempt: int, expiration_ms: int, is_workflow: bool) -> None:
     resolved = None if policy is None else RetryPolicy.from_message(policy)
     decided = activities.decide_retry(resolved, failure, attempt, NOW_MS, expiration_ms, is_workflow)
