@@ -325,3 +325,40 @@ async def test_durations_beyond_a_century_are_capped(d: Driver) -> None:
     assert "ChildWorkflowExecutionStarted" in await d.names()
     await d.advance(3600)
     assert await d.status() == 1
+
+
+async def test_a_completed_task_says_what_the_worker_said_of_itself(d: Driver) -> None:
+    await d.start()
+    stamp = common_v1.WorkerVersionStamp("build 7")
+    metering = common_v1.MeteringMetadata(3)
+    await d.turn(start_timer(), binary_checksum="abc", worker_version_stamp=stamp, metering_metadata=metering)
+    completed = (await d.history())[3].attributes
+    assert (completed.binary_checksum, completed.worker_version) == ("abc", stamp)
+    assert completed.metering_metadata == metering
+
+
+async def test_an_answer_that_waited_is_refused_when_its_task_ended_meanwhile(
+    d: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await d.start()
+    task = await d.poll()
+    learn = d.engine.namespaces.learn
+
+    async def slowly(*arguments: Any) -> None:
+        d.clock.now += 10 * S
+        d.engine.poke()
+        await d.poll()
+        await learn(*arguments)
+
+    monkeypatch.setattr(d.engine.namespaces, "learn", slowly)
+    city = common_v1.SearchAttributes({"City": common_v1.Payload({**JSON, "type": b"Keyword"}, b'"Bern"')})
+    with pytest.raises(RPCError) as refused:
+        await d.answer(
+            task,
+            command(
+                "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+                command_v1.UpsertWorkflowSearchAttributesCommandAttributes(city),
+            ),
+        )
+    assert (refused.value.status, refused.value.message) == (RPCStatusCode.NOT_FOUND, "Workflow task not found.")
+    assert "WorkflowTaskCompleted" not in await d.names()

@@ -174,6 +174,7 @@ class WorkflowTasks:
         closes = bool(request.commands) and request.commands[-1].command_type in CLOSE_COMMANDS
         is_heartbeat = request.force_create_new_workflow_task and not request.commands and not request.messages
         original_ns = s.task_original_ns
+        held = (s.task_started_id, s.task_attempt)
         now = core.now()
         if is_heartbeat and now > original_ns + limits.WORKFLOW_TASK_HEARTBEAT_TIMEOUT:
             transitions.time_out_workflow_task(s, now)
@@ -187,15 +188,24 @@ class WorkflowTasks:
             await self._check_search_attributes(run, request.commands)
             successor = await self._closing.prepare(run, request.commands[-1]) if closes else None
         except CommandError as error:
+            if run.is_gone or (s.task_started_id, s.task_attempt) != held:
+                raise not_found(_LOST) from None
             await self._refuse(run, error, request.identity)
-        if not run.is_open or run.is_gone or not s.task_started_id:
+        if run.is_gone or (s.task_started_id, s.task_attempt) != held:
             raise not_found(_LOST)
         if closes and commands.leaves_buffered(s, request.commands):
             await self._refuse(run, CommandError(_UNHANDLED_COMMAND, "UnhandledCommand"), request.identity)
 
         was_local = s.task_owner_epoch != 0
         identity = request.identity
-        completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata)
+        stamps = {}
+        if request.binary_checksum or request.worker_version_stamp is not None or request.metering_metadata is not None:
+            stamps = {
+                "binary_checksum": request.binary_checksum,
+                "worker_version": request.worker_version_stamp,
+                "metering_metadata": request.metering_metadata,
+            }
+        completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, **stamps)
         if _PROBLEMS in s.search_attributes:
             del s.search_attributes[_PROBLEMS]
             run.visibility_changed = True
