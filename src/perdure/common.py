@@ -130,6 +130,7 @@ class RetryPolicy:
     def _validate(self) -> None:
         if self.maximum_attempts == 1:
             return  # never retried: the intervals do not matter
+        self._validate_types()
         if self.initial_interval < timedelta():
             raise ValueError("Initial interval cannot be negative")
         if self.backoff_coefficient < 1:
@@ -141,6 +142,20 @@ class RetryPolicy:
                 raise ValueError("Maximum interval cannot be less than initial interval")
         if self.maximum_attempts < 0:
             raise ValueError("Maximum attempts cannot be negative")
+
+    def _validate_types(self) -> None:
+        for name in ("initial_interval", "maximum_interval"):
+            interval = getattr(self, name)
+            if not isinstance(interval, timedelta) and (name == "initial_interval" or interval is not None):
+                raise TypeError(f"RetryPolicy: {name} must be a timedelta, not {type(interval).__name__}")
+        if not isinstance(self.backoff_coefficient, (int, float)):
+            raise TypeError(
+                f"RetryPolicy: backoff_coefficient must be a number, not {type(self.backoff_coefficient).__name__}"
+            )
+        if not isinstance(self.maximum_attempts, int):
+            raise TypeError(f"RetryPolicy: maximum_attempts must be an int, not {type(self.maximum_attempts).__name__}")
+        if isinstance(self.non_retryable_error_types, str):
+            raise TypeError("RetryPolicy: non_retryable_error_types must be a list of names, not a str")
 
 
 class WorkflowIDReusePolicy(IntEnum):

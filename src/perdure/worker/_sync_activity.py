@@ -81,10 +81,13 @@ def _set_async_exception(thread_id: int | None, error: type[BaseException] | Non
 
 def call_in_thread(raiser: ThreadExceptionRaiser | None, fn: Callable[..., Any], args: Sequence[Any]) -> Any:
     """Run an attempt on this thread of a thread pool; its context came with the copied context."""
-    if raiser is None:
-        return fn(*args)
-    with raiser.active_thread():
-        return fn(*args)
+    try:
+        if raiser is None:
+            return fn(*args)
+        with raiser.active_thread():
+            return fn(*args)
+    except StopIteration as error:
+        raise _as_runtime_error() from error
 
 
 class RemoteContext(ActivityContext):
@@ -132,5 +135,12 @@ def call_in_process(
     token = current_context.set(RemoteContext(info, sender, cancelled, worker_shutdown, payload_converter_class))
     try:
         return fn(*args)
+    except StopIteration as error:
+        raise _as_runtime_error() from error
     finally:
         current_context.reset(token)
+
+
+def _as_runtime_error() -> RuntimeError:
+    """What an ``async def`` would raise: a future cannot hold a StopIteration, and would never be done."""
+    return RuntimeError("the activity raised StopIteration")

@@ -95,8 +95,10 @@ class _SignalDefinition(_HandlerDefinition):
 
     @staticmethod
     def must_name_from_fn_or_str(signal: str | Callable[..., Any]) -> str:
+        if isinstance(signal, str):
+            return signal
         if not callable(signal):
-            return str(signal)
+            raise TypeError(f"signal must be a signal handler or its name, not {type(signal).__name__}")
         defn = _SignalDefinition.from_fn(signal)
         if defn is None:
             raise RuntimeError(
