@@ -429,6 +429,7 @@ def branches(steps: Steps, count: int, shape: int) -> Coroutine[Any, Any, Any]:
                 for n in range(count):
                     group.create_task(limited(n))
             return order
+        return None
 
     return main()
 

@@ -174,7 +174,7 @@ def test_custom_attribute_wins_over_an_alias() -> None:
     ],
 )
 def test_refusals_are_one_sentence(text: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:
         parse_query(text, TYPES)
     assert str(caught.value).startswith("invalid query: ")
     assert message in str(caught.value)

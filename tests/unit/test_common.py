@@ -103,10 +103,10 @@ def test_retry_policies_give_temporals_messages(fields: dict[str, Any]) -> None:
     ],
 )
 def test_invalid_retry_policies_are_refused_in_temporals_words(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError) as theirs:  # noqa: PT011  (compared below)
+    with pytest.raises(ValueError) as theirs:
         temporalio.common.RetryPolicy(**fields).apply_to_proto(temporalio.api.common.v1.RetryPolicy())
     message = RetryPolicyMessage()
-    with pytest.raises(ValueError) as ours:  # noqa: PT011
+    with pytest.raises(ValueError) as ours:
         RetryPolicy(**fields).apply_to_proto(message)
     assert str(ours.value) == str(theirs.value)
     assert message == RetryPolicyMessage()

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -34,7 +34,7 @@ class Run:
 
 
 @pytest.fixture
-def stop_and_read(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[logging.LogRecord]]]:
+def stop_and_read(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
     """Start the watchdog; what is given stops it, and so waits until it has logged, and returns the records."""
     caplog.set_level(logging.ERROR, "perdure.worker")
     watchdog.start()
@@ -46,7 +46,7 @@ def stop_and_read(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], lis
         assert not [t for t in threading.enumerate() if t.name == "perdure-watchdog"]
         return [record for record in caplog.records if record.name == "perdure.worker"]
 
-    yield stop
+    return stop
 
 
 def endless() -> None:

@@ -1,2 +1,2 @@
-class Writer:
-    """A growing byte buffer. One owner; ``finish`` gives its bytes and empties it. For compiled code only."""
+# Compiled code alone has use for one.
+class Writer: ...

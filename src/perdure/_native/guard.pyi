@@ -1,6 +1,6 @@
 import random
 from types import TracebackType
-from typing import Protocol, type_check_only
+from typing import Protocol, Self, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -19,7 +19,7 @@ class RestrictedError(RuntimeError):
 
 @disjoint_base
 class passthrough:
-    def __enter__(self) -> passthrough: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
     ) -> None: ...

@@ -1,7 +1,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack, type_check_only
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar, TypeVarTuple, type_check_only
 
 from typing_extensions import disjoint_base
 
@@ -56,23 +56,23 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]: ...
     # A handle is not an asyncio.Handle: it has what asyncio asks of one.
     def call_soon(  # type: ignore[override]
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle: ...
     def call_soon_threadsafe(  # type: ignore[override]
-        self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> Handle: ...
     def call_later(  # type: ignore[override]
         self,
         delay: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
     def call_at(  # type: ignore[override]
         self,
         when: float,
-        callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> TimerHandle: ...
     def time(self) -> float: ...

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from perdure._native.events import HistoryEvent
 
@@ -42,7 +42,7 @@ class WorkflowCommand:
 
 class Queued: ...
 
-_Job = tuple[int, Any, Any]
+_Job: TypeAlias = tuple[int, Any, Any]
 
 class Matcher:
     run_id: str

@@ -17,7 +17,7 @@ import types
 from asyncio import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from perdure._native import loop as _loop
 
@@ -148,7 +148,7 @@ class _AsCompleted(Iterator[Awaitable[Any]], AsyncIterator[Any]):
     async def _result(self) -> Any:
         return (await self._take()).result()
 
-    def __iter__(self) -> Iterator[Awaitable[Any]]:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Awaitable[Any]:
@@ -157,7 +157,7 @@ class _AsCompleted(Iterator[Awaitable[Any]], AsyncIterator[Any]):
         self._left -= 1
         return self._result()
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
