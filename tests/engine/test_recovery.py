@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,12 @@ import pytest
 from perdure.api.common import v1 as common_v1
 from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
-from perdure.store.api import (
-    Capability,
-    Durability,
-    RunUpdate,
-    Store,
-    StoreClosedError,
-    StoreUnavailableError,
-)
+from perdure.store.api import Capability, Durability, Store
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
 from tests.engine.driver import (
     Clock,
     Driver,
-    S,
     application_failure,
     cancel_external,
     complete,
@@ -39,39 +31,11 @@ from tests.engine.driver import (
     start_child,
     start_timer,
 )
+from tests.engine.fragile import FragileStore, abandon
 from tests.twins.history import HistoryTwin
 
 OpenStore = Callable[[], Coroutine[Any, Any, Store]]
 ONCE = common_v1.RetryPolicy(maximum_attempts=1)
-
-
-class FragileStore:
-    """What an engine sees of a store: one whose commits fail, or after which the process is gone."""
-
-    def __init__(self, inner: Store, epoch: int, *, fail_at: int = -1, die_at: int = -1) -> None:
-        self._inner = inner
-        self.epoch = epoch
-        self.commits = 0
-        self.fail_at = fail_at
-        self.die_at = die_at
-        self.is_dead = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def commit(self, updates: Sequence[RunUpdate]) -> None:
-        if self.is_dead:
-            raise StoreClosedError("the process is gone")
-        self.commits += 1
-        if self.commits == self.fail_at:
-            raise StoreUnavailableError("no room")
-        await self._inner.commit(updates)
-        if self.commits == self.die_at:
-            self.is_dead = True
-            raise StoreClosedError("the process is gone")
-
-    async def close(self) -> None:
-        """The place stays: another engine will open it."""
 
 
 class World:
@@ -90,22 +54,16 @@ class World:
     async def open(self) -> None:
         self.inner = await self.open_store()
         self.store = FragileStore(self.inner, 1, fail_at=self.fail_at, die_at=self.die_at)
-        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)  # type: ignore[arg-type]
+        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)
 
     async def restart(self) -> None:
         """The process is gone: nothing of it is closed in order."""
-        core = self.d.engine._core
-        core.is_closed = True
-        for task in list(core._tasks):
-            task.cancel()
-        await asyncio.gather(*core._tasks, return_exceptions=True)
-        if core._wake is not None:
-            core._wake.cancel()
+        await abandon(self.d.engine)
         if Capability.PERSISTENT in self.inner.capabilities:
             await self.inner.close()
             self.inner = await self.open_store()
         self.store = FragileStore(self.inner, self.store.epoch + 1)
-        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)  # type: ignore[arg-type]
+        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)
 
     async def attempt(self, work: Any) -> Any:
         try:

@@ -316,9 +316,11 @@ async def test_a_transfer_survives_that_its_run_leaves_memory(d: Driver) -> None
 
 async def test_a_reader_that_gave_up_leaves_nothing_behind(d: Driver) -> None:
     run_id = await d.start()
-    for options in ({"history_event_filter_type": 2}, {}):
+    for event_filter in (2, 0):
         page = await d.engine.get_workflow_execution_history(
-            ws.GetWorkflowExecutionHistoryRequest("default", EXECUTION, wait_new_event=True, **options),
+            ws.GetWorkflowExecutionHistoryRequest(
+                "default", EXECUTION, wait_new_event=True, history_event_filter_type=event_filter
+            ),
             timeout=timedelta(milliseconds=1),
         )
         if page.history is not None and page.history.events:

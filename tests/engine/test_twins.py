@@ -37,7 +37,7 @@ from tests.engine.driver import (
 from tests.twins import retry as retry_twin
 from tests.twins.commands import CommandTwin, RefusedError
 
-assert wiring.encode, "the engine's wiring configures the native core"
+assert wiring.__name__  # importing it configures the native core
 
 NOW_MS = T0 // 1_000_000
 kinds = st.sampled_from(["Boom", "Bad", "TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"])

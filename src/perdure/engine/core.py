@@ -445,6 +445,7 @@ class Core:
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, 5.0)
             if run is not None:
+                self._take_from_the_dead(run)
                 self._redispatch(run)
                 self._arm(run.key, run.state.next_deadline())
 
@@ -694,19 +695,23 @@ class Core:
             )
             return
         run = await self.load(row.key)
-        if run is None:
-            return
+        if run is not None:
+            self._take_from_the_dead(run)
+
+    def _take_from_the_dead(self, run: Run) -> None:
+        """End what workers of an earlier process hold of the run."""
         s = run.state
-        if row.kind == TaskKind.WORKFLOW:
-            if s.task_started_id and s.task_owner_epoch:
-                transitions.time_out_workflow_task(s, self.now())
-                self.touch(run)
-        else:
-            activity = s.activities.get(row.scheduled_event_id)
-            if activity is not None and activity.started_ns and activity.owner_epoch:
-                lose_activity(s, activity, self.now())
-                run.touched.add(row.scheduled_event_id)
-                self.touch(run)
+        if s.state == _CLOSED:
+            return
+        if s.task_started_id and s.task_owner_epoch not in (0, self.epoch):
+            transitions.time_out_workflow_task(s, self.now())
+            self.touch(run)
+        lost = [a for a in s.activities.values() if a.started_ns and a.owner_epoch not in (0, self.epoch)]
+        for activity in lost:
+            lose_activity(s, activity, self.now())
+            run.touched.add(activity.scheduled_event_id)
+        if lost:
+            self.touch(run)
 
     async def close(self) -> None:
         """Make durable what happened, then stop everything."""

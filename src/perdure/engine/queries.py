@@ -115,6 +115,8 @@ class Queries:
             sticky.tasks.remove(task)
             if run.state.task_started_id == 0:
                 run.state.sticky_queue = ""
+                if run.state.task_scheduled_id:
+                    self._core.dispatch_workflow_task(run)
             self._core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, run.state.task_queue).add(task)
 
     async def query_task(self, run: Run, task: Task, is_sticky: bool) -> ws.PollWorkflowTaskQueueResponse | None:
