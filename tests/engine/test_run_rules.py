@@ -420,3 +420,28 @@ async def test_state_beyond_its_limit_terminates_the_run(d: Driver) -> None:
         )
     await d.settle()
     assert (await d.history())[-1].attributes.reason == "Workflow mutable state size exceeds limit."
+
+
+# ---- what the chain and the parent see
+
+
+async def test_cancel_of_a_child_in_backoff_wakes_it(d: Driver) -> None:
+    await d.start()
+    await d.turn(start_child(task_queue=queue("cq"), cron_schedule="@every 100s"))
+    await d.settle()
+    assert not await d.has_workflow_task("cq")
+    await d.turn(cancel_external("child", child_workflow_only=True))
+    await d.settle()
+    assert (await d.names("child"))[-2:] == ["WorkflowExecutionCancelRequested", "WorkflowTaskScheduled"]
+    requested = (await d.history("child"))[1].attributes
+    assert (requested.identity, requested.external_workflow_execution.workflow_id) == ("history-service", "w")
+    assert requested.external_initiated_event_id
+
+
+async def test_only_the_parent_may_signal_a_child_as_its_child(d: Driver) -> None:
+    await d.start("stranger", task_queue=queue("sq"))
+    await d.start()
+    await d.turn(signal_external("stranger", child_workflow_only=True))
+    await d.settle()
+    failed = [e for e in await d.history() if name(e) == "SignalExternalWorkflowExecutionFailed"][0].attributes
+    assert failed.cause == 1
