@@ -118,6 +118,8 @@ TUNED = tuple(
 
 
 def _temporal(name: str, adapter: str, module: str, distribution: str) -> list[Peer]:
+    # Tuned, its file is in WAL mode: one sync a commit. Still all that it acknowledged survives a power loss.
+    synced = ("--sqlite-pragma=journal_mode=WAL", "--sqlite-pragma=synchronous=FULL")
     return [
         Peer(
             name,
@@ -127,9 +129,9 @@ def _temporal(name: str, adapter: str, module: str, distribution: str) -> list[P
             module,
             distribution,
             "temporal",
-            (*(("--db-filename", "{folder}/temporal.db") if store != "in memory" else ()), *flags),
+            (*file, *(synced if file and flags else ()), *flags),
         )
-        for store in ("in memory", "SQLite file")
+        for store, file in (("in memory", ()), ("SQLite file", ("--db-filename", "{folder}/temporal.db")))
         for tuning, flags in (("default", ()), ("tuned", TUNED))
     ]
 
