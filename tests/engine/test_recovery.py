@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from perdure.api.common import v1 as common_v1
+from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import Capability, Durability, Store
@@ -19,6 +20,7 @@ from perdure.store.memory import MemoryStore
 from tests.engine.driver import (
     Clock,
     Driver,
+    S,
     application_failure,
     cancel_external,
     complete,
@@ -189,3 +191,89 @@ async def test_failures_and_deaths_over_a_disk(tmp_path: Path, at: int) -> None:
 
     await World(opener("a"), fail_at=at).run()
     await World(opener("b"), die_at=at).run()
+
+
+async def test_what_each_kind_of_attempt_becomes_after_a_death(tmp_path: Path) -> None:
+    world = World(lambda: LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS))
+    await world.open()
+    d = world.d
+    await d.start()
+    await d.turn(
+        schedule_activity("once", retry_policy=ONCE),
+        schedule_activity("detached", retry_policy=ONCE),
+        schedule_activity("again"),
+        schedule_activity("backing off"),
+        start_timer("t", 30),
+    )
+    tasks = {task.activity_id: task for task in [await d.poll_activity() for _ in range(4)]}
+    await d.engine.record_activity_task_heartbeat(
+        ws.RecordActivityTaskHeartbeatRequest(tasks["again"].task_token, payloads(b"7"))
+    )
+    await d.fail_activity(tasks["backing off"])
+    await d.engine.detach_activity_task(tasks["detached"].task_token)
+    await d.settle()
+    await world.restart()
+    d = world.d
+    pending = {activity.activity_id: activity for activity in (await d.describe()).pending_activities}
+    assert set(pending) == {"detached", "again", "backing off"}
+    assert (pending["detached"].attempt, pending["again"].attempt, pending["backing off"].attempt) == (1, 2, 2)
+    timed_out = [event for event in await d.history() if name(event) == "ActivityTaskTimedOut"]
+    assert [event.attributes.retry_state for event in timed_out] == [4]
+    await d.complete_activity(tasks["detached"])
+    with pytest.raises(RPCError) as late:
+        await d.complete_activity(tasks["again"])
+    assert late.value.status is RPCStatusCode.NOT_FOUND
+    await d.advance(1)
+    again = {task.activity_id: task for task in [await d.poll_activity() for _ in range(2)]}
+    assert again["again"].heartbeat_details == payloads(b"7")
+    for task in again.values():
+        await d.complete_activity(task)
+    await d.advance(30)
+    names = await d.names()
+    assert names.count("ActivityTaskCompleted") == 3
+    assert "TimerFired" in names
+    await d.engine.close()
+    await world.inner.close()
+
+
+async def test_a_workflow_task_of_a_dead_process_is_handed_out_at_once(tmp_path: Path) -> None:
+    world = World(lambda: LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS))
+    await world.open()
+    await world.d.start()
+    before = await world.d.poll()
+    await world.d.signal()
+    await world.restart()
+    d = world.d
+    with pytest.raises(RPCError) as late:
+        await d.answer(before, complete())
+    assert late.value.status is RPCStatusCode.NOT_FOUND
+    task = await d.poll()
+    assert task.attempt == 1
+    assert (await d.names())[2:] == [
+        "WorkflowTaskStarted",
+        "WorkflowTaskTimedOut",
+        "WorkflowExecutionSignaled",
+        "WorkflowTaskScheduled",
+        "WorkflowTaskStarted",
+    ]
+    await d.answer(task, complete())
+    assert await d.status() == 2
+    await d.engine.close()
+    await world.inner.close()
+
+
+async def test_what_came_due_while_nobody_lived_happens_at_the_start(tmp_path: Path) -> None:
+    world = World(lambda: LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS))
+    await world.open()
+    await world.d.start("timer")
+    await world.d.turn(start_timer("t", 30))
+    await world.d.start("delayed", workflow_start_delay=40 * S, task_queue=queue("dq"))
+    await world.d.start("late", workflow_run_timeout=50 * S, task_queue=queue("lq"))
+    world.clock.now += 3600 * S
+    await world.restart()
+    await world.d.advance(0.001)
+    assert "TimerFired" in await world.d.names("timer")
+    assert await world.d.has_workflow_task("dq")
+    assert await world.d.status("late") == 7
+    await world.d.engine.close()
+    await world.inner.close()

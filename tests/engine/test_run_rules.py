@@ -443,5 +443,5 @@ async def test_only_the_parent_may_signal_a_child_as_its_child(d: Driver) -> Non
     await d.start()
     await d.turn(signal_external("stranger", child_workflow_only=True))
     await d.settle()
-    failed = [e for e in await d.history() if name(e) == "SignalExternalWorkflowExecutionFailed"][0].attributes
+    failed = next(e for e in await d.history() if name(e) == "SignalExternalWorkflowExecutionFailed").attributes
     assert failed.cause == 1
