@@ -42,7 +42,9 @@ def encode_typed_search_attribute_value(key: SearchAttributeKey[Any], value: Sea
     if value is None:
         return _to_payload(None)  # without a type: servers refuse a typed null
     if not isinstance(value, key.origin_value_type):
-        raise TypeError(f"Value of type {value} not suitable for indexed value type {key.indexed_value_type}")
+        raise TypeError(
+            f"Value of type {type(value).__name__} not suitable for indexed value type {key.indexed_value_type}"
+        )
     if isinstance(value, datetime):
         value = _iso(value)
     elif isinstance(value, Sequence) and not all(isinstance(item, str) for item in value):

@@ -11,13 +11,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from perdure.common import VersioningBehavior, WorkerDeploymentVersion
+from perdure.worker._interceptor import Interceptor
 from perdure.worker._runner import WorkflowRunner
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._tuning import WorkerTuner, maximum_slots
 
 if TYPE_CHECKING:
     from perdure.client import Client
-    from perdure.worker._interceptor import Interceptor
     from perdure.worker._plugin import Plugin
 
 
@@ -156,11 +156,14 @@ def _validate_values(config: WorkerConfig) -> None:
     task_queue = config.get("task_queue")
     if not isinstance(task_queue, str) or not task_queue:
         raise ValueError(f"task_queue must be a non-empty string, not {task_queue!r}.")
+    if len(task_queue.encode()) > 1000:
+        raise ValueError(f"task_queue has {len(task_queue.encode())} bytes; at most 1000 are allowed.")
     for name in ("activities", "workflows", "interceptors"):
         if callable(config.get(name)) or isinstance(config.get(name), str):
             raise TypeError(f"{name} must be a sequence, not {config.get(name)!r}; put it in a list.")
     if not isinstance(config.get("workflow_runner"), WorkflowRunner):
         raise TypeError(f"workflow_runner must be a WorkflowRunner, not {config.get('workflow_runner')!r}.")
+    _validate_objects(config)
     for name in _COUNTS:
         value = config.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
@@ -180,6 +183,22 @@ def _validate_values(config: WorkerConfig) -> None:
             continue
         if not isinstance(value, timedelta) or value < timedelta(0):
             raise ValueError(f"{name} must be a timedelta of 0 or more, not {value!r}.")
+
+
+def _validate_objects(config: WorkerConfig) -> None:
+    for interceptor in config.get("interceptors") or ():
+        if not isinstance(interceptor, Interceptor):
+            raise TypeError(f"interceptors must hold perdure.worker.Interceptor objects, not {interceptor!r}.")
+    for error in config.get("workflow_failure_exception_types") or ():
+        if not isinstance(error, type) or not issubclass(error, BaseException):
+            raise TypeError(f"workflow_failure_exception_types must hold exception classes, not {error!r}.")
+    types = (("identity", str), ("tuner", WorkerTuner), ("activity_executor", concurrent.futures.Executor))
+    for name, kind in types:
+        value = config.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, not {value!r}.")
+    if config.get("on_fatal_error") is not None and not callable(config.get("on_fatal_error")):
+        raise TypeError(f"on_fatal_error must be an async function, not {config.get('on_fatal_error')!r}.")
 
 
 def _validate_versioning(config: WorkerConfig) -> None:

@@ -92,6 +92,8 @@ class Replayer:
         ``workflow_task_executor``, ``runtime`` and ``disable_safe_workflow_eviction`` are accepted as Temporal's and
         have no meaning here: a replay runs on the calling thread.
         """
+        if isinstance(workflows, (type, str)):
+            raise TypeError(f"workflows must be a sequence, not {workflows!r}; put it in a list.")
         self._config = ReplayerConfig(
             workflows=list(workflows),
             workflow_task_executor=workflow_task_executor,

@@ -188,6 +188,9 @@ class Worker:
                     stacklevel=2,
                 )
         self._plugins: list[Plugin] = [*from_client, *plugins]
+        for plugin in self._plugins:
+            if not isinstance(plugin, Plugin):
+                raise TypeError(f"plugins must hold perdure.worker.Plugin objects, not {plugin!r}.")
         self._initial_config = config.copy()
         for plugin in self._plugins:
             config = plugin.configure_worker(config)

@@ -71,6 +71,8 @@ def defn(
     """
 
     def decorate(cls: ClassType) -> ClassType:
+        if not isinstance(cls, type):
+            raise TypeError(f"@workflow.defn is for classes, not {type(cls).__name__}")
         _Definition._apply_to_class(
             cls,
             workflow_name=None if dynamic else name or cls.__name__,
