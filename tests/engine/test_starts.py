@@ -13,7 +13,7 @@ from perdure.api.enums.v1 import WorkflowIdReusePolicy as Reuse
 from perdure.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
 from perdure.api.workflowservice import v1 as ws
 from perdure.service import RPCError, RPCStatusCode
-from tests.engine.driver import Driver, S, cancel, complete, fail, queue
+from tests.engine.driver import Driver, S, cancel, complete, fail, queue, start_child
 
 ALLOW = int(Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
 FAILED_ONLY = int(Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY)
@@ -194,3 +194,21 @@ async def test_eager_start_hands_the_first_task_over(d: Driver) -> None:
     assert [event.event_type for event in task.history.events] == [1, 5, 6]
     await d.answer(task, complete())
     assert await d.status() == COMPLETED
+
+
+async def test_a_child_may_replace_an_open_run_where_its_policy_says_so(d: Driver) -> None:
+    first = await d.start("child", task_queue=queue("other"))
+    await d.start()
+    await d.turn(start_child(workflow_id_reuse_policy=TERMINATE_IF_RUNNING))
+    await d.settle()
+    closed = (await d.history("child", first))[-1].attributes
+    assert closed.reason == "TerminateIfRunning WorkflowIdReusePolicy"
+    info = (await d.describe("child")).workflow_execution_info
+    assert info is not None and info.execution is not None
+    assert info.execution.run_id in closed.details.payloads[0].data.decode()
+
+
+async def test_an_identity_is_no_longer_than_an_id(d: Driver) -> None:
+    with pytest.raises(RPCError) as refused:
+        await d.start(identity="x" * 1001)
+    assert refused.value.status is RPCStatusCode.INVALID_ARGUMENT

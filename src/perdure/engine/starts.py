@@ -143,7 +143,8 @@ class Starts:
             assert run is not None
             if not request.request_id or request.request_id not in run.state.signal_request_ids:
                 check_signal(run)
-                transitions.signal(run.state, core.now(), signal, True)
+                extras = history_v1.EventExtras(links=request.links) if request.links else None
+                transitions.signal(run.state, core.now(), signal, True, extras)
                 core.touch(run)
         await core.durable(run)
         return ws.SignalWithStartWorkflowExecutionResponse(
@@ -161,22 +162,21 @@ class Starts:
         core = self._core
         run_id = core.run_ids.new(core.now())
         if current is not None and current.is_open:
-            note = common_v1.Payload({"encoding": b"json/plain"}, b'"terminated by new runID: %s"' % run_id.encode())
-            self._closing.terminate(
-                current,
-                "TerminateIfRunning WorkflowIdReusePolicy",
-                common_v1.Payloads([note]),
-                "history-service",
-            )
-            core.touch(current)
+            self._terminate(current, run_id)
         return self.create(RunKey(namespace_id, request.workflow_id, run_id), request, signal)
 
-    def check_may_start(self, current: Run, request: StartRequest) -> None:
+    def _terminate(self, current: Run, new_run_id: str) -> None:
+        note = common_v1.Payload({"encoding": b"json/plain"}, b'"terminated by new runID: %s"' % new_run_id.encode())
+        self._closing.terminate(
+            current, "TerminateIfRunning WorkflowIdReusePolicy", common_v1.Payloads([note]), "history-service"
+        )
+        self._core.touch(current)
+
+    def check_may_start(self, current: Run, request: StartRequest, new_run_id: str) -> None:
         """Raise ALREADY_EXISTS unless a child may take the workflow id over."""
         reuse, conflict = _policies(request, _FAIL)
         if _may_start(current, reuse, conflict) and current.is_open:
-            self._closing.terminate(current, "TerminateIfRunning WorkflowIdReusePolicy", None, "history-service")
-            self._core.touch(current)
+            self._terminate(current, new_run_id)
 
     def create(
         self,
@@ -213,6 +213,7 @@ def check_start(request: StartRequest) -> None:
     limits.check_id("" if request.workflow_type is None else request.workflow_type.name, "WorkflowType")
     limits.check_task_queue(request.task_queue)
     limits.check_id(request.request_id, "RequestId", required=False)
+    limits.check_id(request.identity, "Identity", required=False)
     request.workflow_execution_timeout = limits.check_duration(
         request.workflow_execution_timeout, "WorkflowExecutionTimeout"
     )

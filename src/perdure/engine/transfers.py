@@ -168,12 +168,13 @@ class Transfers:
         s = run.state
         namespace_id = run.key.namespace_id
         current = await core.current(namespace_id, request.workflow_id)
+        run_id = core.run_ids.new(core.now())
         if current is not None:
             if current.state.create_request_id == request.request_id:
                 return current
-            self._starts.check_may_start(current, request)
+            self._starts.check_may_start(current, request, run_id)
         root = common_v1.WorkflowExecution(s.root_workflow_id or s.workflow_id, s.root_run_id or s.run_id)
-        key = RunKey(namespace_id, request.workflow_id, core.run_ids.new(core.now()))
+        key = RunKey(namespace_id, request.workflow_id, run_id)
         parent = Parent(run.key, request.namespace, initiated_id, root)
         return self._starts.create(key, request, parent=parent)
 
