@@ -31,6 +31,13 @@ from perdure.service import RPCError
 from perdure.store.api import RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
 
 _CLOSED = int(RunState.CLOSED)
+# Plain numbers: looking a member of an enumeration up costs more than the comparison.
+_DISPATCH_WORKFLOW_TASK = int(Effect.DISPATCH_WORKFLOW_TASK)
+_DISPATCH_ACTIVITY = int(Effect.DISPATCH_ACTIVITY)
+_DROP_ACTIVITY = int(Effect.DROP_ACTIVITY)
+_SHOW_RUN = int(Effect.SHOW_RUN)
+_RUN_TIMED_OUT = int(Effect.RUN_TIMED_OUT)
+_DELETE_RUN = int(Effect.DELETE_RUN)
 
 logger = logging.getLogger("perdure.engine")
 
@@ -261,17 +268,17 @@ class Core:
 
     def _apply_effects(self, run: Run, effects: list[tuple[int, int]]) -> None:
         for kind, argument in effects:
-            if kind == Effect.DISPATCH_WORKFLOW_TASK:
+            if kind == _DISPATCH_WORKFLOW_TASK:
                 self.dispatch_workflow_task(run)
-            elif kind == Effect.DISPATCH_ACTIVITY:
+            elif kind == _DISPATCH_ACTIVITY:
                 self.on_dispatch_activity(run, argument)
-            elif kind == Effect.DROP_ACTIVITY:
+            elif kind == _DROP_ACTIVITY:
                 run.touched.add(argument)
-            elif kind == Effect.SHOW_RUN:
+            elif kind == _SHOW_RUN:
                 run.visibility_changed = True
-            elif kind == Effect.RUN_TIMED_OUT:
+            elif kind == _RUN_TIMED_OUT:
                 self.spawn(self.on_run_timed_out(run))
-            elif kind == Effect.DELETE_RUN:
+            elif kind == _DELETE_RUN:
                 self.spawn(self.on_delete_run(run))
             else:
                 self.add_transfer(run, argument)

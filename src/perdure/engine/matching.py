@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from perdure.store.api import RunKey, TaskKind
 
 STICKY_WORKER_TIMEOUT = 10.0
+#: Polls that may wait longer than this have no timer of their own: one look at all of them now and then ends them.
+SWEEP_INTERVAL = 5.0
 
 
 class Task(NamedTuple):
@@ -29,11 +31,13 @@ class Task(NamedTuple):
 class Poller:
     """A poll that waits. ``task`` is what it was given; a poll can be reserved before its task is durable."""
 
-    __slots__ = ("future", "identity")
+    __slots__ = ("deadline", "future", "identity")
 
-    def __init__(self, future: asyncio.Future[object], identity: str) -> None:
+    def __init__(self, future: asyncio.Future[object], identity: str, deadline: float) -> None:
         self.future = future
         self.identity = identity
+        #: Loop time after which the poll ends empty.
+        self.deadline = deadline
 
 
 class TaskQueue:
@@ -87,6 +91,7 @@ class Matching:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._queues: dict[tuple[str, int, str], TaskQueue] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
 
     def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
         """The queue of that name, made on first use."""
@@ -112,8 +117,12 @@ class Matching:
         future: asyncio.Future[object] = self._loop.create_future()
         while queue.pollers and queue.pollers[0].future.done():
             queue.pollers.popleft()
-        queue.pollers.append(poller_type(future, identity))
-        timer = self._loop.call_later(timeout, _expire, future)
+        queue.pollers.append(poller_type(future, identity, now + timeout))
+        timer = None
+        if timeout < 2 * SWEEP_INTERVAL:
+            timer = self._loop.call_later(timeout, _expire, future)
+        elif self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         try:
             return await future
         except asyncio.CancelledError:
@@ -125,8 +134,20 @@ class Matching:
                     task.give_back()  # type: ignore[attr-defined]
             raise
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             queue.last_poll = self._loop.time()
+
+    def _sweep(self) -> None:
+        """End the polls whose time is over, and look again while any waits."""
+        now = self._loop.time()
+        self._sweeper = None
+        for queue in self._queues.values():
+            for poller in queue.pollers:
+                if poller.deadline <= now:
+                    _expire(poller.future)
+            if queue.pollers and self._sweeper is None:
+                self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
 
     def drop_queue(self, namespace_id: str, kind: TaskKind, name: str) -> list[Task]:
         """Forget a (sticky) queue: its polls end empty, its tasks are returned."""
@@ -139,6 +160,8 @@ class Matching:
 
     def close(self, error: Exception) -> None:
         """End every poll with an error."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         for queue in self._queues.values():
             for poller in queue.pollers:
                 if not poller.future.done():
