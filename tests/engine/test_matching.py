@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from perdure.api.workflowservice import v1 as ws
-from perdure.engine import matching
+from perdure.engine import deadlines
 from tests.engine.driver import Driver, queue
 
 
@@ -22,8 +22,8 @@ async def test_a_short_poll_ends_empty(d: Driver) -> None:
     assert (await poll(d, 1.01)).task_token == b""
 
 
-async def test_the_sweeper_ends_long_polls(d: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "SWEEP_INTERVAL", 0.01)
+async def test_long_polls_share_a_timer(d: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadlines, "COARSENESS", 0.01)
     first, second = await asyncio.gather(poll(d, 1.05), poll(d, 1.06))
     assert first.task_token == second.task_token == b""
     waiting = asyncio.ensure_future(poll(d, 60))

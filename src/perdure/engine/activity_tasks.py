@@ -24,6 +24,13 @@ from perdure.store.api import RunKey, TaskKind
 _GONE = "invalid activityID or activity already timed out or invoking workflow is completed"
 
 
+def _too_large(message: str) -> failure_v1.Failure:
+    """What takes the place of an answer that no event may hold; it ends the activity."""
+    return failure_v1.Failure(
+        message=message, source="Server", server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True)
+    )
+
+
 class LocalPoller(Poller):
     """A poll of a worker in this process: its attempts die with the process."""
 
@@ -204,11 +211,7 @@ class ActivityTasks:
     ) -> None:
         run, activity = found
         if result is not None and size_of(result) > limits.MAX_BLOB_SIZE:
-            failure = failure_v1.Failure(
-                message="Complete result exceeds size limit.",
-                source="Server",
-                server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True),
-            )
+            failure = _too_large("Complete result exceeds size limit.")
             activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
         else:
             activities.complete_activity(run.state, activity, self._core.now(), result, identity)
@@ -228,11 +231,7 @@ class ActivityTasks:
         if details is not None:
             activities.heartbeat(activity, self._core.now(), details)
         if failure is not None and len(encode(failure)) > limits.MAX_BLOB_SIZE:
-            failure = failure_v1.Failure(
-                message="Failure exceeds size limit.",
-                source="Server",
-                server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True),
-            )
+            failure = _too_large("Failure exceeds size limit.")
         activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
         self._finish(run, activity)
         await self._core.durable(run)
@@ -251,11 +250,7 @@ class ActivityTasks:
         """Keep the progress; returns whether a cancel was requested. Durable with the run's next commit."""
         run, activity = found
         if details is not None and size_of(details) > limits.MAX_BLOB_SIZE:
-            failure = failure_v1.Failure(
-                message="Heartbeat details exceed size limit.",
-                source="Server",
-                server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True),
-            )
+            failure = _too_large("Heartbeat details exceed size limit.")
             activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
             self._finish(run, activity)
             return True

@@ -22,6 +22,7 @@ from perdure._native.events import HistoryEvent, decode_batch, encode_batch
 from perdure._native.mutable_state import Effect, MutableState, RunState
 from perdure._native.timers import TimerWheel
 from perdure.engine import wiring  # noqa: F401  (configures the native core)
+from perdure.engine.deadlines import Deadlines
 from perdure.engine.errors import unavailable, unreadable
 from perdure.engine.ids import RunIds
 from perdure.engine.limits import MAX_HISTORY_EVENTS, MAX_HISTORY_SIZE, MAX_STATE_SIZE, NS_PER_MS
@@ -82,7 +83,8 @@ class Core:
         self.now = clock
         self.epoch = store.epoch
         self.run_ids = RunIds()
-        self.matching = Matching(loop)
+        self.deadlines = Deadlines(loop)
+        self.matching = Matching(loop, self.deadlines)
         self.is_closed = False
         #: What other modules of the engine do for the core: set by the engine when it is put together.
         self.on_run_timed_out: Callable[[Run], Coroutine[Any, Any, None]]
@@ -731,6 +733,7 @@ class Core:
             self.is_closed = True
             if self._wake is not None:
                 self._wake.cancel()
+            self.deadlines.close()
             gone = unavailable("The engine is closed.")
             self.matching.close(gone)
             for run in self._runs.values():

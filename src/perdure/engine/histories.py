@@ -115,7 +115,7 @@ class Histories:
         if run.is_open and wait_new_event:
             waiter: asyncio.Future[None] = core.loop.create_future()
             run.close_waiters.append(waiter)
-            await _within(core, waiter, wait)
+            await core.deadlines.wait(waiter, wait)
             if waiter in run.close_waiters:
                 run.close_waiters.remove(waiter)
             if run.is_open:
@@ -131,7 +131,7 @@ class Histories:
     async def _wait_for_events(self, run: Run, wait: float) -> None:
         waiter: asyncio.Future[None] = self._core.loop.create_future()
         run.event_waiters.append(waiter)
-        await _within(self._core, waiter, wait)
+        await self._core.deadlines.wait(waiter, wait)
         if waiter in run.event_waiters:
             run.event_waiters.remove(waiter)
 
@@ -164,18 +164,3 @@ class Histories:
         if events and events[-1].event_id > 1:
             token = _encode(PageToken(run.key.run_id, events[-1].event_id - 1, 0))
         return ws.GetWorkflowExecutionHistoryReverseResponse(history=history_v1.History(events), next_page_token=token)
-
-
-async def _within(core: Core, waiter: asyncio.Future[None], seconds: float) -> None:
-    """Wait for a future, or for the time to be over; the future is done afterwards."""
-    timer = core.loop.call_later(seconds, _release, waiter)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        _release(waiter)
-
-
-def _release(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

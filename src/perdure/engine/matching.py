@@ -11,11 +11,10 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from perdure.engine.deadlines import Deadlines
     from perdure.store.api import RunKey, TaskKind
 
 STICKY_WORKER_TIMEOUT = 10.0
-#: Polls that may wait longer than this have no timer of their own: one look at all of them now and then ends them.
-SWEEP_INTERVAL = 5.0
 
 
 class Task(NamedTuple):
@@ -31,13 +30,11 @@ class Task(NamedTuple):
 class Poller:
     """A poll that waits. ``task`` is what it was given; a poll can be reserved before its task is durable."""
 
-    __slots__ = ("deadline", "future", "identity")
+    __slots__ = ("future", "identity")
 
-    def __init__(self, future: asyncio.Future[object], identity: str, deadline: float) -> None:
+    def __init__(self, future: asyncio.Future[object], identity: str) -> None:
         self.future = future
         self.identity = identity
-        #: Loop time after which the poll ends empty.
-        self.deadline = deadline
 
 
 class TaskQueue:
@@ -88,10 +85,10 @@ class TaskQueue:
 class Matching:
     """Every task queue, by namespace, kind and name."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         self._loop = loop
+        self._deadlines = deadlines
         self._queues: dict[tuple[str, int, str], TaskQueue] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
 
     def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
         """The queue of that name, made on first use."""
@@ -117,14 +114,9 @@ class Matching:
         future: asyncio.Future[object] = self._loop.create_future()
         while queue.pollers and queue.pollers[0].future.done():
             queue.pollers.popleft()
-        queue.pollers.append(poller_type(future, identity, now + timeout))
-        timer = None
-        if timeout < 2 * SWEEP_INTERVAL:
-            timer = self._loop.call_later(timeout, _expire, future)
-        elif self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+        queue.pollers.append(poller_type(future, identity))
         try:
-            return await future
+            return await self._deadlines.wait(future, timeout)
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 task = future.result()
@@ -134,20 +126,7 @@ class Matching:
                     task.give_back()  # type: ignore[attr-defined]
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
             queue.last_poll = self._loop.time()
-
-    def _sweep(self) -> None:
-        """End the polls whose time is over, and look again while any waits."""
-        now = self._loop.time()
-        self._sweeper = None
-        for queue in self._queues.values():
-            for poller in queue.pollers:
-                if poller.deadline <= now:
-                    _expire(poller.future)
-            if queue.pollers and self._sweeper is None:
-                self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
 
     def drop_queue(self, namespace_id: str, kind: TaskKind, name: str) -> list[Task]:
         """Forget a (sticky) queue: its polls end empty, its tasks are returned."""
@@ -155,20 +134,14 @@ class Matching:
         if queue is None:
             return []
         for poller in queue.pollers:
-            _expire(poller.future)
+            if not poller.future.done():
+                poller.future.set_result(None)
         return list(queue.tasks)
 
     def close(self, error: Exception) -> None:
         """End every poll with an error."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
         for queue in self._queues.values():
             for poller in queue.pollers:
                 if not poller.future.done():
                     poller.future.set_exception(error)
             queue.pollers.clear()
-
-
-def _expire(future: asyncio.Future[object]) -> None:
-    if not future.done():
-        future.set_result(None)
