@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from perdure.engine.deadlines import Deadlines
@@ -104,7 +104,7 @@ class Matching:
 
     async def poll(
         self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller
-    ) -> object | None:
+    ) -> Any:
         """The next task of a queue; None when there was none in time. A cancelled poll puts its task back."""
         now = self._loop.time()
         queue.last_poll = now
