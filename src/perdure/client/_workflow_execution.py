@@ -18,6 +18,7 @@ from perdure.api.workflowservice.v1 import (
 )
 from perdure.client import _check
 from perdure.client._conversion import decode_user_metadata
+from perdure.client._pages import PageIterator
 from perdure.client._workflow_history import WorkflowHistory, WorkflowHistoryEventFilterType
 from perdure.common import SearchAttributes, SearchAttributeValue, TypedSearchAttributes, _arg_unset
 from perdure.converter import (
@@ -227,33 +228,15 @@ class WorkflowExecutionCountAggregationGroup:
         )
 
 
-class WorkflowExecutionAsyncIterator:
+class WorkflowExecutionAsyncIterator(PageIterator["WorkflowExecution"]):
     """Executions that match a query, fetched page by page. Use ``async for``, or :meth:`map_histories`."""
 
     def __init__(self, client: Client, input: ListWorkflowsInput) -> None:
         """Made by :meth:`Client.list_workflows`."""
-        self._client = client
+        super().__init__(client, input.next_page_token)
         self._input = input
-        self._next_page_token = input.next_page_token
-        self._current_page: Sequence[WorkflowExecution] | None = None
-        self._current_page_index = 0
         self._limit = input.limit
         self._yielded = 0
-
-    @property
-    def current_page_index(self) -> int:
-        """Index in the current page of the execution that comes next."""
-        return self._current_page_index
-
-    @property
-    def current_page(self) -> Sequence[WorkflowExecution] | None:
-        """The page at hand, None before the first."""
-        return self._current_page
-
-    @property
-    def next_page_token(self) -> bytes | None:
-        """The token of the next page, None at the end."""
-        return self._next_page_token
 
     async def fetch_next_page(self, *, page_size: int | None = None) -> None:
         """Fetch the next page, of at most ``page_size`` executions where that is given."""
@@ -273,26 +256,17 @@ class WorkflowExecutionAsyncIterator:
             timeout=self._input.rpc_timeout,
         )
         converter = self._client.data_converter
-        self._current_page = [
-            WorkflowExecution._from_raw_info(info, self._client.namespace, converter) for info in response.executions
-        ]
-        self._current_page_index = 0
-        self._next_page_token = response.next_page_token or None
-
-    def __aiter__(self) -> WorkflowExecutionAsyncIterator:
-        """The iterator itself."""
-        return self
+        namespace = self._client.namespace
+        self._turn_to(
+            [WorkflowExecution._from_raw_info(info, namespace, converter) for info in response.executions],
+            response.next_page_token,
+        )
 
     async def __anext__(self) -> WorkflowExecution:
         """The next execution, from the next page if need be."""
         if self._limit is not None and self._yielded >= self._limit:
             raise StopAsyncIteration
-        while self._current_page is None or self._current_page_index >= len(self._current_page):
-            if self._current_page is not None and self._next_page_token is None:
-                raise StopAsyncIteration
-            await self.fetch_next_page()
-        execution = self._current_page[self._current_page_index]
-        self._current_page_index += 1
+        execution = await super().__anext__()
         self._yielded += 1
         return execution
 

@@ -12,6 +12,7 @@ from perdure.api.enums.v1 import EventType, HistoryEventFilterType
 from perdure.api.history.v1 import History
 from perdure.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from perdure.client import _check
+from perdure.client._pages import PageIterator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,31 +64,13 @@ class WorkflowHistory:
         return json.history_to_json_dict(History(list(self.events)))
 
 
-class WorkflowHistoryEventAsyncIterator:
+class WorkflowHistoryEventAsyncIterator(PageIterator["HistoryEvent"]):
     """The events of a history, fetched page by page. Use ``async for``."""
 
     def __init__(self, client: Client, input: FetchWorkflowHistoryEventsInput) -> None:
         """Made by :meth:`WorkflowHandle.fetch_history_events`."""
-        self._client = client
+        super().__init__(client, input.next_page_token)
         self._input = input
-        self._next_page_token = input.next_page_token
-        self._current_page: Sequence[HistoryEvent] | None = None
-        self._current_page_index = 0
-
-    @property
-    def current_page_index(self) -> int:
-        """Index in the current page of the event that comes next."""
-        return self._current_page_index
-
-    @property
-    def current_page(self) -> Sequence[HistoryEvent] | None:
-        """The page at hand, None before the first."""
-        return self._current_page
-
-    @property
-    def next_page_token(self) -> bytes | None:
-        """The token of the next page, None at the end."""
-        return self._next_page_token
 
     async def fetch_next_page(self, *, page_size: int | None = None) -> None:
         """Fetch the next page, of at most ``page_size`` events where that is given."""
@@ -107,20 +90,4 @@ class WorkflowHistoryEventAsyncIterator:
             metadata=self._client._metadata(wanted.rpc_metadata),
             timeout=wanted.rpc_timeout,
         )
-        self._current_page = response.history.events if response.history else []
-        self._current_page_index = 0
-        self._next_page_token = response.next_page_token or None
-
-    def __aiter__(self) -> WorkflowHistoryEventAsyncIterator:
-        """The iterator itself."""
-        return self
-
-    async def __anext__(self) -> HistoryEvent:
-        """The next event, from the next page if need be."""
-        while self._current_page is None or self._current_page_index >= len(self._current_page):
-            if self._current_page is not None and self._next_page_token is None:
-                raise StopAsyncIteration
-            await self.fetch_next_page()
-        event = self._current_page[self._current_page_index]
-        self._current_page_index += 1
-        return event
+        self._turn_to(response.history.events if response.history else [], response.next_page_token)
