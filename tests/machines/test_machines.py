@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from perdure._native.event_facts import HistoryMismatch
 from perdure._native.events import HistoryEvent
 from perdure._native.machines import Effect, Input, MachineKind, State, lookup, rows
-from perdure._native.matcher import HistoryMismatch, Matcher
+from perdure._native.matcher import Matcher
 from perdure.api.common import v1 as common_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.protocol.v1 import Message

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perdure._native.event_facts import HistoryMismatch, InvalidHistory
 from perdure._native.events import HistoryEvent
-from perdure._native.matcher import HistoryMismatch, InvalidHistory, Matcher
+from perdure._native.matcher import Matcher
 from perdure.worker import _workflow_runtime
 from perdure.workflow import NondeterminismError
 from tests.twins.matcher import Mismatch, TwinMatcher

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from perdure._native.events cimport HistoryEvent
 
@@ -107,6 +107,3 @@ cdef class Matcher:
     cdef int admit_update(self, HistoryEvent event) except -1
     cdef int enqueue(self, WorkflowCommand command, int command_type, object message) except -1
     cdef int deliver_messages(self, int64_t before_event_id) except -1
-
-
-cdef uint64_t seed_of(str run_id)

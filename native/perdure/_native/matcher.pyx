@@ -5,91 +5,87 @@ The matcher eats history events in *sequences*: everything up to the next starte
 one activation: the jobs the workflow has to react to. Commands wait in a queue, first in, first out, for the event that
 records them; a command event that does not fit the front of the queue is nondeterminism.
 
-Attributes are decoded only when a decision needs them. The owner applies the jobs, runs the workflow and calls
-:meth:`Matcher.next_activation` again until it gives None.
+The owner applies the jobs, runs the workflow and calls :meth:`Matcher.next_activation` again until it gives None.
 """
 
-import json
-
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
 
+from perdure._native.event_facts cimport event_name, local_details, name_of, patch_details, peek
+from perdure._native.event_types cimport (
+    C_CANCEL_TIMER,
+    C_CANCEL_WORKFLOW,
+    C_COMPLETE_WORKFLOW,
+    C_CONTINUE_AS_NEW,
+    C_FAIL_WORKFLOW,
+    C_MODIFY_PROPERTIES,
+    C_PROTOCOL_MESSAGE,
+    C_RECORD_MARKER,
+    C_REQUEST_CANCEL_ACTIVITY,
+    C_REQUEST_CANCEL_EXTERNAL,
+    C_SCHEDULE_ACTIVITY,
+    C_SIGNAL_EXTERNAL,
+    C_START_CHILD,
+    C_START_TIMER,
+    C_UPSERT_SEARCH_ATTRIBUTES,
+    E_ACTIVITY_CANCELED,
+    E_ACTIVITY_CANCEL_REQUESTED,
+    E_ACTIVITY_COMPLETED,
+    E_ACTIVITY_FAILED,
+    E_ACTIVITY_PROPERTIES_MODIFIED,
+    E_ACTIVITY_SCHEDULED,
+    E_ACTIVITY_STARTED,
+    E_ACTIVITY_TIMED_OUT,
+    E_CANCELED,
+    E_CANCEL_EXTERNAL_FAILED,
+    E_CANCEL_EXTERNAL_INITIATED,
+    E_CANCEL_REQUESTED,
+    E_CHILD_CANCELED,
+    E_CHILD_COMPLETED,
+    E_CHILD_FAILED,
+    E_CHILD_INITIATED,
+    E_CHILD_STARTED,
+    E_CHILD_START_FAILED,
+    E_CHILD_TERMINATED,
+    E_CHILD_TIMED_OUT,
+    E_COMPLETED,
+    E_CONTINUED_AS_NEW,
+    E_EXTERNAL_CANCEL_REQUESTED,
+    E_EXTERNAL_SIGNALED,
+    E_FAILED,
+    E_MARKER,
+    E_PROPERTIES_MODIFIED,
+    E_PROPERTIES_MODIFIED_EXTERNALLY,
+    E_SIGNALED,
+    E_SIGNAL_EXTERNAL_FAILED,
+    E_SIGNAL_EXTERNAL_INITIATED,
+    E_STARTED,
+    E_TASK_COMPLETED,
+    E_TASK_FAILED,
+    E_TASK_SCHEDULED,
+    E_TASK_STARTED,
+    E_TASK_TIMED_OUT,
+    E_TERMINATED,
+    E_TIMED_OUT,
+    E_TIMER_CANCELED,
+    E_TIMER_FIRED,
+    E_TIMER_STARTED,
+    E_UPDATE_ACCEPTED,
+    E_UPDATE_ADMITTED,
+    E_UPDATE_COMPLETED,
+    E_UPDATE_REJECTED,
+    E_UPSERT_SEARCH_ATTRIBUTES,
+)
 from perdure._native.events cimport HistoryEvent
 from perdure._native cimport machines
 from perdure._native.machines cimport Effect, Input, MachineKind, State, Step
+from perdure._native.seeds cimport seed_of
 
-
+from perdure._native.event_facts import HistoryGap, HistoryMismatch, InvalidHistory, describe_event
 from perdure._native.machines import MachineKind as _kinds
 from perdure._native.machines import State as _states
 
 cdef enum:
-    # event types
-    E_STARTED = 1
-    E_COMPLETED = 2
-    E_FAILED = 3
-    E_TIMED_OUT = 4
-    E_TASK_SCHEDULED = 5
-    E_TASK_STARTED = 6
-    E_TASK_COMPLETED = 7
-    E_TASK_TIMED_OUT = 8
-    E_TASK_FAILED = 9
-    E_ACTIVITY_SCHEDULED = 10
-    E_ACTIVITY_STARTED = 11
-    E_ACTIVITY_COMPLETED = 12
-    E_ACTIVITY_FAILED = 13
-    E_ACTIVITY_TIMED_OUT = 14
-    E_ACTIVITY_CANCEL_REQUESTED = 15
-    E_ACTIVITY_CANCELED = 16
-    E_TIMER_STARTED = 17
-    E_TIMER_FIRED = 18
-    E_TIMER_CANCELED = 19
-    E_CANCEL_REQUESTED = 20
-    E_CANCELED = 21
-    E_CANCEL_EXTERNAL_INITIATED = 22
-    E_CANCEL_EXTERNAL_FAILED = 23
-    E_EXTERNAL_CANCEL_REQUESTED = 24
-    E_MARKER = 25
-    E_SIGNALED = 26
-    E_TERMINATED = 27
-    E_CONTINUED_AS_NEW = 28
-    E_CHILD_INITIATED = 29
-    E_CHILD_START_FAILED = 30
-    E_CHILD_STARTED = 31
-    E_CHILD_COMPLETED = 32
-    E_CHILD_FAILED = 33
-    E_CHILD_CANCELED = 34
-    E_CHILD_TIMED_OUT = 35
-    E_CHILD_TERMINATED = 36
-    E_SIGNAL_EXTERNAL_INITIATED = 37
-    E_SIGNAL_EXTERNAL_FAILED = 38
-    E_EXTERNAL_SIGNALED = 39
-    E_UPSERT_SEARCH_ATTRIBUTES = 40
-    E_UPDATE_ACCEPTED = 41
-    E_UPDATE_REJECTED = 42
-    E_UPDATE_COMPLETED = 43
-    E_PROPERTIES_MODIFIED_EXTERNALLY = 44
-    E_ACTIVITY_PROPERTIES_MODIFIED = 45
-    E_PROPERTIES_MODIFIED = 46
-    E_UPDATE_ADMITTED = 47
-    E_NEXUS_SCHEDULED = 48
-    E_NEXUS_CANCEL_REQUESTED = 54
-    # command types
-    C_SCHEDULE_ACTIVITY = 1
-    C_REQUEST_CANCEL_ACTIVITY = 2
-    C_START_TIMER = 3
-    C_COMPLETE_WORKFLOW = 4
-    C_FAIL_WORKFLOW = 5
-    C_CANCEL_TIMER = 6
-    C_CANCEL_WORKFLOW = 7
-    C_REQUEST_CANCEL_EXTERNAL = 8
-    C_RECORD_MARKER = 9
-    C_CONTINUE_AS_NEW = 10
-    C_START_CHILD = 11
-    C_SIGNAL_EXTERNAL = 12
-    C_UPSERT_SEARCH_ATTRIBUTES = 13
-    C_PROTOCOL_MESSAGE = 14
-    C_MODIFY_PROPERTIES = 16
-    # other
     CAUSE_RESET_WORKFLOW = 20
     NO_SEQUENCE = -1
     NOT_LOOKED = -2
@@ -99,8 +95,6 @@ cdef enum:
     FLAG_MOVE_TERMINAL = 4
     ALL_FLAGS = 7
 
-cdef str _PATCH_MARKER = "core_patch"
-cdef str _LOCAL_ACTIVITY_MARKER = "core_local_activity"
 cdef str _VERSION_ATTRIBUTE = "TemporalChangeVersion"
 
 cdef bint[64] _command_event
@@ -110,24 +104,6 @@ for _n in (2, 3, 10, 15, 17, 19, 21, 22, 25, 28, 29, 37, 40, 41, 42, 43, 46, 48,
 for _n in (2, 3, 4, 21, 27, 28):
     _close_event[_n] = True
 
-cdef tuple _EVENT_NAMES = (
-    "Unspecified", "WorkflowExecutionStarted", "WorkflowExecutionCompleted", "WorkflowExecutionFailed",
-    "WorkflowExecutionTimedOut", "WorkflowTaskScheduled", "WorkflowTaskStarted", "WorkflowTaskCompleted",
-    "WorkflowTaskTimedOut", "WorkflowTaskFailed", "ActivityTaskScheduled", "ActivityTaskStarted",
-    "ActivityTaskCompleted", "ActivityTaskFailed", "ActivityTaskTimedOut", "ActivityTaskCancelRequested",
-    "ActivityTaskCanceled", "TimerStarted", "TimerFired", "TimerCanceled", "WorkflowExecutionCancelRequested",
-    "WorkflowExecutionCanceled", "RequestCancelExternalWorkflowExecutionInitiated",
-    "RequestCancelExternalWorkflowExecutionFailed", "ExternalWorkflowExecutionCancelRequested", "MarkerRecorded",
-    "WorkflowExecutionSignaled", "WorkflowExecutionTerminated", "WorkflowExecutionContinuedAsNew",
-    "StartChildWorkflowExecutionInitiated", "StartChildWorkflowExecutionFailed", "ChildWorkflowExecutionStarted",
-    "ChildWorkflowExecutionCompleted", "ChildWorkflowExecutionFailed", "ChildWorkflowExecutionCanceled",
-    "ChildWorkflowExecutionTimedOut", "ChildWorkflowExecutionTerminated", "SignalExternalWorkflowExecutionInitiated",
-    "SignalExternalWorkflowExecutionFailed", "ExternalWorkflowExecutionSignaled", "UpsertWorkflowSearchAttributes",
-    "WorkflowExecutionUpdateAccepted", "WorkflowExecutionUpdateRejected", "WorkflowExecutionUpdateCompleted",
-    "WorkflowPropertiesModifiedExternally", "ActivityPropertiesModifiedExternally", "WorkflowPropertiesModified",
-    "WorkflowExecutionUpdateAdmitted", "NexusOperationScheduled", "NexusOperationStarted", "NexusOperationCompleted",
-    "NexusOperationFailed", "NexusOperationCanceled", "NexusOperationTimedOut", "NexusOperationCancelRequested",
-)
 cdef dict _COMMANDS = {
     # command type -> (name, event that records it)
     C_SCHEDULE_ACTIVITY: ("ScheduleActivityTask", E_ACTIVITY_SCHEDULED),
@@ -151,69 +127,6 @@ for _type, (_name, _event) in _COMMANDS.items():
     _records[_type] = _event
 
 
-cdef list _peekers = [None] * 64
-
-
-def configure(peekers):
-    """Set decoders that read only what matching needs of an event type's attributes: ``{event type: bytes -> struct}``."""
-    for event_type, decode in peekers.items():
-        _peekers[event_type] = decode
-
-
-cdef object peek(HistoryEvent event):
-    """The attributes, or their beginning when they are still bytes; for what is looked at once."""
-    if event._attributes is None and event._raw is not None and 0 <= event.event_type < 64:
-        decode = _peekers[event.event_type]
-        if decode is not None:
-            return decode(event._raw)
-    return event.attrs()
-
-
-class HistoryMismatch(Exception):
-    """Workflow code asked for something else than its history records."""
-
-    def __init__(self, message, event_id=0, event_type=0, command_type=0):
-        super().__init__(message)
-        self.message = message
-        self.event_id = event_id
-        self.event_type = event_type
-        self.command_type = command_type
-
-
-class InvalidHistory(Exception):
-    """The history cannot be right, whatever the code: a gap, events after the end, an unknown event."""
-
-
-class HistoryGap(InvalidHistory):
-    """Events are missing between what was applied and what came: fetch the history again from its first event."""
-
-
-cdef str event_name(int event_type):
-    if 0 <= event_type < len(_EVENT_NAMES):
-        return _EVENT_NAMES[event_type]
-    return f"event type {event_type}"
-
-
-def describe_event(HistoryEvent event not None):
-    """The event with what identifies it, for messages: ``ActivityTaskScheduled (activity 3, type charge)``."""
-    cdef str name = event_name(event.event_type)
-    attrs = event.attrs()
-    if event.event_type == E_ACTIVITY_SCHEDULED:
-        return f"{name} (activity id {attrs.activity_id!r}, type {name_of(attrs.activity_type)!r})"
-    if event.event_type == E_CHILD_INITIATED:
-        return f"{name} (workflow id {attrs.workflow_id!r}, type {name_of(attrs.workflow_type)!r})"
-    if event.event_type == E_TIMER_STARTED or event.event_type == E_TIMER_CANCELED:
-        return f"{name} (timer id {attrs.timer_id!r})"
-    if event.event_type == E_MARKER:
-        found = patch_details(event)
-        return f"{name} (patch {found[0]!r})" if found is not None else f"{name} ({attrs.marker_name!r})"
-    if event.event_type == E_SIGNAL_EXTERNAL_INITIATED:
-        return f"{name} (signal {attrs.signal_name!r})"
-    if event.event_type == E_UPDATE_ACCEPTED:
-        return f"{name} (update {attrs.protocol_instance_id!r})"
-    return name
-
-
 cdef str describe_command(WorkflowCommand command, int command_type):
     cdef str name = _COMMANDS[command_type][0]
     if command.kind == MachineKind.ACTIVITY or command.kind == MachineKind.LOCAL_ACTIVITY:
@@ -229,98 +142,6 @@ cdef str describe_command(WorkflowCommand command, int command_type):
     if command.kind == MachineKind.SIGNAL_EXTERNAL or command.kind == MachineKind.CANCEL_EXTERNAL:
         return f"{name} (workflow id {command.identity!r})"
     return name
-
-
-cdef str name_of(object type_message):
-    return "" if type_message is None else type_message.name
-
-
-cdef tuple patch_details(HistoryEvent event):
-    """``(patch id, deprecated)`` of a patch marker, None for any other marker."""
-    attrs = event.attrs()
-    if attrs.marker_name != _PATCH_MARKER:
-        return None
-    details = attrs.details
-    found = details.get("patch-data")
-    if found is not None:
-        try:
-            data = json.loads(found.payloads[0].data)
-            return data["id"], bool(data.get("deprecated", False))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise InvalidHistory(f"event {event.event_id} is a patch marker whose data cannot be read") from None
-    patch_id, deprecated = details.get("patch_id"), details.get("deprecated")
-    if patch_id is None or deprecated is None or not patch_id.payloads or not deprecated.payloads:
-        return None
-    flag = deprecated.payloads[0].data
-    return patch_id.payloads[0].data.decode(), bool(flag) and flag[0] != 0
-
-
-cdef object local_details(HistoryEvent event):
-    """The data of a local activity's marker, None for any other marker."""
-    attrs = event.attrs()
-    if attrs.marker_name != _LOCAL_ACTIVITY_MARKER:
-        return None
-    try:
-        data = json.loads(attrs.details["data"].payloads[0].data)
-        data["seq"], data["activity_id"], data["activity_type"]
-        return data
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise InvalidHistory(f"event {event.event_id} is a local activity's marker whose data cannot be read") from None
-
-
-# --- SipHash-1-3 with key (0, 0): the seed every Temporal SDK built on its core derives from a run id
-
-cdef inline uint64_t rotate(uint64_t value, int by) noexcept nogil:
-    return (value << by) | (value >> (64 - by))
-
-
-cdef inline void sip_round(uint64_t* v) noexcept nogil:
-    v[0] += v[1]
-    v[1] = rotate(v[1], 13) ^ v[0]
-    v[0] = rotate(v[0], 32)
-    v[2] += v[3]
-    v[3] = rotate(v[3], 16) ^ v[2]
-    v[0] += v[3]
-    v[3] = rotate(v[3], 21) ^ v[0]
-    v[2] += v[1]
-    v[1] = rotate(v[1], 17) ^ v[2]
-    v[2] = rotate(v[2], 32)
-
-
-cdef uint64_t seed_of(str run_id):
-    cdef bytes data = run_id.encode() + b"\xff"
-    cdef const unsigned char* p = data
-    cdef Py_ssize_t length = len(data), i, j
-    cdef uint64_t[4] v
-    cdef uint64_t m
-    v[0] = 0x736F6D6570736575u
-    v[1] = 0x646F72616E646F6Du
-    v[2] = 0x6C7967656E657261u
-    v[3] = 0x7465646279746573u
-    i = 0
-    while i + 8 <= length:
-        m = 0
-        for j in range(8):
-            m |= (<uint64_t> p[i + j]) << (8 * j)
-        v[3] ^= m
-        sip_round(v)
-        v[0] ^= m
-        i += 8
-    m = (<uint64_t> length) << 56
-    for j in range(length - i):
-        m |= (<uint64_t> p[i + j]) << (8 * j)
-    v[3] ^= m
-    sip_round(v)
-    v[0] ^= m
-    v[2] ^= 0xFF
-    for _round in range(3):
-        sip_round(v)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
-
-
-def random_seed(str run_id not None):
-    """The seed of a run's random numbers, from its original execution run id."""
-    return seed_of(run_id)
 
 
 @cython.freelist(64)

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -17,16 +17,6 @@ class JobKind(IntEnum):
     RESOLVE_SIGNAL_EXTERNAL = 9
     RESOLVE_CANCEL_EXTERNAL = 10
     RESOLVE_LOCAL_ACTIVITY = 11
-
-class HistoryMismatch(Exception):
-    message: str
-    event_id: int
-    event_type: int
-    command_type: int
-    def __init__(self, message: str, event_id: int = 0, event_type: int = 0, command_type: int = 0) -> None: ...
-
-class InvalidHistory(Exception): ...
-class HistoryGap(InvalidHistory): ...
 
 class WorkflowCommand:
     kind: int
@@ -93,7 +83,3 @@ class Matcher:
     def completed_attributes(self) -> Any: ...
     def reset_to(self, started_event_id: int) -> None: ...
     def counts(self) -> tuple[int, int]: ...
-
-def configure(peekers: Mapping[int, Callable[[bytes], Any]]) -> None: ...
-def describe_event(event: HistoryEvent) -> str: ...
-def random_seed(run_id: str) -> int: ...

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import __version__
 from perdure._native import guard
+from perdure._native.event_facts import HistoryMismatch, InvalidHistory
 from perdure._native.machines import MachineKind
-from perdure._native.matcher import HistoryMismatch, InvalidHistory, JobKind, WorkflowCommand
+from perdure._native.matcher import JobKind, WorkflowCommand
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import QueryResultType, WorkflowTaskFailedCause

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure._native import matcher
+from perdure._native import event_facts
 from perdure._native.loop import WorkflowLoop
 from perdure._native.machines import MachineKind
-from perdure._native.matcher import Matcher, WorkflowCommand, random_seed
+from perdure._native.matcher import Matcher, WorkflowCommand
+from perdure._native.seeds import random_seed
 from perdure._times import duration_from_ns, optional_duration_from_ns, time_from_ns
 from perdure.api._message import Message
 from perdure.api.command import v1 as command_v1
@@ -104,7 +105,7 @@ class _TaskCompleted(Message):
     sdk_metadata: WorkflowTaskCompletedMetadata | None = None
 
 
-matcher.configure(
+event_facts.configure(
     {
         event_type: msgspec.msgpack.Decoder(struct).decode
         for event_type, struct in ((7, _TaskCompleted), (10, _ActivityScheduled), (29, _ChildInitiated))
