@@ -278,7 +278,27 @@ class FailsItsTask:
         return await result if hasattr(result, "__await__") else result
 
 
-WORKFLOWS = [Calls, Child, FailsItsTask, RunsAnActivity, Waits]
+@workflow.defn
+class Catches:
+    """Goes on after every refusal; each of them must come again when it is replayed."""
+
+    @workflow.run
+    async def run(self) -> list[str]:
+        refused = []
+        for name, (call, _) in CALLS.items():
+            if name in ("activity result of another type", "continuing with unserialisable"):
+                continue  # cannot be caught, as with Temporal
+            try:
+                result = call()
+                if hasattr(result, "__await__"):
+                    await result
+            except Exception:
+                refused.append(name)
+            await asyncio.sleep(0.001)
+        return refused
+
+
+WORKFLOWS = [Calls, Catches, Child, FailsItsTask, RunsAnActivity, Waits]
 ACTIVITIES = [
     asks_the_workflow,
     echo,

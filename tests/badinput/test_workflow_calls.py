@@ -13,8 +13,19 @@ from perdure import workflow
 from perdure.client import Client, WorkflowExecutionStatus, WorkflowFailureError
 from perdure.exceptions import ActivityError, TemporalError, TerminatedError
 from perdure.exceptions import TimeoutError as WorkflowTimeoutError
+from perdure.worker import Replayer
 from tests.badinput.conftest import started
-from tests.badinput.programs import CALLS, FAILS_THE_TASK, QUEUE, TOO_LARGE, Calls, Child, FailsItsTask, RunsAnActivity
+from tests.badinput.programs import (
+    CALLS,
+    FAILS_THE_TASK,
+    QUEUE,
+    TOO_LARGE,
+    Calls,
+    Catches,
+    Child,
+    FailsItsTask,
+    RunsAnActivity,
+)
 
 
 async def goes_on(client: Client) -> None:
@@ -38,6 +49,14 @@ async def test_calls_that_are_refused_where_they_are_made(client: Client) -> Non
             raise AssertionError(causes(failed.value.cause))
     assert await started(client) == sorted(CALLS)  # no child, nothing continued
     await goes_on(client)
+
+
+async def test_what_was_refused_is_refused_on_replay(client: Client) -> None:
+    handle = await client.start_workflow(Catches.run, id="w", task_queue=QUEUE)
+    refused = await handle.result()
+    assert "unserialisable argument" in refused
+    assert "unserialisable child argument" in refused
+    await Replayer(workflows=[Catches]).replay_workflow(await handle.fetch_history())
 
 
 @pytest.mark.parametrize("name", TOO_LARGE)
@@ -90,7 +109,10 @@ async def test_workflows_nobody_has(client: Client, caplog: pytest.LogCaptureFix
     with pytest.raises(WorkflowFailureError) as failed:
         await client.execute_workflow("Nobody", id="w", task_queue=QUEUE, run_timeout=timedelta(milliseconds=50))
     assert isinstance(failed.value.cause, WorkflowTimeoutError)
-    assert "Workflow class Nobody is not registered on this worker, available workflows: Calls, Child" in caplog.text
+    assert (
+        "Workflow class Nobody is not registered on this worker, available workflows: Calls, Catches, Child"
+        in caplog.text
+    )
     await goes_on(client)
 
 

@@ -14,7 +14,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.taskqueue.v1 import TaskQueue
 from perdure.client import _check
 from perdure.common import Priority, RetryPolicy
-from perdure.converter import encode_search_attributes
+from perdure.converter import PayloadConverter, encode_search_attributes
 from perdure.worker._interceptor import (
     ContinueAsNewInput,
     SignalChildWorkflowInput,
@@ -63,6 +63,8 @@ _C_CANCEL_TIMER = 6
 _C_REQUEST_CANCEL_EXTERNAL = 8
 _C_START_CHILD = 11
 _C_SIGNAL_EXTERNAL = 12
+
+_ALWAYS_ENCODABLE = frozenset((bool, bytes, float, int, str, type(None)))
 
 # What a refusal names
 _ACTIVITY_CALL = "start_activity"
@@ -209,6 +211,7 @@ class WorkflowOperations(WorkflowRuntime):
             _check.text(_ACTIVITY_CALL, "task_queue", queue, empty=True)
         if retry is not None:
             _check.instance(_ACTIVITY_CALL, "retry_policy", retry, RetryPolicy)
+            retry._validate()
         if priority is not None and priority is not Priority.default:
             _check.instance(_ACTIVITY_CALL, "priority", priority, Priority)
         if activity_id is not None:
@@ -241,6 +244,8 @@ class WorkflowOperations(WorkflowRuntime):
                     None if priority is Priority.default or priority is None else priority._to_proto(),
                 ),
             )
+        elif args:
+            _check_encodable(self.converter, args)
         handle = ActivityHandleImpl(loop=self.loop)
         handle._start(self, ret_type, ACTIVITY_CANCELS[cancellation])
         handle._command = self.matcher.schedule(
@@ -420,7 +425,8 @@ class WorkflowOperations(WorkflowRuntime):
     async def start_child_workflow_of(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
         """The end of the outbound interceptors."""
         self.assert_not_read_only("start child workflow")
-        message = None if self.is_replaying else self._start_child_command(input)
+        command = self._start_child_command(input)
+        message = None if self.is_replaying else command
         self._child_seq += 1
         handle = ChildWorkflowHandleImpl(loop=self.loop)
         handle._id = input.id
@@ -511,6 +517,8 @@ class WorkflowOperations(WorkflowRuntime):
                     header=common_v1.Header(dict(input.headers)) if input.headers else None,
                 ),
             )
+        elif input.args:
+            _check_encodable(self.converter, input.args)
         self._signal_seq += 1
         future = self.loop.create_future()
         command = self.matcher.schedule(
@@ -567,6 +575,14 @@ class WorkflowOperations(WorkflowRuntime):
 def _set_if_pending(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _check_encodable(converter: PayloadConverter, args: Sequence[Any]) -> None:
+    """Raise on replay what encoding raised the first time: workflow code may have caught it and gone on."""
+    for arg in args:
+        if type(arg) not in _ALWAYS_ENCODABLE:
+            converter.to_payloads(args)
+            return
 
 
 def _check_child(options: dict[str, Any]) -> None:
