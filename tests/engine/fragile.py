@@ -46,5 +46,5 @@ async def abandon(engine: Engine) -> None:
     for task in list(core._tasks):
         task.cancel()
     await asyncio.gather(*core._tasks, return_exceptions=True)
-    if core._wake is not None:
-        core._wake.cancel()
+    core.timers.close()
+    core.deadlines.close()

@@ -277,8 +277,8 @@ class EngineMachine(RuleBasedStateMachine):
         due = live.next_deadline()
         if due and due - self.clock.now // 1_000_000 < 120_000:
             core = self.d.engine._core
-            self.run(core._load_horizon())
-            assert core._armed[run.key.run_id][1] <= due
+            self.run(core.timers.load_horizon())
+            assert core.timers.armed[run.key.run_id][1] <= due
 
     def teardown(self) -> None:
         for asking in self.queries:

@@ -190,7 +190,6 @@ cdef class MutableState:
         public int64_t task_owner_epoch
         public int64_t task_row_id
         public int64_t consecutive_failures
-        public str last_task_failure        # category and cause of the newest failed workflow task, "" after a success
         public int64_t previous_started_id  # of the last completed workflow task
         public str sticky_queue
         public int64_t sticky_timeout_ms

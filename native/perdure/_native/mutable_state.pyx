@@ -212,7 +212,7 @@ cdef class MutableState:
         self.workflow_type = self.task_queue = self.new_run_id = self.reset_run_id = self.cron_schedule = ""
         self.parent_namespace_id = self.parent_workflow_id = self.parent_run_id = ""
         self.root_workflow_id = self.root_run_id = self.create_request_id = ""
-        self.task_request_id = self.task_identity = self.sticky_queue = self.last_task_failure = ""
+        self.task_request_id = self.task_identity = self.sticky_queue = ""
         self.close_body = b""
         self.status = STATUS_RUNNING
         self.next_event_id = 1
@@ -320,7 +320,6 @@ cdef class MutableState:
             self._clear_task()
             self.task_attempt = 1
             self.consecutive_failures = 0
-            self.last_task_failure = ""
         elif kind == 8 or kind == 9:
             self._clear_task()
         elif kind == 12 or kind == 13 or kind == 14 or kind == 16:
@@ -582,7 +581,7 @@ cdef class MutableState:
             self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
             self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
             self.task_request_id, self.task_identity, self.task_owner_epoch, self.task_row_id,
-            self.consecutive_failures, self.last_task_failure, self.previous_started_id,
+            self.consecutive_failures, self.previous_started_id,
             self.sticky_queue, self.sticky_timeout_ms,
             [activity.record() for activity in self.activities.values()],
             [(timer.timer_id, timer.started_event_id, timer.fire_ms) for timer in self.timers.values()],
@@ -626,7 +625,7 @@ cdef class MutableState:
             self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
             self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
             self.task_request_id, self.task_identity, self.task_owner_epoch, self.task_row_id,
-            self.consecutive_failures, self.last_task_failure, self.previous_started_id,
+            self.consecutive_failures, self.previous_started_id,
             self.sticky_queue, self.sticky_timeout_ms,
             activities, timers, children, signals, cancels, buffered,
             self.buffered_size, self.timer_ms, self.close_task_id, self.close_body,

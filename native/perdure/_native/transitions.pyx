@@ -325,7 +325,6 @@ cdef int _next_attempt(MutableState s, int64_t now_ns, int64_t attempt, str reas
     s.sticky_queue = ""
     if reason:
         s.consecutive_failures += 1
-        s.last_task_failure = reason
     schedule_workflow_task(s, now_ns, 0, delay_ms if s.task_attempt > 1 and not s.buffered else 0)
     return 0
 

@@ -151,7 +151,6 @@ class MutableState:
     task_owner_epoch: int
     task_row_id: int
     consecutive_failures: int
-    last_task_failure: str
     previous_started_id: int
     sticky_queue: str
     sticky_timeout_ms: int

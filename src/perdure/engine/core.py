@@ -18,16 +18,17 @@ from typing import Any
 
 from perdure._native import transitions
 from perdure._native.activities import lose_activity
-from perdure._native.events import HistoryEvent, decode_batch, encode_batch
+from perdure._native.events import HistoryEvent, decode_batch
 from perdure._native.mutable_state import Effect, MutableState, RunState
-from perdure._native.timers import TimerWheel
 from perdure.engine import wiring  # noqa: F401  (configures the native core)
 from perdure.engine.deadlines import Deadlines
 from perdure.engine.errors import unavailable, unreadable
 from perdure.engine.ids import RunIds
-from perdure.engine.limits import MAX_HISTORY_EVENTS, MAX_HISTORY_SIZE, MAX_STATE_SIZE, NS_PER_MS
+from perdure.engine.limits import MAX_HISTORY_EVENTS, MAX_HISTORY_SIZE, MAX_STATE_SIZE
 from perdure.engine.matching import Matching, Task
 from perdure.engine.run import TRANSFER_QUEUE, Run
+from perdure.engine.run_timers import RunTimers
+from perdure.engine.updates import make_update
 from perdure.service import RPCError
 from perdure.store.api import RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
 
@@ -42,14 +43,11 @@ _DELETE_RUN = int(Effect.DELETE_RUN)
 
 logger = logging.getLogger("perdure.engine")
 
-#: Deadlines farther away than this stay in the store's time index.
-HORIZON_MS = 120_000
 #: Commits handed to the store and not durable yet; while so many travel, the next batch keeps forming.
 MAX_TRAVELLING = 2
 #: A batch that still grows is kept back for up to this many turns of the loop, and this many seconds.
 MAX_LOOKS = 8
 MAX_FORMING = 0.02
-DUE_PER_TICK = 200
 RECOVERY_PAGE = 10_000
 
 
@@ -105,11 +103,7 @@ class Core:
         self._travelling: list[Batch] = []
         self._is_flush_scheduled = False
         self._failures_in_row = 0
-        self._wheel = TimerWheel(clock() // NS_PER_MS)
-        #: run id -> (wheel handle, due ms)
-        self._armed: dict[str, tuple[int, int]] = {}
-        self._wake: asyncio.TimerHandle | None = None
-        self._wake_ms = 0
+        self.timers = RunTimers(self)
         self._next_task_id = self.epoch << 40
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -364,7 +358,7 @@ class Core:
         self._forming = None
         self._travelling.append(batch)
         try:
-            updates = [self._update(run) for run in batch.runs if not run.is_gone]
+            updates = [self._take_update(run) for run in batch.runs if not run.is_gone]
         except Exception as error:
             logger.exception("a commit could not be formed")
             self._failed(batch, error)
@@ -456,7 +450,7 @@ class Core:
             if run is not None:
                 self._take_from_the_dead(run)
                 self._redispatch(run)
-                self._arm(run.key, run.state.next_deadline())
+                self.timers.arm(run.key, run.state.next_deadline())
 
     def _redispatch(self, run: Run) -> None:
         if run.workflow_task_row is not None and run.state.task_started_id == 0:
@@ -470,39 +464,11 @@ class Core:
         for row in list(run.transfers.values()):
             self.spawn(self.on_transfer(run, row))
 
-    def _update(self, run: Run) -> RunUpdate:
-        """What of the run is not durable yet, as one update."""
+    def _take_update(self, run: Run) -> RunUpdate:
+        """The run's update; the timers and the cache learn from it what changed."""
+        update, due = make_update(run, self.next_task_id)
         s = run.state
-        run.is_dirty = False
-        run.in_flight += 1
-        run.version += 1
-        s.transition_count += 1
-        update = RunUpdate(run.key, run.version, make_current=run.is_new_current)
-        run.is_new_current = False
-        events = run.unwritten
-        if events:
-            run.unwritten = []
-            batch = encode_batch(events)
-            s.history_size += len(batch)
-            run.tail_bytes += len(batch)
-            update.history = [(events[0].event_id, len(events), batch)]
-            for event in events:
-                if event.event_type == 40 or event.event_type == 46:
-                    run.visibility_changed = True
-        self._update_rows(run, update)
-        stored = run.stored_visibility
-        if stored is None or run.visibility_changed or stored.status != s.status:
-            run.visibility_changed = False
-            run.stored_visibility = run.visibility_record()
-            update.visibility = (stored, run.stored_visibility)
-        due = s.next_deadline()
-        if due != run.stored_timer and (
-            due == 0 or run.stored_timer == 0 or due < run.stored_timer or s.state == _CLOSED
-        ):
-            update.timer = (run.stored_timer, due)
-            run.stored_timer = s.timer_ms = due
-        self._arm(run.key, due)
-        update.state = s.encode()
+        self.timers.arm(run.key, due)
         if s.state != _CLOSED and (
             len(update.state) > MAX_STATE_SIZE
             or s.history_size > MAX_HISTORY_SIZE
@@ -511,143 +477,6 @@ class Core:
             self.spawn(self.on_limit_exceeded(run))
         self._count(run, len(update.state))
         return update
-
-    def _update_rows(self, run: Run, update: RunUpdate) -> None:
-        s = run.state
-        if s.task_scheduled_id:
-            row = run.workflow_task_row
-            if row is None or row.scheduled_event_id != s.task_scheduled_id or row.owner_epoch != s.task_owner_epoch:
-                if row is None:
-                    s.task_row_id = self.next_task_id()
-                row = run.task_row(
-                    TaskKind.WORKFLOW, s.task_queue, s.task_row_id, s.task_scheduled_id, s.task_owner_epoch
-                )
-                run.workflow_task_row = row
-                update.put_tasks.append(row)
-        elif run.workflow_task_row is not None:
-            update.delete_tasks.append(run.workflow_task_row)
-            run.workflow_task_row = None
-            s.task_row_id = 0
-        if s.state == _CLOSED and run.persisted:
-            run.touched.update(run.persisted)
-        if run.touched:
-            for event_id in run.touched:
-                activity = s.activities.get(event_id)
-                row = run.persisted.get(event_id)
-                if activity is None or activity.is_backing_off:
-                    if row is not None:
-                        update.delete_tasks.append(row)
-                        del run.persisted[event_id]
-                    if activity is not None:
-                        activity.task_id = 0
-                elif row is None or row.owner_epoch != activity.owner_epoch or row.task_id != activity.task_id:
-                    if row is not None and row.task_id != activity.task_id:
-                        update.delete_tasks.append(row)
-                    row = run.task_row(
-                        TaskKind.ACTIVITY, activity.task_queue, activity.task_id, event_id, activity.owner_epoch
-                    )
-                    run.persisted[event_id] = row
-                    update.put_tasks.append(row)
-            run.touched.clear()
-        if run.rows_due:
-            update.put_tasks += run.rows_due
-            run.rows_due = []
-        if run.transfers_done:
-            update.delete_tasks += run.transfers_done
-            run.transfers_done = []
-
-    # ---- timers
-
-    def _arm(self, key: RunKey, due_ms: int) -> None:
-        """See to it that the run is looked at when something of it is due. Early looks are harmless."""
-        armed = self._armed.get(key.run_id)
-        if armed is not None:
-            if due_ms and armed[1] <= due_ms:
-                return
-            self._wheel.cancel(armed[0])
-            del self._armed[key.run_id]
-        if due_ms == 0 or due_ms - self.now() // NS_PER_MS > HORIZON_MS:
-            return
-        self._armed[key.run_id] = (self._wheel.arm(due_ms, key), due_ms)
-        if self._wake is None or due_ms < self._wake_ms:
-            self._schedule_wake(due_ms)
-
-    def arm_workflow_task(self, run: Run) -> None:
-        """Watch over a workflow task that was handed out without a commit."""
-        self._arm(run.key, run.state.task_deadline_ms)
-
-    def _schedule_wake(self, due_ms: int) -> None:
-        if self._wake is not None:
-            self._wake.cancel()
-        self._wake_ms = due_ms
-        delay = due_ms * NS_PER_MS - self.now()
-        self._wake = self.loop.call_later(max(delay, 0) / 1e9, self._on_wake)
-
-    def _on_wake(self) -> None:
-        self._wake = None
-        if self.is_closed:
-            return
-        due = self._wheel.advance(self.now() // NS_PER_MS, DUE_PER_TICK)
-        for due_ms, key in due:
-            armed = self._armed.get(key.run_id)
-            if armed is None or armed[1] != due_ms:
-                continue
-            del self._armed[key.run_id]
-            run = self._runs.get(key.run_id)
-            if run is not None:
-                self._fire(run)
-            else:
-                self.spawn(self._load_and_fire(key))
-        if len(due) == DUE_PER_TICK:
-            self._wake_ms = self.now() // NS_PER_MS
-            self._wake = self.loop.call_later(0, self._on_wake)
-        elif len(self._wheel):
-            self._schedule_wake(max(self._wheel.next_due(), self.now() // NS_PER_MS + 1))
-
-    def poke(self) -> None:
-        """The clock was moved: look for what is due now."""
-        if self._wake is not None:
-            self._wake.cancel()
-        self._on_wake()
-
-    async def _load_and_fire(self, key: RunKey) -> None:
-        run = await self.load(key)
-        if run is not None:
-            self._fire(run)
-
-    def _fire(self, run: Run) -> None:
-        s = run.state
-        transitions.fire_due(s, self.now())
-        if s.new_events or s.effects:
-            run.touched.update(run.persisted)
-            self.touch(run)
-            return
-        due = s.next_deadline()
-        if s.activities:
-            # Attempts that were timed out and are retried leave neither event nor effect.
-            run.touched.update(run.persisted)
-            self._mark(run)
-        elif run.stored_timer != due:
-            self._mark(run)
-        self._arm(run.key, due)
-
-    async def _load_horizon(self) -> None:
-        until = self.now() // NS_PER_MS + HORIZON_MS
-        after: tuple[int, RunKey] | None = None
-        while True:
-            page = await self.store.due_runs(until, RECOVERY_PAGE, after)
-            for due_ms, key in page:
-                if key.run_id not in self._armed:
-                    self._arm(key, due_ms)
-            if len(page) < RECOVERY_PAGE:
-                return
-            after = page[-1]
-            await asyncio.sleep(0)
-
-    async def _watch_horizon(self) -> None:
-        while True:
-            await asyncio.sleep(HORIZON_MS / 2000)
-            await self._load_horizon()
 
     # ---- history
 
@@ -687,8 +516,8 @@ class Core:
             if len(rows) < RECOVERY_PAGE:
                 break
             after = rows[-1]
-        await self._load_horizon()
-        self.spawn(self._watch_horizon())
+        await self.timers.load_horizon()
+        self.spawn(self.timers.watch_horizon())
 
     async def _recover(self, row: TaskRow) -> None:
         """A row found at start-up. What a worker of an earlier epoch of this store held is lost for certain."""
@@ -731,8 +560,7 @@ class Core:
                 await self.settle()
         finally:
             self.is_closed = True
-            if self._wake is not None:
-                self._wake.cancel()
+            self.timers.close()
             self.deadlines.close()
             gone = unavailable("The engine is closed.")
             self.matching.close(gone)

@@ -96,7 +96,7 @@ class Engine:
 
     def poke(self) -> None:
         """The clock was moved: do what is due now."""
-        self._core.poke()
+        self._core.timers.poke()
 
     def _check(self) -> None:
         if self._core.is_closed:

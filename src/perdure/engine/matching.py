@@ -102,9 +102,7 @@ class Matching:
         """The queue of that name, if anybody used it."""
         return self._queues.get((namespace_id, int(kind), name))
 
-    async def poll(
-        self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller
-    ) -> Any:
+    async def poll(self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller) -> Any:
         """The next task of a queue; None when there was none in time. A cancelled poll puts its task back."""
         now = self._loop.time()
         queue.last_poll = now

@@ -115,7 +115,7 @@ class WorkflowTasks:
         if not transitions.start_workflow_task(s, now, str(core.next_task_id()), identity, is_sticky, owner_epoch):
             return None
         core.absorb(run)
-        core.arm_workflow_task(run)
+        core.timers.arm_workflow_task(run)
         first = s.previous_started_id + 1 if is_sticky else 1
         started_id = s.task_started_id
         attempt = s.task_attempt
