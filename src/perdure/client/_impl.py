@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from perdure.activity import ActivityCancellationDetails
@@ -16,7 +15,6 @@ from perdure.client._exceptions import (
     AsyncActivityCancelledError,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from perdure.client._interceptor import (
     CancelWorkflowInput,
@@ -43,7 +41,7 @@ from perdure.client._workflow_execution import (
     WorkflowExecutionStatus,
 )
 from perdure.client._workflow_history import WorkflowHistoryEventAsyncIterator
-from perdure.client._workflow_update import WorkflowUpdateHandle, WorkflowUpdateStage
+from perdure.client._workflow_update import WorkflowUpdateHandle, WorkflowUpdateStage, waiting_for_update
 from perdure.common import _arg_unset
 from perdure.service import RPCError, RPCStatusCode
 
@@ -212,7 +210,7 @@ class ClientImpl(OutboundInterceptor):
             ),
         )
         metadata = client._metadata(input.rpc_metadata)
-        try:
+        with waiting_for_update():
             # Not yet durable when it is only admitted: sent again, with its id, until it is.
             while True:
                 response = await client._service.update_workflow_execution(
@@ -220,12 +218,6 @@ class ClientImpl(OutboundInterceptor):
                 )
                 if response.stage >= WorkflowUpdateStage.ACCEPTED:
                     break
-        except RPCError as error:
-            if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-                raise WorkflowUpdateRPCTimeoutOrCancelledError from error
-            raise
-        except asyncio.CancelledError as error:
-            raise WorkflowUpdateRPCTimeoutOrCancelledError from error
         execution = response.update_ref.workflow_execution if response.update_ref else None
         handle: WorkflowUpdateHandle[Any] = WorkflowUpdateHandle(
             client,

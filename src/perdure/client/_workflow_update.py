@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Generic, cast
 
@@ -16,7 +17,7 @@ from perdure.service import RPCError, RPCStatusCode
 from perdure.types import LocalReturnType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
     from perdure.client._client import Client
@@ -28,6 +29,19 @@ class WorkflowUpdateStage(IntEnum):
     ADMITTED = int(_Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED)
     ACCEPTED = int(_Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED)
     COMPLETED = int(_Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED)
+
+
+@contextmanager
+def waiting_for_update() -> Iterator[None]:
+    """Turn the end of a wait, in time or by cancellation, into Temporal's exception: the update itself goes on."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
+            raise WorkflowUpdateRPCTimeoutOrCancelledError from error
+        raise
+    except asyncio.CancelledError as error:
+        raise WorkflowUpdateRPCTimeoutOrCancelledError from error
 
 
 class WorkflowUpdateHandle(Generic[LocalReturnType]):
@@ -99,16 +113,10 @@ class WorkflowUpdateHandle(Generic[LocalReturnType]):
         )
         metadata = self._client._metadata(rpc_metadata)
         while True:
-            try:
+            with waiting_for_update():
                 response = await self._client._service.poll_workflow_execution_update(
                     request, metadata=metadata, timeout=rpc_timeout
                 )
-            except RPCError as error:
-                if error.status in (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED):
-                    raise WorkflowUpdateRPCTimeoutOrCancelledError from error
-                raise
-            except asyncio.CancelledError as error:
-                raise WorkflowUpdateRPCTimeoutOrCancelledError from error
             if response.outcome is not None:
                 self._known_outcome = response.outcome
                 return response.outcome
