@@ -20,7 +20,8 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client
 from perdure.common import HeaderCodecBehavior, MetricMeter
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
-from perdure.worker._activity_worker import ActivityRegistry, ActivityWorker
+from perdure.worker._activity_registry import ActivityRegistry
+from perdure.worker._activity_worker import ActivityWorker
 from perdure.worker._config import (
     PollerBehavior,
     PollerBehaviorSimpleMaximum,
