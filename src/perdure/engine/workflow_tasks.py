@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from perdure._native import commands, transitions
 from perdure._native.commands import CLOSE_COMMANDS, CommandError
@@ -230,7 +230,7 @@ class WorkflowTasks:
             response.workflow_task = await self.start(run, identity, is_sticky=True, is_local=was_local)
         return response
 
-    async def _refuse(self, run: Run, error: CommandError, identity: str) -> None:
+    async def _refuse(self, run: Run, error: CommandError, identity: str) -> NoReturn:
         """A completion with a bad command: the task fails (or the run ends), and the worker is told."""
         core = self._core
         s = run.state
