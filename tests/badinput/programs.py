@@ -149,6 +149,10 @@ def fail(error: BaseException) -> None:
     raise error
 
 
+async def _never() -> bool:
+    return False
+
+
 _INT = SearchAttributeKey.for_int("I")
 _DATE = SearchAttributeKey.for_datetime("D")
 
@@ -185,6 +189,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "sleep of a wrong type": (lambda: workflow.sleep("x"), "sleep: duration must be a number"),  # type: ignore[arg-type]
     "negative sleep": (lambda: workflow.sleep(-1), "Cannot sleep for -1 seconds"),
     "sleep for no number": (lambda: workflow.sleep(float("nan")), "delay of nan seconds"),
+    "condition that is a coroutine": (
+        lambda: workflow.wait_condition(_never),  # type: ignore[arg-type]
+        "fn must be a plain function",
+    ),
     "condition of a wrong type": (lambda: workflow.wait_condition(5), "fn must be a function"),  # type: ignore[arg-type]
     "condition timeout of a wrong type": (
         lambda: workflow.wait_condition(bool, timeout="x"),  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -380,6 +381,8 @@ class WorkflowOperations(WorkflowRuntime):
         self.assert_not_read_only("wait condition")
         if not callable(fn):
             raise TypeError(f"wait_condition: fn must be a function without parameters, not {_check.kind(fn)}")
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError("wait_condition: fn must be a plain function; a coroutine it returns is always true")
         if timeout is not None and not isinstance(timeout, (int, float)):
             raise TypeError(
                 f"wait_condition: timeout must be a number of seconds or a timedelta, not {_check.kind(timeout)}"

@@ -143,6 +143,8 @@ class WorkflowRun(WorkflowResolutions):
         ``events`` are all of the task's: from the run's first, or from the one after the last this run has seen.
         When the answer is that the task failed, the run is spoiled: evict it and replay it for its next task.
         """
+        if self.is_evicted:
+            raise RuntimeError(f"run {self.run_id} has left memory: make a new WorkflowRun for its next task")
         self.last_error = None
         results: dict[str, WorkflowQueryResult] = {}
         try:
