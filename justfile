@@ -34,7 +34,7 @@ stubtest:
 
 # Who imports whom, as pyproject.toml lays down.
 imports:
-    PYTHONPATH=src lint-imports --no-logo
+    PYTHONPATH=src lint-imports --no-logo --no-cache
 
 cython-lint:
     cython-lint native/perdure
