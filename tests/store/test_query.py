@@ -153,7 +153,7 @@ def test_custom_attribute_wins_over_an_alias() -> None:
         ("Note = '!'", "has no words to search for"),
         ("Paid = 'true'", "'true' is not a value of Paid, which is of type Bool"),
         ("StartTime = '2026'", "'2026' is not a datetime"),
-        ("StartTime = '2026-02-30T00:00:00Z'", "is not a datetime: day is out of range"),
+        ("StartTime = '2026-02-30T00:00:00Z'", "is not a datetime: day "),
         ("ExecutionDuration > '5 parsecs'", "is not a duration"),
         ("ExecutionStatus = 'Nope'", "'Nope' is not an ExecutionStatus (they are Running"),
         ("ExecutionStatus = 99", "99 is not an ExecutionStatus"),

@@ -47,6 +47,7 @@ cdef class WorkflowLoopCore:
     cdef int enter(self) except -1
     cdef int leave(self) except -1
     cdef int report(self, object error, Handle handle) except -1
+    cdef int adopt(self, object task) except -1
     cdef object timer(self, int64_t delay_ns, double when, object callback, tuple args, object context)
     cdef object task_name(self, object name)
     cdef object add_task(self, object task)

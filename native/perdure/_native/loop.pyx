@@ -281,6 +281,8 @@ cdef class WorkflowLoopCore:
 
     def call_soon(self, callback, *args, context=None):
         """Run ``callback(*args)`` after the callbacks that are ready now."""
+        if _adopting and is_step(callback):
+            self.adopt(callback.__self__)
         return self.soon(callback, args, context)
 
     def call_soon_threadsafe(self, callback, *args, context=None):
@@ -303,6 +305,12 @@ cdef class WorkflowLoopCore:
         cdef double seconds = when
         cdef int64_t delay_ms = <int64_t> (max(seconds - self.time_ns / 1e9, 0.0) * 1e3 + 0.5)
         return self.timer(delay_ms * 1000000, seconds, callback, args, context)
+
+    cdef int adopt(self, object task) except -1:
+        # a task made without this loop, seen at its first step
+        if type(task) is not _Task and task not in self._tasks:
+            self._tasks.append(task)
+        return 0
 
     cdef object timer(self, int64_t delay_ns, double when, object callback, tuple args, object context):
         cdef TimerHandle handle = TimerHandle.__new__(TimerHandle)
@@ -507,19 +515,31 @@ def install():
     """Teach asyncio's own registry of tasks about workflow loops. Safe to repeat.
 
     Up to Python 3.13 asyncio keeps every task of the process in one WeakSet. Tasks of a workflow loop stay out of it: the
-    loop keeps its own, which is also how it learns of tasks made without it, by ``asyncio.Task(...)``.
+    loop keeps its own, which is also how it learns of tasks made without it, by ``asyncio.Task(...)``. From Python 3.14
+    on the registry is asyncio's alone, and a loop learns of such tasks when they ask it for their first step.
     """
-    global _collecting, _installed
+    global _adopting, _installed
     if _installed:
         return
     _installed = True
     gc.callbacks.append(_note_collection)
     registry = getattr(asyncio.tasks, "_scheduled_tasks", getattr(asyncio.tasks, "_all_tasks", None))
-    if isinstance(registry, weakref.WeakSet):
+    if sys.version_info >= (3, 14):
+        _adopting = True
+    elif isinstance(registry, weakref.WeakSet):
         registry.add = _Register(registry.add)
 
 
 cdef bint _installed = False
+cdef bint _adopting = False
+cdef object _Step = None    # what a task asks its loop to call: known once the first was seen
+
+
+cdef inline bint is_step(object callback):
+    global _Step
+    if _Step is None and type(callback).__name__ == "TaskStepMethWrapper":
+        _Step = type(callback)
+    return type(callback) is _Step
 
 
 def _note_collection(phase, info):
