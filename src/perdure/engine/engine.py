@@ -29,7 +29,7 @@ from perdure.store.api import Store
 Metadata = Mapping[str, str | bytes] | None
 
 SERVER_VERSION = "1.32.0"
-DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
+DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 
 def _seconds(timeout: timedelta | None) -> float | None:
