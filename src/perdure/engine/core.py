@@ -420,11 +420,7 @@ class Core:
                     continue
                 self.forget(run)
                 lost.append(run.key)
-                waiters = run.close_waiters + run.event_waiters
-                waiters += [query.future for query in run.queries.values()]  # type: ignore[misc]
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_exception(answer)
+                run.fail_waiters(answer)
             for fail in failed.failures:
                 fail(answer)
             for waiter in failed.waiters:
@@ -565,11 +561,7 @@ class Core:
             gone = unavailable("The engine is closed.")
             self.matching.close(gone)
             for run in self._runs.values():
-                waiters = run.close_waiters + run.event_waiters
-                waiters += [query.future for query in run.queries.values()]  # type: ignore[misc]
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_exception(gone)
+                run.fail_waiters(gone)
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)

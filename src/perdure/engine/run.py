@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -191,6 +191,14 @@ class Run:
                 else b""
             ),
         )
+
+    def fail_waiters(self, error: Exception) -> None:
+        """Tell everybody who waits for this run that it will not come."""
+        waiters: list[asyncio.Future[Any]] = [*self.close_waiters, *self.event_waiters]
+        waiters += [query.future for query in self.queries.values()]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
 
     def trim_tail(self) -> None:
         """Drop durable events nobody in this process is likely to ask for."""

@@ -232,21 +232,11 @@ class Transfers:
         outcome: Any
         if cause:
             outcome = history_v1.SignalExternalWorkflowExecutionFailedEventAttributes(
-                cause=cause,
-                workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
-                namespace=attributes.namespace,
-                namespace_id=attributes.namespace_id,
-                workflow_execution=attributes.workflow_execution,
-                initiated_event_id=initiated_id,
-                control=attributes.control,
+                cause=cause, **_about(attributes, initiated_id, failed=True)
             )
         else:
             outcome = history_v1.ExternalWorkflowExecutionSignaledEventAttributes(
-                initiated_event_id=initiated_id,
-                namespace=attributes.namespace,
-                namespace_id=attributes.namespace_id,
-                workflow_execution=attributes.workflow_execution,
-                control=attributes.control,
+                control=attributes.control, **_about(attributes, initiated_id)
             )
         transitions.record(run.state, core.now(), _SIGNAL_FAILED if cause else _SIGNALED, outcome)
         core.touch(run)
@@ -262,20 +252,11 @@ class Transfers:
         outcome: Any
         if target is None:
             outcome = history_v1.RequestCancelExternalWorkflowExecutionFailedEventAttributes(
-                cause=_CANCEL_TARGET_UNKNOWN,
-                workflow_task_completed_event_id=attributes.workflow_task_completed_event_id,
-                namespace=attributes.namespace,
-                namespace_id=attributes.namespace_id,
-                workflow_execution=attributes.workflow_execution,
-                initiated_event_id=initiated_id,
-                control=attributes.control,
+                cause=_CANCEL_TARGET_UNKNOWN, **_about(attributes, initiated_id, failed=True)
             )
         else:
             outcome = history_v1.ExternalWorkflowExecutionCancelRequestedEventAttributes(
-                initiated_event_id=initiated_id,
-                namespace=attributes.namespace,
-                namespace_id=attributes.namespace_id,
-                workflow_execution=attributes.workflow_execution,
+                **_about(attributes, initiated_id)
             )
         transitions.record(run.state, core.now(), _CANCEL_FAILED if target is None else _CANCEL_REQUESTED, outcome)
         core.touch(run)
@@ -339,6 +320,20 @@ class Transfers:
             core.touch(target)
         else:
             self._request_cancel(target, run, 0, "by parent close policy")
+
+
+def _about(initiated: Any, initiated_id: int, *, failed: bool = False) -> dict[str, Any]:
+    """What the outcome of a signal or cancel repeats of its Initiated event."""
+    fields = {
+        "namespace": initiated.namespace,
+        "namespace_id": initiated.namespace_id,
+        "workflow_execution": initiated.workflow_execution,
+        "initiated_event_id": initiated_id,
+    }
+    if failed:
+        fields["workflow_task_completed_event_id"] = initiated.workflow_task_completed_event_id
+        fields["control"] = initiated.control
+    return fields
 
 
 def _child_event(close: Any) -> tuple[int, Any]:
