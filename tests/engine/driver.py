@@ -224,6 +224,22 @@ class Driver:
             if not token:
                 return events
 
+    async def reverse_ids(self, page_size: int, workflow_id: str = "w") -> list[int]:
+        """The event ids of a run, newest first, read in pages."""
+        seen: list[int] = []
+        token = b""
+        while True:
+            page = await self.engine.get_workflow_execution_history_reverse(
+                ws.GetWorkflowExecutionHistoryReverseRequest(
+                    "default", common_v1.WorkflowExecution(workflow_id), page_size, token
+                )
+            )
+            assert page.history is not None
+            seen += [event.event_id for event in page.history.events]
+            token = page.next_page_token
+            if not token:
+                return seen
+
     async def names(self, workflow_id: str = "w", run_id: str = "") -> list[str]:
         """The event type names of a run."""
         return [name(event) for event in await self.history(workflow_id, run_id)]

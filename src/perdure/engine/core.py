@@ -217,13 +217,16 @@ class Core:
         if self._cached_bytes <= self._cache_limit:
             return
         before = self.loop.time() - self.eviction_grace
-        for run in list(self._runs.values()):
-            if run.used_at > before:
-                return
+        surplus = self._cached_bytes - self._cache_limit
+        victims = []
+        for run in self._runs.values():
+            if run.used_at > before or surplus <= 0:
+                break
             if run.is_idle:
-                self.forget(run)
-                if self._cached_bytes <= self._cache_limit:
-                    return
+                victims.append(run)
+                surplus -= run.counted
+        for run in victims:
+            self.forget(run)
 
     # ---- transitions
 
@@ -387,7 +390,7 @@ class Core:
                         if not waiter.done():
                             waiter.set_result(None)
                     run.close_waiters.clear()
-                elif len(run.tail) > 512:
+                else:
                     run.trim_tail()
             if run.event_waiters:
                 for waiter in run.event_waiters:
