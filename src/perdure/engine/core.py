@@ -186,13 +186,12 @@ class Core:
             self._current[name] = run_id
         return run
 
-    def add(self, run: Run, *, make_current: bool = True) -> None:
-        """Take in a run that was just created."""
+    def add(self, run: Run) -> None:
+        """Take in a run that was just created; it is the current one of its workflow id."""
         run.used_at = self.loop.time()
         self._runs[run.key.run_id] = run
-        if make_current:
-            run.is_new_current = True
-            self._current[run.key[:2]] = run.key.run_id
+        run.is_new_current = True
+        self._current[run.key[:2]] = run.key.run_id
 
     def forget(self, run: Run) -> None:
         """Take a run out of memory."""
@@ -242,14 +241,11 @@ class Core:
 
     def touch(self, run: Run) -> None:
         """Take over what a transition wrote and asked for; the forming batch makes it durable."""
-        self._mark(run)
+        self.forming(run)
         self.absorb(run)
 
     def forming(self, run: Run) -> Batch:
-        """The batch that will hold the run's newest change."""
-        return self._mark(run)
-
-    def _mark(self, run: Run) -> Batch:
+        """The batch that will hold the run's newest change; the run goes with it."""
         if run.is_gone:
             raise unavailable("The run left memory while it was being changed. It is safe to try again.")
         batch = self._forming
@@ -322,14 +318,14 @@ class Core:
                 run.rows_due.remove(row)
             else:
                 run.transfers_done.append(row)
-            self._mark(run)
+            self.forming(run)
 
     # ---- durability
 
     async def durable(self, run: Run) -> None:
         """Wait until everything the run did so far is durable. Raises UNAVAILABLE when that failed."""
         if run.unwritten and run.batch is None:
-            self._mark(run)
+            self.forming(run)
         batch = run.batch
         if batch is not None:
             if run.is_gone:
