@@ -21,7 +21,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from perdure.store.api import Capability, NamespaceRecord, RunKey, RunUpdate, StoreError, TaskRow, VisibilityRecord
+from perdure.store.api import (
+    Capability,
+    Document,
+    NamespaceRecord,
+    RunKey,
+    RunUpdate,
+    StoreError,
+    TaskRow,
+    VisibilityRecord,
+)
 from perdure.store.memory import MemoryStore
 from perdure.store.visibility import parse_query
 from tests.store.backends import BACKENDS, Backend
@@ -44,6 +53,15 @@ _QUERIES = (
     f"RunId = '{run_id(3)}'",
     "WorkflowId STARTS_WITH 'w' OR StartTime < 4",
     "ORDER BY StartTime DESC",
+)
+
+
+_DOCUMENTS = st.builds(
+    Document,
+    st.sampled_from((NAMESPACE, OTHER_NAMESPACE)),
+    st.sampled_from(("k", "kk")),
+    st.sampled_from(("a", "ab", "a\0", "\0", "w" * 450, "w" * 450 + "x", "é" * 300)),
+    st.sampled_from((b"", b"body", b"B" * 5000)),
 )
 
 
@@ -127,8 +145,9 @@ class _Twins(RuleBasedStateMachine):
     def commit(self, data: st.DataObject, count: int) -> None:
         keys = data.draw(st.lists(st.sampled_from(_KEYS), min_size=count, max_size=count, unique=True))
         updates = [data.draw(_updates(key, self._runs[key], self._next_task_id)) for key in keys]
-        expected = self._run(self._oracle.commit(updates))
-        assert self._run(self._store.commit(updates)) == expected
+        documents = data.draw(st.lists(_DOCUMENTS, max_size=2))
+        expected = self._run(self._oracle.commit(updates, documents))
+        assert self._run(self._store.commit(updates, documents)) == expected
         if expected is not None:
             return
         for update in updates:
@@ -169,6 +188,13 @@ class _Twins(RuleBasedStateMachine):
         row = None
         while page := self._same("pending_tasks", size, row):
             row = page[-1]
+
+    @rule(size=st.integers(1, 5), document=st.deferred(lambda: _DOCUMENTS))
+    def documents(self, size: int, document: Document) -> None:
+        self._same("load_document", document.namespace_id, document.kind, document.id)
+        after = ""
+        while page := self._same("list_documents", document.namespace_id, document.kind, size, after):
+            after = page[-1].id
 
     @rule(
         text=st.sampled_from(_QUERIES),

@@ -1,10 +1,12 @@
 """The store contract.
 
 A store keeps, per run, an opaque state, a history in batches, at most one entry in the time index, any number of task
-rows and one visibility record; and per (namespace, workflow id) which run is the current one. The engine decides, the
-store only remembers: it never looks inside a state or a batch.
+rows and one visibility record; and per (namespace, workflow id) which run is the current one. Beside the runs it keeps
+small documents by name. The engine decides, the store only remembers: it never looks inside a state, a batch or a
+document.
 
-The one write is :meth:`Store.commit`: a list of :class:`RunUpdate`\\ s that becomes durable as a whole or not at all.
+The one write is :meth:`Store.commit`: a list of :class:`RunUpdate`\\ s and :class:`Document`\\ s that becomes durable as
+a whole or not at all.
 """
 
 from __future__ import annotations
@@ -161,6 +163,17 @@ class NamespaceRecord(msgspec.Struct, array_like=True):
     body: bytes = b""
 
 
+class Document(msgspec.Struct, frozen=True, array_like=True):
+    """Something small that is no run and lasts: a schedule, say. ``(namespace_id, kind, id)`` identifies it."""
+
+    namespace_id: str
+    #: A short word of the engine's, such as ``"schedule"``: at most :data:`perdure.store.keys.KIND_LIMIT` bytes.
+    kind: str
+    id: str
+    #: Opaque to the store. In a commit ``b""`` forgets the document.
+    body: bytes = b""
+
+
 class HistoryPage(NamedTuple):
     """Batches of a history in the order asked for, and the event id to go on from (0: that was all)."""
 
@@ -189,12 +202,12 @@ class Store(Protocol):
     #: Grows by one each time the place is opened for ownership: what an earlier epoch held in memory is gone.
     epoch: int
 
-    async def commit(self, updates: Sequence[RunUpdate]) -> None:
-        """Make all of it durable.
+    async def commit(self, updates: Sequence[RunUpdate], documents: Sequence[Document] = ()) -> None:
+        """Make all of it durable. A document replaces the one of its name; of several with one name the last counts.
 
         Several commits may be under way; they become durable in the order of the calls.
 
-        Atomic: every update, or none and an error.
+        Atomic: every update and document, or none and an error.
         Raises:
             StaleRunError: a version did not match.
             StoreUnavailableError: the disk is full or failed; the commits after it fail too until one succeeds.
@@ -245,6 +258,14 @@ class Store(Protocol):
 
     async def count_runs(self, namespace_id: str, query: Query | None) -> dict[tuple[str, ...], int]:
         """How many match, by the values of the query's GROUP BY field (key ``()`` when there is none)."""
+        ...
+
+    async def load_document(self, namespace_id: str, kind: str, id: str) -> Document | None:
+        """The document, if there is one."""
+        ...
+
+    async def list_documents(self, namespace_id: str, kind: str, limit: int, after: str = "") -> list[Document]:
+        """Documents of one kind in the order of their ids, from just after ``after``."""
         ...
 
     async def load_namespaces(self) -> list[NamespaceRecord]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 
-from perdure.store.api import RunUpdate, VisibilityRecord
+from perdure.store.api import Document, RunUpdate, VisibilityRecord
 
 #: Texts of more encoded bytes than this are cut and end in a hash: LMDB's keys hold at most 511 bytes.
 TEXT_LIMIT = 400
 _HASH_SIZE = 16
+#: A document's kind has at most this many bytes, so that a key has room for its id.
+KIND_LIMIT = 64
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: Event ids and counts are stored in four bytes.
 MAX_EVENT_ID = 0xFFFFFFFF
@@ -44,6 +46,23 @@ def visibility_position(record: VisibilityRecord) -> tuple[int, int, int, str]:
     if record.close_time:
         return (1, -record.close_time, -record.start_time, record.key.run_id)
     return (0, -record.start_time, 0, record.key.run_id)
+
+
+def document_key(kind: str, id: str) -> bytes:
+    """Sorts documents of a namespace by kind, then by id."""
+    return ordered_text(kind) + ordered_text(id)
+
+
+def check_document(document: Document) -> None:
+    """Refuse a document that no store could keep.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    if not is_run_id(document.namespace_id):
+        raise ValueError(f"namespace_id {document.namespace_id!r} is not a UUID in lower case with dashes")
+    if not 0 < len(document.kind.encode()) <= KIND_LIMIT:
+        raise ValueError(f"kind {document.kind!r} of a document does not have 1 to {KIND_LIMIT} bytes")
 
 
 def check_update(update: RunUpdate) -> None:

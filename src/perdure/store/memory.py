@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from perdure.store.api import (
     Capability,
+    Document,
     Durability,
     HistoryPage,
     NamespaceRecord,
@@ -20,7 +21,7 @@ from perdure.store.api import (
     VisibilityPage,
     VisibilityRecord,
 )
-from perdure.store.keys import check_update, ordered_text, visibility_position
+from perdure.store.keys import check_document, check_update, document_key, ordered_text, visibility_position
 from perdure.store.visibility import Query, count_records, list_records
 
 _Run = tuple[str, str]
@@ -47,6 +48,7 @@ class MemoryStore:
         self._current: dict[tuple[str, str], str] = {}
         self._due: list[tuple[int, int, str, RunKey]] = []
         self._tasks: dict[_TaskKey, TaskRow] = {}
+        self._documents: dict[str, dict[bytes, Document]] = {}
         self._visibility: dict[str, dict[tuple[int, int, int, str], VisibilityRecord]] = {}
         #: Listing order of a namespace's records; forgotten when they change.
         self._listings: dict[str, list[VisibilityRecord]] = {}
@@ -56,8 +58,10 @@ class MemoryStore:
         """A new, empty store."""
         return cls(durability)
 
-    async def commit(self, updates: Sequence[RunUpdate]) -> None:
+    async def commit(self, updates: Sequence[RunUpdate], documents: Sequence[Document] = ()) -> None:
         self._check_open()
+        for document in documents:
+            check_document(document)
         versions: dict[_Run, int] = {}
         for update in updates:
             check_update(update)
@@ -71,6 +75,12 @@ class MemoryStore:
             versions[run] = 0 if update.delete else update.version
         for update in updates:
             self._apply(update)
+        for document in documents:
+            key = document_key(document.kind, document.id)
+            if document.body:
+                self._documents.setdefault(document.namespace_id, {})[key] = document
+            else:
+                self._documents.get(document.namespace_id, {}).pop(key, None)
 
     def _apply(self, update: RunUpdate) -> None:
         key = update.key
@@ -184,6 +194,17 @@ class MemoryStore:
     async def count_runs(self, namespace_id: str, query: Query | None) -> dict[tuple[str, ...], int]:
         self._check_open()
         return count_records(self._listing(namespace_id), query)
+
+    async def load_document(self, namespace_id: str, kind: str, id: str) -> Document | None:
+        self._check_open()
+        return self._documents.get(namespace_id, {}).get(document_key(kind, id))
+
+    async def list_documents(self, namespace_id: str, kind: str, limit: int, after: str = "") -> list[Document]:
+        self._check_open()
+        documents = self._documents.get(namespace_id, {})
+        prefix = ordered_text(kind)
+        low = document_key(kind, after) if after else prefix
+        return [documents[key] for key in sorted(documents) if key > low and key.startswith(prefix)][:limit]
 
     async def load_namespaces(self) -> list[NamespaceRecord]:
         self._check_open()

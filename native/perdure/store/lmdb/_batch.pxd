@@ -12,6 +12,7 @@ cdef enum:
     TIMER
     TASK
     VISIBILITY
+    DOCUMENT
     DATABASES
 
 # What the writer does with an entry of a batch.

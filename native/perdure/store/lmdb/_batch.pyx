@@ -15,6 +15,7 @@ timer      due (8), namespace (4), run id (16)                          workflow
 task       namespace (4), kind (1), task queue, task id (8)             see ``_put_task``
 visibility namespace (4), 0, ~start (8), run id (16)                    record
 visibility namespace (4), 1, ~close (8), ~start (8), run id (16)        record
+document   namespace (4), kind, id                                      document
 ========== ============================================================ ==========================================
 
 Texts in keys are those of :func:`perdure.store.keys.ordered_text`.
@@ -32,7 +33,7 @@ import msgspec
 from perdure.store.api import RunKey, TaskRow
 from perdure.store.keys import TEXT_LIMIT, ordered_text
 
-DATABASE_NAMES = ("meta", "namespace", "workflow", "run", "history", "timer", "task", "visibility")
+DATABASE_NAMES = ("meta", "namespace", "workflow", "run", "history", "timer", "task", "visibility", "document")
 
 cdef object _encode = msgspec.msgpack.Encoder().encode
 
@@ -217,6 +218,11 @@ cdef class Batch:
         cdef uint8_t* at = self.add(OP_PUT, <uint8_t> database, size, PyBytes_GET_SIZE(value))
         memcpy(at, PyBytes_AS_STRING(key), size)
         memcpy(at + size, PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
+
+    def delete(self, int database, bytes key):
+        """Remove an entry; one that is missing is fine."""
+        cdef size_t size = PyBytes_GET_SIZE(key)
+        memcpy(self.add(OP_DELETE, <uint8_t> database, size, 0), PyBytes_AS_STRING(key), size)
 
     @property
     def size(self):

@@ -13,6 +13,7 @@ import msgspec
 
 from perdure.store.api import (
     Capability,
+    Document,
     Durability,
     HistoryPage,
     NamespaceRecord,
@@ -26,7 +27,7 @@ from perdure.store.api import (
     VisibilityPage,
     VisibilityRecord,
 )
-from perdure.store.keys import is_run_id
+from perdure.store.keys import check_document, document_key, is_run_id, ordered_text
 from perdure.store.lmdb import _batch as rows
 from perdure.store.lmdb._api import store_error
 from perdure.store.lmdb._batch import Batch
@@ -47,12 +48,13 @@ from perdure.store.visibility import (
 #: The map a new store starts with; it doubles as needed. Only what is used takes memory or disk.
 DEFAULT_MAP_SIZE = 1 << 30
 
-META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY = range(len(rows.DATABASE_NAMES))
+META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY, DOCUMENT = range(len(rows.DATABASE_NAMES))
 
 _AFTER_TIMES = b"\xff" * 25
 _SCAN_ROWS = 256
 _BREATH = 4096
 _decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
+_decode_document = msgspec.msgpack.Decoder(Document).decode
 _decode_namespace = msgspec.msgpack.Decoder(NamespaceRecord).decode
 
 # What Environment tells of a batch that ended: see there.
@@ -138,10 +140,10 @@ class LMDBStore:
 
     # Writes
 
-    async def commit(self, updates: Sequence[RunUpdate]) -> None:
+    async def commit(self, updates: Sequence[RunUpdate], documents: Sequence[Document] = ()) -> None:
         if self._closing:
             raise StoreClosedError(f"the store in {self._folder} is closed")
-        if not updates:
+        if not updates and not documents:
             return
         batch = Batch()
         versions: dict[tuple[int, str], int] = {}
@@ -153,6 +155,14 @@ class LMDBStore:
                 raise StaleRunError(key, update.version - 1, expected)
             batch.update(update, number, expected)
             versions[number, key.run_id] = 0 if update.delete else update.version
+        for document in documents:
+            check_document(document)
+            number = self._numbers.get(document.namespace_id) or self._new_number(document.namespace_id)
+            name = number.to_bytes(4) + document_key(document.kind, document.id)
+            if document.body:
+                batch.put(DOCUMENT, name, msgspec.msgpack.encode(document))
+            else:
+                batch.delete(DOCUMENT, name)
         await self._submit(batch)
 
     async def put_namespace(self, record: NamespaceRecord) -> None:
@@ -319,6 +329,25 @@ class LMDBStore:
             tasks += [rows.decode_task(key, value, self._namespace_ids) for key, value in found]
             low = found[-1][0] + b"\0" if found else low
         return tasks
+
+    async def load_document(self, namespace_id: str, kind: str, id: str) -> Document | None:
+        number = self._number(namespace_id)
+        value = None if number is None else self._environment.get(DOCUMENT, number.to_bytes(4) + document_key(kind, id))
+        return None if value is None else _decode_document(value)
+
+    async def list_documents(self, namespace_id: str, kind: str, limit: int, after: str = "") -> list[Document]:
+        number = self._number(namespace_id)
+        if number is None:
+            return []
+        prefix = number.to_bytes(4) + ordered_text(kind)
+        low = number.to_bytes(4) + document_key(kind, after) + b"\0" if after else prefix
+        documents: list[Document] = []
+        more = True
+        while more and len(documents) < limit:
+            found, more = self._environment.scan(DOCUMENT, low, prefix + b"\xff", limit - len(documents))
+            documents += [_decode_document(value) for _, value in found]
+            low = found[-1][0] + b"\0" if found else low
+        return documents
 
     async def load_namespaces(self) -> list[NamespaceRecord]:
         found, _ = self._environment.scan(NAMESPACE, b"r", b"s", 1 << 31, False, 1 << 62)
