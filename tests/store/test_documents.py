@@ -66,5 +66,5 @@ async def test_documents_survive_reopening(persistent: Backend, tmp_path: Path) 
     [Document("nowhere", "k", "a", b"x"), Document(NAMESPACE, "", "a", b"x"), Document(NAMESPACE, "k" * 65, "a", b"x")],
 )
 async def test_impossible_document_is_refused(store: Store, document: Document) -> None:
-    with pytest.raises(ValueError, match="namespace_id|kind"):
+    with pytest.raises(ValueError, match=r"namespace_id|kind"):
         await store.commit([], [document])
