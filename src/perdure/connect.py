@@ -125,6 +125,20 @@ async def connect(url: str, *, durability: str | None = None) -> WorkflowService
     return cast("WorkflowService", _Connection(shared, shared.engine))
 
 
+def offer(name: str, service: WorkflowService) -> WorkflowService:
+    """Let ``memory:NAME`` mean a service that is open already; returns the first connection to it.
+
+    The service is closed with the last connection.
+    """
+    target = Target("memory", name, "full")
+    shared = _Shared(target, asyncio.get_running_loop(), os.getpid(), 1, cast("Engine", service))
+    with _registry_lock:
+        if ("memory", name) in _registry:
+            raise ValueError(f"memory:{name} is open already; offer the service under another name")
+        _registry["memory", name] = shared
+    return cast("WorkflowService", _Connection(shared, cast("Engine", service)))
+
+
 def _hold(target: Target) -> _Shared:
     loop = asyncio.get_running_loop()
     key = (target.scheme, target.place)

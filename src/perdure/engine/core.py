@@ -342,6 +342,11 @@ class Core:
             batch.waiters.append(waiter)
             await waiter
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that happened so far is durable."""
+        return self._forming is None and not self._travelling
+
     def _flush(self) -> None:
         self._is_flush_scheduled = False
         batch = self._forming

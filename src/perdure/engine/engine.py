@@ -94,6 +94,11 @@ class Engine:
         """The store below."""
         return self._core.store
 
+    @property
+    def core(self) -> Core:
+        """The heart of the engine, for who drives its clock."""
+        return self._core
+
     def poke(self) -> None:
         """The clock was moved: do what is due now."""
         self._core.timers.poke()

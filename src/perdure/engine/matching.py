@@ -102,6 +102,10 @@ class Matching:
         """The queue of that name, if anybody used it."""
         return self._queues.get((namespace_id, int(kind), name))
 
+    def waiting(self) -> list[tuple[int, TaskQueue]]:
+        """The queues in which tasks wait, with their kind."""
+        return [(kind, queue) for (_, kind, _), queue in self._queues.items() if queue.tasks]
+
     async def poll(self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller) -> Any:
         """The next task of a queue; None when there was none in time. A cancelled poll puts its task back."""
         now = self._loop.time()
