@@ -30,7 +30,7 @@ from perdure.engine.run import TRANSFER_QUEUE, Run
 from perdure.engine.run_timers import RunTimers
 from perdure.engine.updates import make_update
 from perdure.service import RPCError
-from perdure.store.api import RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
+from perdure.store.api import Document, RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
 
 _CLOSED = int(RunState.CLOSED)
 # Plain numbers: looking a member of an enumeration up costs more than the comparison.
@@ -54,7 +54,7 @@ RECOVERY_PAGE = 10_000
 class Batch:
     """What one commit makes durable, and what waits for it."""
 
-    __slots__ = ("began", "deliveries", "failures", "looked_at", "looks", "marks", "runs", "waiters")
+    __slots__ = ("began", "deliveries", "documents", "failures", "looked_at", "looks", "marks", "runs", "waiters")
 
     def __init__(self, began: float) -> None:
         #: Loop time of the first change; how many changes there were; how often it was looked at, and how many then.
@@ -63,6 +63,8 @@ class Batch:
         self.looks = 0
         self.looked_at = 0
         self.runs: list[Run] = []
+        #: What changes beside runs.
+        self.documents: list[Document] = []
         #: Called once durable.
         self.deliveries: list[Callable[[], None]] = []
         #: Called with the error when the commit failed.
@@ -96,6 +98,8 @@ class Core:
         self._is_eviction_scheduled = False
         #: Seconds after its last use during which a run is not dropped from memory.
         self.eviction_grace = 1.0
+        #: (namespace id, workflow id) -> who is told, once it is durable, that a run of it closed.
+        self.close_listeners: dict[tuple[str, str], Callable[[Run], None]] = {}
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._loading: dict[str, asyncio.Future[Run | None]] = {}
         self._current: dict[tuple[str, str], str] = {}
@@ -248,14 +252,25 @@ class Core:
         """The batch that will hold the run's newest change; the run goes with it."""
         if run.is_gone:
             raise unavailable("The run left memory while it was being changed. It is safe to try again.")
-        batch = self._forming
-        if batch is None:
-            batch = self._forming = Batch(self.loop.time())
-        batch.marks += 1
+        batch = self._form()
         run.batch = batch
         if not run.is_dirty:
             run.is_dirty = True
             batch.runs.append(run)
+        return batch
+
+    def put_document(self, document: Document) -> Batch:
+        """Keep a document; it becomes durable with the runs of the batch that is returned."""
+        batch = self._form()
+        batch.documents.append(document)
+        return batch
+
+    def _form(self) -> Batch:
+        """The forming batch, which is about to grow."""
+        batch = self._forming
+        if batch is None:
+            batch = self._forming = Batch(self.loop.time())
+        batch.marks += 1
         if not self._is_flush_scheduled and len(self._travelling) < MAX_TRAVELLING:
             self._is_flush_scheduled = True
             self.loop.call_soon(self._flush)
@@ -373,7 +388,10 @@ class Core:
 
     async def _commit(self, batch: Batch, updates: list[RunUpdate]) -> None:
         try:
-            await self.store.commit(updates)
+            if batch.documents:
+                await self.store.commit(updates, batch.documents)
+            else:
+                await self.store.commit(updates)
         except StoreError as error:
             self._failed(batch, error)
             return
@@ -391,6 +409,8 @@ class Core:
                         if not waiter.done():
                             waiter.set_result(None)
                     run.close_waiters.clear()
+                    if self.close_listeners:
+                        self._tell_closed(run)
                 else:
                     run.trim_tail()
             if run.event_waiters:
@@ -407,6 +427,11 @@ class Core:
         if self._forming is not None and not self._is_flush_scheduled:
             self._is_flush_scheduled = True
             self.loop.call_soon(self._flush)
+
+    def _tell_closed(self, run: Run) -> None:
+        listener = self.close_listeners.get(run.key[:2])
+        if listener is not None:
+            listener(run)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         """The commit failed: so did all that waited, and all that was built on it."""
