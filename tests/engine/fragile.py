@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.engine import Engine
-from perdure.store.api import RunUpdate, Store, StoreClosedError, StoreUnavailableError
+from perdure.store.api import Document, RunUpdate, Store, StoreClosedError, StoreUnavailableError
 
 
 class FragileStore:
@@ -24,13 +24,13 @@ class FragileStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def commit(self, updates: Sequence[RunUpdate]) -> None:
+    async def commit(self, updates: Sequence[RunUpdate], documents: Sequence[Document] = ()) -> None:
         if self.is_dead:
             raise StoreClosedError("the process is gone")
         self.commits += 1
         if self.commits == self.fail_at:
             raise StoreUnavailableError("no room")
-        await self._inner.commit(updates)
+        await self._inner.commit(updates, documents)
         if self.commits == self.die_at:
             self.is_dead = True
             raise StoreClosedError("the process is gone")
