@@ -110,6 +110,7 @@ from perdure.workflow._handlers import (
     signal,
     update,
 )
+from perdure.workflow._map import Map, Outcome, map
 from perdure.workflow._unsafe import LoggerAdapter, SandboxImportNotificationPolicy, logger, unsafe
 from perdure.workflow._workflow_ops import (
     ChildWorkflowCancellationType,
@@ -162,6 +163,7 @@ __all__ = [
     "Info",
     "LocalActivityConfig",
     "LoggerAdapter",
+    "Map",
     "MethodAsyncNoParam",
     "MethodAsyncSingleParam",
     "MethodSyncNoParam",
@@ -170,6 +172,7 @@ __all__ = [
     "MethodSyncSingleParam",
     "MultiParamSpec",
     "NondeterminismError",
+    "Outcome",
     "ParamType",
     "ParentClosePolicy",
     "ParentInfo",
@@ -218,6 +221,7 @@ __all__ = [
     "instance",
     "is_failure_exception",
     "logger",
+    "map",
     "memo",
     "memo_value",
     "metric_meter",
