@@ -57,6 +57,27 @@ class DeploymentVersionTransition(Message):
     deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
 
 
+class NewWorkflowExecutionInfo(Message):
+    """Temporal's ``temporal.api.workflow.v1.NewWorkflowExecutionInfo``."""
+
+    workflow_id: str = ""
+    workflow_type: common_v1.WorkflowType | None = None
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    input: common_v1.Payloads | None = None
+    workflow_execution_timeout: int | None = None
+    workflow_run_timeout: int | None = None
+    workflow_task_timeout: int | None = None
+    workflow_id_reuse_policy: int = 0
+    retry_policy: common_v1.RetryPolicy | None = None
+    cron_schedule: str = ""
+    memo: common_v1.Memo | None = None
+    search_attributes: common_v1.SearchAttributes | None = None
+    header: common_v1.Header | None = None
+    user_metadata: sdk_v1.UserMetadata | None = None
+    versioning_override: VersioningOverride | None = None
+    priority: common_v1.Priority | None = None
+
+
 class NexusOperationCancellationInfo(Message):
     """Temporal's ``temporal.api.workflow.v1.NexusOperationCancellationInfo``."""
 

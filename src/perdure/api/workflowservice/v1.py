@@ -13,11 +13,33 @@ from perdure.api.nexus import v1 as nexus_v1
 from perdure.api.protocol import v1 as protocol_v1
 from perdure.api.query import v1 as query_v1
 from perdure.api.replication import v1 as replication_v1
+from perdure.api.schedule import v1 as schedule_v1
 from perdure.api.sdk import v1 as sdk_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.update import v1 as update_v1
 from perdure.api.worker import v1 as worker_v1
 from perdure.api.workflow import v1 as workflow_v1
+
+
+class CountSchedulesRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountSchedulesRequest``."""
+
+    namespace: str = ""
+    query: str = ""
+
+
+class CountSchedulesResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountSchedulesResponse``."""
+
+    count: int = 0
+    groups: list[CountSchedulesResponseAggregationGroup] = []
+
+
+class CountSchedulesResponseAggregationGroup(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountSchedulesResponse.AggregationGroup``."""
+
+    group_values: list[common_v1.Payload] = []
+    count: int = 0
 
 
 class CountWorkflowExecutionsRequest(Message):
@@ -39,6 +61,37 @@ class CountWorkflowExecutionsResponseAggregationGroup(Message):
 
     group_values: list[common_v1.Payload] = []
     count: int = 0
+
+
+class CreateScheduleRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CreateScheduleRequest``."""
+
+    namespace: str = ""
+    schedule_id: str = ""
+    schedule: schedule_v1.Schedule | None = None
+    initial_patch: schedule_v1.SchedulePatch | None = None
+    identity: str = ""
+    request_id: str = ""
+    memo: common_v1.Memo | None = None
+    search_attributes: common_v1.SearchAttributes | None = None
+
+
+class CreateScheduleResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CreateScheduleResponse``."""
+
+    conflict_token: bytes = b""
+
+
+class DeleteScheduleRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteScheduleRequest``."""
+
+    namespace: str = ""
+    schedule_id: str = ""
+    identity: str = ""
+
+
+class DeleteScheduleResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteScheduleResponse``."""
 
 
 class DeleteWorkflowExecutionRequest(Message):
@@ -71,6 +124,23 @@ class DescribeNamespaceResponse(Message):
     failover_history: list[replication_v1.FailoverStatus] = []
     poller_group_infos: list[taskqueue_v1.PollerGroupInfo] = []
     poller_groups_info: taskqueue_v1.PollerGroupsInfo | None = None
+
+
+class DescribeScheduleRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeScheduleRequest``."""
+
+    namespace: str = ""
+    schedule_id: str = ""
+
+
+class DescribeScheduleResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeScheduleResponse``."""
+
+    schedule: schedule_v1.Schedule | None = None
+    info: schedule_v1.ScheduleInfo | None = None
+    memo: common_v1.Memo | None = None
+    search_attributes: common_v1.SearchAttributes | None = None
+    conflict_token: bytes = b""
 
 
 class DescribeTaskQueueRequest(Message):
@@ -196,6 +266,37 @@ class GetWorkflowExecutionHistoryReverseResponse(Message):
     next_page_token: bytes = b""
 
 
+class ListScheduleMatchingTimesRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListScheduleMatchingTimesRequest``."""
+
+    namespace: str = ""
+    schedule_id: str = ""
+    start_time: int | None = None
+    end_time: int | None = None
+
+
+class ListScheduleMatchingTimesResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListScheduleMatchingTimesResponse``."""
+
+    start_time: list[int] = []
+
+
+class ListSchedulesRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListSchedulesRequest``."""
+
+    namespace: str = ""
+    maximum_page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+
+
+class ListSchedulesResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListSchedulesResponse``."""
+
+    schedules: list[schedule_v1.ScheduleListEntry] = []
+    next_page_token: bytes = b""
+
+
 class ListWorkflowExecutionsRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ListWorkflowExecutionsRequest``."""
 
@@ -210,6 +311,20 @@ class ListWorkflowExecutionsResponse(Message):
 
     executions: list[workflow_v1.WorkflowExecutionInfo] = []
     next_page_token: bytes = b""
+
+
+class PatchScheduleRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PatchScheduleRequest``."""
+
+    namespace: str = ""
+    schedule_id: str = ""
+    patch: schedule_v1.SchedulePatch | None = None
+    identity: str = ""
+    request_id: str = ""
+
+
+class PatchScheduleResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PatchScheduleResponse``."""
 
 
 class PollActivityTaskQueueRequest(Message):
@@ -734,6 +849,23 @@ class TerminateWorkflowExecutionRequest(Message):
 
 class TerminateWorkflowExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.TerminateWorkflowExecutionResponse``."""
+
+
+class UpdateScheduleRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateScheduleRequest``."""
+
+    namespace: str = ""
+    schedule_id: str = ""
+    schedule: schedule_v1.Schedule | None = None
+    conflict_token: bytes = b""
+    identity: str = ""
+    request_id: str = ""
+    search_attributes: common_v1.SearchAttributes | None = None
+    memo: common_v1.Memo | None = None
+
+
+class UpdateScheduleResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateScheduleResponse``."""
 
 
 class UpdateWorkflowExecutionRequest(Message):
