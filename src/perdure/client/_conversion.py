@@ -12,7 +12,12 @@ from perdure.api.failure.v1 import Failure
 from perdure.api.sdk.v1 import UserMetadata
 from perdure.client import _check
 from perdure.common import HeaderCodecBehavior
-from perdure.converter import DataConverter, WorkflowSerializationContext
+from perdure.converter import (
+    DataConverter,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WorkflowSerializationContext,
+)
 
 
 class Conversion:
@@ -27,24 +32,31 @@ class Conversion:
         self.namespace = namespace
         self.encodes_headers = header_codec_behavior == HeaderCodecBehavior.CODEC
         is_plain = (
-            type(converter) is DataConverter
-            and converter.payload_codec is None
-            and getattr(converter, "external_storage", None) is None
-            and self.for_workflow("") is converter
+            type(converter) is DataConverter and not converter._changes_payloads and self.for_workflow("") is converter
         )
         self.plain = converter.payload_converter if is_plain else None
 
-    def for_workflow(self, workflow_id: str) -> DataConverter:
-        """The converter for what goes to and comes from one workflow."""
-        return self.converter.with_context(WorkflowSerializationContext(self.namespace, workflow_id))
+    def for_workflow(
+        self, workflow_id: str, run_id: str | None = None, workflow_type: str | None = None
+    ) -> DataConverter:
+        """The converter for what goes to and comes from one workflow; run and type are for external storage."""
+        converter = self.converter.with_context(WorkflowSerializationContext(self.namespace, workflow_id))
+        if converter.external_storage is None:
+            return converter
+        target = StorageDriverWorkflowInfo(
+            namespace=self.namespace, id=workflow_id, run_id=run_id or None, type=workflow_type
+        )
+        return converter._with_store_context(StorageDriverStoreContext(target))
 
-    async def encode(self, workflow_id: str, values: Sequence[Any]) -> Payloads | None:
+    async def encode(
+        self, workflow_id: str, values: Sequence[Any], run_id: str | None = None, workflow_type: str | None = None
+    ) -> Payloads | None:
         """Arguments as payloads; None for no arguments."""
         if not values:
             return None
         if self.plain is not None:
             return Payloads(self.plain.to_payloads(values))
-        return Payloads(await self.for_workflow(workflow_id).encode(values))
+        return Payloads(await self.for_workflow(workflow_id, run_id, workflow_type).encode(values))
 
     async def decode(self, workflow_id: str, payloads: Payloads | None, hint: type | None, what: str) -> Any:
         """The one value of a result, None for none."""
@@ -72,14 +84,16 @@ class Conversion:
         converter = self.for_workflow(workflow_id)
         if failure is None:
             failure = Failure()
-        elif converter.payload_codec is not None:
+        elif converter._changes_payloads:
             failure = copy.deepcopy(failure)  # decoded in place, and this one belongs to a shared event
         return await converter.decode_failure(failure)
 
-    async def encode_memo(self, where: str, workflow_id: str, memo: Mapping[str, Any]) -> Memo:
+    async def encode_memo(
+        self, where: str, workflow_id: str, memo: Mapping[str, Any], workflow_type: str | None = None
+    ) -> Memo:
         """A memo: a payload per key. A value that is a payload stays as it is."""
         _check.instance(where, "memo", memo, Mapping)
-        converter = self.for_workflow(workflow_id)
+        converter = self.for_workflow(workflow_id, workflow_type=workflow_type)
         fields: dict[str, Payload] = {}
         for key, value in memo.items():
             _check.text(where, "a memo key", key)

@@ -43,6 +43,7 @@ from perdure.client._workflow_execution import (
 from perdure.client._workflow_history import WorkflowHistoryEventAsyncIterator
 from perdure.client._workflow_update import WorkflowUpdateHandle, WorkflowUpdateStage, waiting_for_update
 from perdure.common import _arg_unset
+from perdure.converter import StorageDriverActivityInfo, StorageDriverStoreContext, StorageDriverWorkflowInfo
 from perdure.service import RPCError, RPCStatusCode
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ if TYPE_CHECKING:
     from perdure.client._client import Client
     from perdure.client._workflow_handle import WorkflowHandle
     from perdure.converter import DataConverter
+
+    _AsyncActivityInput = (
+        HeartbeatAsyncActivityInput
+        | CompleteAsyncActivityInput
+        | FailAsyncActivityInput
+        | ReportCancellationAsyncActivityInput
+    )
 
 
 class ClientImpl(OutboundInterceptor):
@@ -141,7 +149,7 @@ class ClientImpl(OutboundInterceptor):
             execution=WorkflowExecution(input.id, input.run_id or ""),
             query=WorkflowQuery(
                 input.query,
-                await conversion.encode(input.id, input.args),
+                await conversion.encode(input.id, input.args, input.run_id),
                 await conversion.encode_headers(input.headers),
             ),
             query_reject_condition=int(input.reject_condition or 0),
@@ -167,7 +175,7 @@ class ClientImpl(OutboundInterceptor):
                 namespace=client.namespace,
                 workflow_execution=WorkflowExecution(input.id, input.run_id or ""),
                 signal_name=input.signal,
-                input=await conversion.encode(input.id, input.args),
+                input=await conversion.encode(input.id, input.args, input.run_id),
                 identity=client.identity,
                 request_id=client._new_request_id(),
                 header=await conversion.encode_headers(input.headers),
@@ -183,7 +191,7 @@ class ClientImpl(OutboundInterceptor):
                 namespace=client.namespace,
                 workflow_execution=WorkflowExecution(input.id, input.run_id or ""),
                 reason=input.reason or "",
-                details=await client._conversion.encode(input.id, input.args),
+                details=await client._conversion.encode(input.id, input.args, input.run_id),
                 identity=client.identity,
                 first_execution_run_id=input.first_execution_run_id or "",
             ),
@@ -205,7 +213,7 @@ class ClientImpl(OutboundInterceptor):
                 input=Input(
                     await conversion.encode_headers(input.headers),
                     input.update,
-                    await conversion.encode(input.id, input.args),
+                    await conversion.encode(input.id, input.args, input.run_id),
                 ),
             ),
         )
@@ -234,7 +242,7 @@ class ClientImpl(OutboundInterceptor):
     async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:
         client = self._client
         service = client._service
-        details = await self._details(input.data_converter_override, input.details)
+        details = await self._details(input, input.details)
         response: ws.RecordActivityTaskHeartbeatByIdResponse | ws.RecordActivityTaskHeartbeatResponse
         if isinstance(input.id_or_token, AsyncActivityIDReference):
             response = await service.record_activity_task_heartbeat_by_id(
@@ -260,7 +268,7 @@ class ClientImpl(OutboundInterceptor):
     async def complete_async_activity(self, input: CompleteAsyncActivityInput) -> None:
         client = self._client
         values = () if input.result is _arg_unset else (input.result,)
-        result = await self._details(input.data_converter_override, values)
+        result = await self._details(input, values)
         if isinstance(input.id_or_token, AsyncActivityIDReference):
             await client._service.respond_activity_task_completed_by_id(
                 ws.RespondActivityTaskCompletedByIdRequest(**self._by_id(input.id_or_token), result=result),
@@ -277,8 +285,8 @@ class ClientImpl(OutboundInterceptor):
     async def fail_async_activity(self, input: FailAsyncActivityInput) -> None:
         client = self._client
         failure = Failure()
-        await (input.data_converter_override or client.data_converter).encode_failure(input.error, failure)
-        last = await self._details(input.data_converter_override, input.last_heartbeat_details)
+        await self._converter(input).encode_failure(input.error, failure)
+        last = await self._details(input, input.last_heartbeat_details)
         if isinstance(input.id_or_token, AsyncActivityIDReference):
             await client._service.respond_activity_task_failed_by_id(
                 ws.RespondActivityTaskFailedByIdRequest(
@@ -298,7 +306,7 @@ class ClientImpl(OutboundInterceptor):
 
     async def report_cancellation_async_activity(self, input: ReportCancellationAsyncActivityInput) -> None:
         client = self._client
-        details = await self._details(input.data_converter_override, input.details)
+        details = await self._details(input, input.details)
         if isinstance(input.id_or_token, AsyncActivityIDReference):
             await client._service.respond_activity_task_canceled_by_id(
                 ws.RespondActivityTaskCanceledByIdRequest(**self._by_id(input.id_or_token), details=details),
@@ -312,10 +320,23 @@ class ClientImpl(OutboundInterceptor):
                 timeout=input.rpc_timeout,
             )
 
-    async def _details(self, override: DataConverter | None, values: Sequence[Any]) -> Payloads | None:
+    def _converter(self, input: _AsyncActivityInput) -> DataConverter:
+        converter = input.data_converter_override or self._client.data_converter
+        reference = input.id_or_token
+        if converter.external_storage is None or not isinstance(reference, AsyncActivityIDReference):
+            return converter
+        namespace, run_id = self._client.namespace, reference.run_id or None
+        target: StorageDriverActivityInfo | StorageDriverWorkflowInfo
+        if reference.workflow_id:
+            target = StorageDriverWorkflowInfo(namespace=namespace, id=reference.workflow_id, run_id=run_id)
+        else:
+            target = StorageDriverActivityInfo(namespace=namespace, id=reference.activity_id, run_id=run_id)
+        return converter._with_store_context(StorageDriverStoreContext(target))
+
+    async def _details(self, input: _AsyncActivityInput, values: Sequence[Any]) -> Payloads | None:
         if not values:
             return None
-        return Payloads(await (override or self._client.data_converter).encode(values))
+        return Payloads(await self._converter(input).encode(values))
 
     def _by_id(self, reference: AsyncActivityIDReference) -> dict[str, Any]:
         return {

@@ -79,7 +79,7 @@ async def start_workflow(
         _check.rpc_options(_WHERE, rpc_metadata, rpc_timeout)
     conversion = client._conversion
     if conversion.plain is None:
-        payloads = await conversion.encode(id, args)
+        payloads = await conversion.encode(id, args, workflow_type=workflow)
     else:
         payloads = Payloads(conversion.plain.to_payloads(args)) if args else None
     request = StartWorkflowExecutionRequest(
@@ -109,7 +109,7 @@ async def start_workflow(
     if cron_schedule != "":
         _check.text(_WHERE, "cron_schedule", cron_schedule)
     if memo is not None:
-        request.memo = await conversion.encode_memo(_WHERE, id, memo)
+        request.memo = await conversion.encode_memo(_WHERE, id, memo, workflow)
     if search_attributes is not None:
         _check.instance(_WHERE, "search_attributes", search_attributes, TypedSearchAttributes, Mapping)
         request.search_attributes = SearchAttributes()
@@ -158,7 +158,9 @@ async def _signal_with_start(
         **{name: getattr(start, name) for name in _SHARED_FIELDS},
         signal_name=signal,
         signal_input=await client._conversion.encode(
-            start.workflow_id, _check.arguments(_WHERE, _check.NO_ARGUMENT, signal_args, "start_signal_args")
+            start.workflow_id,
+            _check.arguments(_WHERE, _check.NO_ARGUMENT, signal_args, "start_signal_args"),
+            workflow_type=start.workflow_type.name if start.workflow_type else None,
         ),
     )
     response = await client._service.signal_with_start_workflow_execution(

@@ -1,7 +1,8 @@
 """Converters between Python values and payloads, and between exceptions and failures.
 
 A value goes through the payload converter (``PayloadConverter``: deterministic, inside workflow code) and then, where
-one is configured, through the payload codec (``PayloadCodec``: asynchronous, outside). ``DataConverter`` holds both.
+one is configured, through the payload codec (``PayloadCodec``: asynchronous, outside). Payloads that are large after
+that may go to a driver of the ``ExternalStorage``. ``DataConverter`` holds all of them.
 """
 
 from perdure.converter._binary import (
@@ -12,6 +13,17 @@ from perdure.converter._binary import (
 )
 from perdure.converter._data_converter import DataConverter, default
 from perdure.converter._default import DefaultPayloadConverter, JSONPlainPayloadConverter
+from perdure.converter._external_storage import (
+    ExternalStorage,
+    StorageDriver,
+    StorageDriverActivityInfo,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverSelectContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    StorageWarning,
+)
 from perdure.converter._failure_converter import (
     DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
@@ -54,6 +66,7 @@ __all__ = [
     "DefaultFailureConverterWithEncodedAttributes",
     "DefaultPayloadConverter",
     "EncodingPayloadConverter",
+    "ExternalStorage",
     "FailureConverter",
     "JSONPlainPayloadConverter",
     "JSONProtoPayloadConverter",
@@ -63,6 +76,14 @@ __all__ = [
     "PayloadCodec",
     "PayloadConverter",
     "SerializationContext",
+    "StorageDriver",
+    "StorageDriverActivityInfo",
+    "StorageDriverClaim",
+    "StorageDriverRetrieveContext",
+    "StorageDriverSelectContext",
+    "StorageDriverStoreContext",
+    "StorageDriverWorkflowInfo",
+    "StorageWarning",
     "TransferTypeConverter",
     "WithSerializationContext",
     "WorkflowSerializationContext",

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from perdure.api.common.v1 import Payload
+from perdure.converter._external_storage import refuse_references
 from perdure.converter._payload_converter import EncodingPayloadConverter
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class JSONProtoPayloadConverter(EncodingPayloadConverter):
 
     def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
         """The message."""
+        refuse_references((payload,))
         message = _new_message(payload)
         json_format = _import("google.protobuf.json_format")
         try:

@@ -24,7 +24,15 @@ from perdure.api.common.v1 import Payload, Payloads
 from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import HeaderCodecBehavior, RawValue
-from perdure.converter import ActivitySerializationContext, CompositePayloadConverter, WithSerializationContext
+from perdure.converter import (
+    ActivitySerializationContext,
+    CompositePayloadConverter,
+    DataConverter,
+    StorageDriverActivityInfo,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+    WithSerializationContext,
+)
 from perdure.exceptions import ApplicationError, ApplicationErrorCategory
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.worker._activity_interceptor import (
@@ -90,11 +98,17 @@ class ActivityWorker:
         self.worker_shutdown = OnceEvent()
         client_config = client.config(active_config=True)
         self.data_converter = converter = client_config["data_converter"]
-        self.has_codec = converter.payload_codec is not None
+        #: Whether something happens to payloads after the payload converter: a codec, or external storage.
+        self.has_codec = converter._changes_payloads
         self._payload_converter = converter.payload_converter
         self._is_contextual = any(
             _takes_context(part)
-            for part in (converter.payload_converter, converter.failure_converter, converter.payload_codec)
+            for part in (
+                converter.payload_converter,
+                converter.failure_converter,
+                converter.payload_codec,
+                converter.external_storage,
+            )
         )
         self._encodes_headers = (
             self.has_codec and client_config.get("header_codec_behavior") == HeaderCodecBehavior.CODEC
@@ -226,9 +240,8 @@ class ActivityWorker:
     async def _execute_in_full(self, running: RunningActivity) -> Any:
         """Everything that most activities do without: codecs, contexts, heartbeat details, interceptors, threads."""
         task, definition = running.task, running.definition
-        if self._is_contextual:
-            running.converter = self.data_converter.with_context(self._serialization_context(running))
         if self.has_codec or self._is_contextual:
+            running.converter = self._converter_for(running)
             args = await self._decode_args_in_full(running)
         else:
             args = self._decode_args(running)
@@ -240,7 +253,7 @@ class ActivityWorker:
         if not self._interceptors:
             return await self.call(running, definition.fn, args, self._executor)
         headers = dict(task.header.fields) if task.header is not None else {}
-        if self._encodes_headers and running.converter.payload_codec is not None:
+        if self._encodes_headers and not running.is_local and running.converter.payload_codec is not None:
             for name, payload in headers.items():
                 [headers[name]] = await running.converter.payload_codec.decode([payload])
         inbound: ActivityInboundInterceptor = _Innermost(self, running)
@@ -263,6 +276,32 @@ class ActivityWorker:
         except Exception as error:
             raise ApplicationError("Failed decoding arguments") from error
         return args if running.definition.name is not None else (args,)
+
+    def _converter_for(self, running: RunningActivity) -> DataConverter:
+        """The converter for an attempt. What a local activity takes and gives does not leave the process."""
+        converter = self.data_converter.with_context(self._serialization_context(running))
+        if running.is_local:
+            return converter._replaced(payload_codec=None, external_storage=None)
+        if converter.external_storage is None:
+            return converter
+        task, execution = running.task, running.task.workflow_execution
+        namespace = task.workflow_namespace or self.namespace
+        target: StorageDriverActivityInfo | StorageDriverWorkflowInfo
+        if execution is not None and execution.workflow_id:
+            target = StorageDriverWorkflowInfo(
+                namespace=namespace,
+                id=execution.workflow_id,
+                run_id=execution.run_id or None,
+                type=task.workflow_type.name if task.workflow_type is not None else None,
+            )
+        else:
+            target = StorageDriverActivityInfo(
+                namespace=namespace,
+                id=task.activity_id or None,
+                run_id=task.activity_run_id or None,
+                type=task.activity_type.name if task.activity_type is not None else None,
+            )
+        return converter._with_store_context(StorageDriverStoreContext(target))
 
     def _serialization_context(self, running: RunningActivity) -> ActivitySerializationContext:
         task = running.task

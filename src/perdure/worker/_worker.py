@@ -167,7 +167,8 @@ class Worker:
             activity_task_poller_behavior: Polls at a home with a wire.
             nexus_task_poller_behavior: Accepted.
             disable_payload_error_limit: Leave size limits to the service.
-            max_workflow_task_external_storage_concurrency: Accepted.
+            max_workflow_task_external_storage_concurrency: How many payloads of one workflow task may be on their way to
+                or from external storage at a time.
 
         Raises:
             ValueError, TypeError: An argument cannot work; the message says which and why.
@@ -261,6 +262,7 @@ class Worker:
             is_guarded=config["workflow_runner"].is_guarded,
             encode_headers=client_config["header_codec_behavior"] != HeaderCodecBehavior.NO_CODEC,
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
+            storage_concurrency=config["max_workflow_task_external_storage_concurrency"],
         )
         if self._activities is None:
             options.knows_activity = lambda _name: False

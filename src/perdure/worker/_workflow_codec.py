@@ -1,13 +1,15 @@
-"""Payload codecs around a run: decode what workflow code will read, encode what it made.
+"""Payload codecs and external storage around a run: decode what workflow code will read, encode what it made.
 
-Codecs are asynchronous and run outside workflow code, so they work on a whole task before its activation and on a whole
+Both are asynchronous and run outside workflow code, so they work on a whole task before its activation and on a whole
 answer after it. Nothing is changed in place: events are shared, and commands may share payloads with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -17,41 +19,54 @@ from perdure.api.common.v1 import Header, Payload, Payloads, SearchAttributes
 from perdure.api.workflowservice import v1 as ws
 from perdure.converter import (
     ActivitySerializationContext,
-    PayloadCodec,
+    DataConverter,
     SerializationContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
     WithSerializationContext,
     WorkflowSerializationContext,
 )
+from perdure.converter._external_storage import gather_or_cancel
+from perdure.exceptions import ApplicationError
 
 if TYPE_CHECKING:
     from perdure.worker._workflow_run import WorkflowRun
-    from perdure.worker._workflow_runtime import RunOptions
 
+_T = TypeVar("_T")
 _Change = Callable[[list[Payload]], Awaitable[list[Payload]]]
 
 _ACTIVITY_SCHEDULED = 10
+_MARKER_RECORDED = 25
 #: Events whose payloads workflow code may read: starts, results, failures, signals, updates.
 _READ = frozenset((1, 9, 12, 13, 14, 16, 25, 26, 32, 33, 34, 41, 47))
-_MARKER_RECORDED = 25
 _ACTIVITY_ENDS = frozenset((12, 13, 14, 16))
+_CHILD_ENDS = frozenset((32, 33, 34))
 
 
 class WorkflowCodec:
-    """The codec of one run, with the serialization context of whatever it works on."""
+    """The codec and the external storage of one run, each told the context of whatever it works on."""
 
-    def __init__(self, codec: PayloadCodec, options: RunOptions, workflow_id: str, workflow_type: str) -> None:
-        self._codec = codec
-        self._options = options
-        self._workflow_id = workflow_id
-        self._workflow_type = workflow_type
-        #: By the id of their scheduled event; kept only when the codec wants to know.
+    def __init__(self, run: WorkflowRun) -> None:
+        self._run = run
+        self._options = run.options
+        self._converter = run.options.data_converter
+        self._own_context = WorkflowSerializationContext(run.options.namespace, run.workflow_id)
+        self._takes_context = isinstance(self._converter.payload_codec, WithSerializationContext) or isinstance(
+            self._converter.external_storage, WithSerializationContext
+        )
+        #: By the id of their scheduled event; kept only when somebody wants to know.
         self._activities: dict[int, ActivitySerializationContext] = {}
+        self._slots: asyncio.Semaphore | None = None
+        if self._converter.external_storage is not None:
+            self._slots = asyncio.Semaphore(self._options.storage_concurrency)
+
+    # --- a task in, its answer out
 
     async def decode(
         self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]
     ) -> tuple[ws.PollWorkflowTaskQueueResponse, list[HistoryEvent]]:
         """The task and its events with their payloads decoded."""
-        decode = self._with(None).decode
+        decode = self._decoding(self._own_context)
         changes: dict[str, Any] = {}
         if task.query is not None:
             changes["query"] = await self._visit(task.query, decode)
@@ -61,20 +76,38 @@ class WorkflowCodec:
             changes["messages"] = await self._visit(task.messages, decode)
         if changes:
             task = msgspec.structs.replace(task, **changes)
-        return task, [await self._decode_event(event) for event in events]
+        if self._takes_context:
+            for event in events:
+                if event.event_type == _ACTIVITY_SCHEDULED:
+                    self._activities[event.event_id] = self._activity_context(event.attributes)
+        return task, await self._each(self._decode_event, events)
+
+    async def encode(self, answer: Any) -> Any:
+        """The answer with its payloads encoded."""
+        encode = self._encoding(self._own_context)
+        if not isinstance(answer, ws.RespondWorkflowTaskCompletedRequest):
+            return await self._visit(answer, encode)
+        return msgspec.structs.replace(
+            answer,
+            commands=await self._each(self._encode_command, answer.commands),
+            messages=await self._visit(answer.messages, encode),
+            query_results=await self._visit(answer.query_results, encode),
+        )
+
+    async def _each(self, change: Callable[[_T], Coroutine[Any, Any, _T]], items: Sequence[_T]) -> list[_T]:
+        """The items changed; with external storage, at the same time."""
+        if self._slots is None:
+            return [await change(item) for item in items]
+        return await gather_or_cancel([change(item) for item in items])
 
     async def _decode_event(self, event: HistoryEvent) -> HistoryEvent:
-        if event.event_type == _ACTIVITY_SCHEDULED:
-            self._note_activity(event)
         if event.event_type not in _READ:
             return event
-        context = (
-            self._activities.get(event.attributes.scheduled_event_id) if event.event_type in _ACTIVITY_ENDS else None
-        )
         before = event.attributes
-        decode = self._with(context).decode
-        is_marker = event.event_type == _MARKER_RECORDED
-        after = await (self._visit_marker(before, decode) if is_marker else self._visit(before, decode))
+        if event.event_type == _MARKER_RECORDED:
+            after = await self._visit_marker(before, self._decoding)
+        else:
+            after = await self._visit(before, self._decoding(self._event_context(event)))
         if after is before:
             return event
         return HistoryEvent(
@@ -87,40 +120,42 @@ class WorkflowCodec:
             worker_may_ignore=event.worker_may_ignore,
         )
 
-    async def encode(self, answer: Any) -> Any:
-        """The answer with its payloads encoded."""
-        encode = self._with(None).encode
-        if not isinstance(answer, ws.RespondWorkflowTaskCompletedRequest):
-            return await self._visit(answer, encode)
-        commands = [await self._encode_command(command) for command in answer.commands]
-        return msgspec.structs.replace(
-            answer,
-            commands=commands,
-            messages=await self._visit(answer.messages, encode),
-            query_results=await self._visit(answer.query_results, encode),
-        )
+    def _event_context(self, event: HistoryEvent) -> SerializationContext:
+        if self._takes_context:
+            attributes = event.attributes
+            if event.event_type in _ACTIVITY_ENDS:
+                return self._activities.get(attributes.scheduled_event_id, self._own_context)
+            if event.event_type in _CHILD_ENDS and attributes.workflow_execution is not None:
+                return WorkflowSerializationContext(self._options.namespace, attributes.workflow_execution.workflow_id)
+        return self._own_context
 
     async def _encode_command(self, command: command_v1.Command) -> command_v1.Command:
         attributes = command.attributes
-        context: SerializationContext | None = None
+        context: SerializationContext = self._own_context
+        target: StorageDriverWorkflowInfo | None = None
+        namespace = self._options.namespace
         if isinstance(attributes, command_v1.RecordMarkerCommandAttributes):
-            return msgspec.structs.replace(
-                command, attributes=await self._visit_marker(attributes, self._with(None).encode)
-            )
+            return msgspec.structs.replace(command, attributes=await self._visit_marker(attributes, self._encoding))
         if isinstance(attributes, command_v1.ScheduleActivityTaskCommandAttributes):
             context = self._activity_context(attributes)
         elif isinstance(attributes, command_v1.StartChildWorkflowExecutionCommandAttributes):
-            context = WorkflowSerializationContext(self._options.namespace, attributes.workflow_id)
+            child_type = attributes.workflow_type.name if attributes.workflow_type is not None else None
+            context = WorkflowSerializationContext(namespace, attributes.workflow_id)
+            target = StorageDriverWorkflowInfo(namespace=namespace, id=attributes.workflow_id, type=child_type)
         elif isinstance(attributes, command_v1.SignalExternalWorkflowExecutionCommandAttributes):
             assert attributes.execution is not None
-            context = WorkflowSerializationContext(self._options.namespace, attributes.execution.workflow_id)
-        encoded: command_v1.Command = await self._visit(command, self._with(context).encode)
+            context = WorkflowSerializationContext(namespace, attributes.execution.workflow_id)
+            target = StorageDriverWorkflowInfo(namespace=namespace, id=attributes.execution.workflow_id)
+        elif isinstance(attributes, command_v1.CompleteWorkflowExecutionCommandAttributes):
+            target = self._parent()
+        encoded: command_v1.Command = await self._visit(command, self._encoding(context, target))
         return encoded
 
-    async def _visit_marker(self, attributes: Any, change: _Change) -> Any:
+    async def _visit_marker(self, attributes: Any, change_in: Callable[[SerializationContext], _Change]) -> Any:
         """What a worker writes for itself stays readable; a local activity's outcome is the user's."""
         if attributes.marker_name != "core_local_activity":
             return attributes
+        change = change_in(self._local_activity_context(attributes) if self._takes_context else self._own_context)
         details = dict(attributes.details)
         if "result" in details:
             details["result"] = await self._visit(details["result"], change)
@@ -131,28 +166,68 @@ class WorkflowCodec:
 
     # --- contexts
 
-    def _with(self, context: SerializationContext | None) -> PayloadCodec:
-        codec: Any = self._codec
-        if isinstance(codec, WithSerializationContext):
-            codec = codec.with_context(
-                context or WorkflowSerializationContext(self._options.namespace, self._workflow_id)
-            )
-        return codec  # type: ignore[no-any-return]
+    def _decoding(self, context: SerializationContext) -> _Change:
+        return self._limited(self._in(context)._decode_payloads)
 
-    def _activity_context(self, attributes: Any) -> ActivitySerializationContext:
-        return ActivitySerializationContext(
-            namespace=self._options.namespace,
-            activity_id=attributes.activity_id,
-            activity_type=attributes.activity_type.name,
-            activity_task_queue=attributes.task_queue.name,
-            workflow_id=self._workflow_id,
-            workflow_type=self._workflow_type,
-            is_local=False,
+    def _encoding(self, context: SerializationContext, target: StorageDriverWorkflowInfo | None = None) -> _Change:
+        converter = self._in(context)
+        if converter.external_storage is not None:
+            run = self._run
+            target = target or StorageDriverWorkflowInfo(
+                namespace=self._options.namespace, id=run.workflow_id, run_id=run.run_id, type=run.workflow_type
+            )
+            converter = converter._with_store_context(StorageDriverStoreContext(target))
+        return self._limited(converter._encode_payloads)
+
+    def _in(self, context: SerializationContext) -> DataConverter:
+        return self._converter.with_context(context) if self._takes_context else self._converter
+
+    def _limited(self, change: _Change) -> _Change:
+        slots = self._slots
+        if slots is None:
+            return change
+
+        async def limited(payloads: list[Payload]) -> list[Payload]:
+            async with slots:
+                return await change(payloads)
+
+        return limited
+
+    def _parent(self) -> StorageDriverWorkflowInfo | None:
+        """The workflow that reads this run's result; none for the later runs of a chain."""
+        start = self._run._started
+        if start is None or start.parent_workflow_execution is None or start.continued_execution_run_id:
+            return None
+        parent = start.parent_workflow_execution
+        return StorageDriverWorkflowInfo(
+            namespace=start.parent_workflow_namespace or self._options.namespace,
+            id=parent.workflow_id,
+            run_id=parent.run_id or None,
         )
 
-    def _note_activity(self, event: HistoryEvent) -> None:
-        if isinstance(self._codec, WithSerializationContext):
-            self._activities[event.event_id] = self._activity_context(event.attributes)
+    def _activity_context(self, attributes: Any) -> ActivitySerializationContext:
+        return self._context_of(
+            attributes.activity_id, attributes.activity_type.name, attributes.task_queue.name, is_local=False
+        )
+
+    def _local_activity_context(self, marker: Any) -> SerializationContext:
+        data = json.loads(marker.details["data"].payloads[0].data)
+        return self._context_of(
+            data.get("activity_id", ""), data.get("activity_type", ""), self._options.task_queue, is_local=True
+        )
+
+    def _context_of(
+        self, activity_id: str, activity_type: str, task_queue: str, *, is_local: bool
+    ) -> ActivitySerializationContext:
+        return ActivitySerializationContext(
+            namespace=self._options.namespace,
+            activity_id=activity_id,
+            activity_type=activity_type,
+            activity_task_queue=task_queue,
+            workflow_id=self._run.workflow_id,
+            workflow_type=self._run.workflow_type,
+            is_local=is_local,
+        )
 
     # --- structs
 
@@ -185,12 +260,19 @@ class WorkflowCodec:
 async def activate_through_codec(
     run: WorkflowRun, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]
 ) -> Any:
-    """:meth:`WorkflowRun.activate` between decoding and encoding. What a codec raises fails the task."""
+    """:meth:`WorkflowRun.activate` between decoding and encoding.
+
+    What a codec or a storage driver raises fails the task; a non-retryable ApplicationError while decoding fails the
+    workflow, which could not go on anyway.
+    """
     codec = run.codec
     if codec is None:
         return run.activate(task, events)
     try:
         task, events = await codec.decode(task, events)
+    except Exception as error:
+        return run.failed_task(task, error, isinstance(error, ApplicationError) and error.non_retryable)
+    try:
         answer = run.activate(task, events)
         return None if answer is None else await codec.encode(answer)
     except Exception as error:

@@ -74,6 +74,9 @@ class _OperationFuture:
 class ActivityHandleImpl(_OperationFuture, ActivityHandle[Any]):
     """A started activity."""
 
+    _task_queue: str | None = None
+    """Its task queue, where converters want to know it and it is not the workflow's."""
+
     def _cancel_before_begin(self) -> None:
         if not self._run.is_evicted:
             self._run.assert_not_read_only("cancel activity handle")

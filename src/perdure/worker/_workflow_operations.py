@@ -248,6 +248,8 @@ class WorkflowOperations(WorkflowRuntime):
         elif args:
             _check_encodable(self.converter, args)
         handle = ActivityHandleImpl(loop=self.loop)
+        if queue and self.options.takes_context:
+            handle._task_queue = queue
         handle._start(self, ret_type, ACTIVITY_CANCELS[cancellation])
         handle._command = self.matcher.schedule(
             _ACTIVITY, _C_SCHEDULE_ACTIVITY, self._activity_seq, activity_id, name, handle, message
@@ -304,7 +306,7 @@ class WorkflowOperations(WorkflowRuntime):
         handle._command = command
         payloads = None
         if input.args and self.matcher.is_open_local(command):
-            converter = self.converters_for_activity(input.activity, activity_id, None)[0]
+            converter = self.converters_for_activity(input.activity, activity_id, None, is_local=True)[0]
             payloads = common_v1.Payloads(converter.to_payloads(input.args))
         command.detail = LocalActivity(command, input, payloads, attempt, original_schedule_time_ns, self.time_ns)
 

@@ -70,7 +70,7 @@ class WorkflowResolutions(WorkflowOperations):
         command.target = None
         payloads, failures = self.converter, self.failures
         if self.options.takes_context:
-            payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
+            payloads, failures = self.converters_for_activity(command.type_name, command.identity, handle._task_queue)
         if event is not None and event.event_type == _E_ACTIVITY_COMPLETED:
             result = event.attributes.result
             if result is not None and result.payloads:
@@ -88,7 +88,7 @@ class WorkflowResolutions(WorkflowOperations):
         command.target = None
         if not isinstance(outcome, LocalOutcome):
             outcome = recorded_outcome(outcome)
-        payloads, failures = self.converters_for_activity(command.type_name, command.identity, None)
+        payloads, failures = self.converters_for_activity(command.type_name, command.identity, None, is_local=True)
         if outcome.backoff_ns:
             original = outcome.original_schedule_time_ns
             error: BaseException = Backoff(outcome.backoff_ns / 1e9, outcome.attempt + 1, original)

@@ -116,9 +116,8 @@ class WorkflowRun(WorkflowResolutions):
         self._local_runner: LocalActivityRunner | None = None
         self._open_task: tuple[ws.PollWorkflowTaskQueueResponse, dict[str, WorkflowQueryResult]]
         self._is_guarded = options.is_guarded and definition.sandboxed
-        codec = options.data_converter.payload_codec
-        self.codec = None if codec is None else WorkflowCodec(codec, options, workflow_id, workflow_type)
-        """What has to decode a task before :meth:`activate` and encode its answer after; None without a codec."""
+        self.codec = WorkflowCodec(self) if options.data_converter._changes_payloads else None
+        """What has to decode a task before :meth:`activate` and encode its answer after; None if nothing has to."""
         self.last_error: BaseException | None = None
         """What failed the last task, None when it did not fail."""
         if options.interceptor_classes:
@@ -699,8 +698,10 @@ class WorkflowRun(WorkflowResolutions):
             failure=result.failure,
         )
 
-    def failed_task(self, task: ws.PollWorkflowTaskQueueResponse, error: BaseException) -> Answer:
-        """The answer for a task that failed."""
+    def failed_task(
+        self, task: ws.PollWorkflowTaskQueueResponse, error: BaseException, fails_workflow: bool = False
+    ) -> Answer:
+        """The answer for a task that failed, and where told so the workflow with it."""
         cause = _UNHANDLED
         if isinstance(error, HistoryMismatch):
             mismatch = NondeterminismError(error.message)
@@ -709,7 +710,7 @@ class WorkflowRun(WorkflowResolutions):
         self.last_error = error
         if task.query is not None:
             return self._query_answer(task, self._failed_query(error))
-        if cause == _NONDETERMINISM and self.is_failure_exception(error):
+        if fails_workflow or (cause == _NONDETERMINISM and self.is_failure_exception(error)):
             failure = command_v1.FailWorkflowExecutionCommandAttributes(self._to_failure(error))
             return ws.RespondWorkflowTaskCompletedRequest(
                 task_token=task.task_token,

@@ -139,6 +139,8 @@ class RunOptions:
     """Whether an activity type can be run locally."""
     deadlock_timeout: float | None = 2.0
     """Seconds after which workflow code that has not yielded is interrupted; None: never."""
+    storage_concurrency: int = 3
+    """How many payloads of one workflow task are stored or retrieved at a time."""
 
     def __post_init__(self) -> None:
         """Find out once whether converters want to know whose payloads they convert."""
@@ -393,7 +395,7 @@ class WorkflowRuntime(_Runtime):
         return payloads, failures
 
     def converters_for_activity(
-        self, activity: str | None, activity_id: str, task_queue: str | None
+        self, activity: str | None, activity_id: str, task_queue: str | None, is_local: bool = False
     ) -> tuple[PayloadConverter, FailureConverter]:
         """The converters for an activity's arguments, result and failure."""
         if not self.options.takes_context:
@@ -406,7 +408,7 @@ class WorkflowRuntime(_Runtime):
                 activity_task_queue=task_queue or self.options.task_queue,
                 workflow_id=self.workflow_id,
                 workflow_type=self.workflow_type,
-                is_local=False,
+                is_local=is_local,
             )
         )
 

@@ -118,7 +118,7 @@ class WorkflowWorker:
             worker_task_queue=self.sticky_task_queue,
             schedule_to_start_timeout=duration_to_ns(config["sticky_queue_schedule_to_start_timeout"]),
         )
-        self._codec = options.data_converter.payload_codec
+        self._has_codec = options.data_converter._changes_payloads
         self._is_watched = False
         self._is_leaving = False
         self._local_waits: set[asyncio.Task[Any]] = set()
@@ -172,7 +172,7 @@ class WorkflowWorker:
         if cached is not None and (is_whole or cached.started_event_id != task.previous_started_event_id):
             self._evict(run_id)
             cached = None
-        if self._codec is None and not task.next_page_token and (cached is not None or is_whole):
+        if not self._has_codec and not task.next_page_token and (cached is not None or is_whole):
             if cached is None:
                 cached = self._new_run(task, execution)
                 if cached is None:

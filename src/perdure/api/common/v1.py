@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.api._message import Message
+from perdure.api.common import _payload_wire
 
 
 class ActivityType(Message):
@@ -163,6 +164,29 @@ class Payload(Message):
     metadata: dict[str, bytes] = {}
     data: bytes = b""
     external_payloads: list[PayloadExternalPayloadDetails] = []
+
+    # What codecs and storage drivers call on Temporal's class, under its names.
+
+    def SerializeToString(self) -> bytes:
+        """The payload as protobuf; equal payloads are equal bytes."""
+        return _payload_wire.payload_to_bytes(self)
+
+    def ByteSize(self) -> int:
+        """Length of :meth:`SerializeToString`."""
+        return _payload_wire.payload_size(self)
+
+    def ParseFromString(self, data: bytes) -> int:
+        """Become the payload that ``data`` is; its length. Raises ValueError for bytes that are no payload."""
+        self.metadata, self.data, sizes = _payload_wire.payload_fields(data)
+        self.external_payloads = [PayloadExternalPayloadDetails(size) for size in sizes]
+        return len(data)
+
+    @classmethod
+    def FromString(cls, data: bytes) -> Payload:
+        """The payload that ``data`` is. Raises ValueError for bytes that are no payload."""
+        payload = cls()
+        payload.ParseFromString(data)
+        return payload
 
 
 class PayloadExternalPayloadDetails(Message):
