@@ -80,7 +80,7 @@ def decide_retry(RetryPolicy policy, failure, int64_t attempt, int64_t now_ms, i
         return NON_RETRYABLE_FAILURE, 0
     if policy.maximum_attempts > 0 and attempt >= policy.maximum_attempts:
         return MAXIMUM_ATTEMPTS_REACHED, 0
-    raw = policy.initial_ms * policy.coefficient ** (attempt - 1)
+    raw = policy.initial_ms * policy.coefficient ** max(attempt - 1, 0)
     interval = policy.maximum_ms if raw >= policy.maximum_ms else <int64_t> raw
     application = None if failure is None else failure.application_failure_info
     if application is not None and application.next_retry_delay is not None:
@@ -205,6 +205,7 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
     """Prepare the next attempt and answer IN_PROGRESS, or say why there is none."""
     cdef int64_t expiration_ms = 0
     cdef int64_t backoff_ms
+    cdef bint is_reset
     cdef bytes encoded
     if activity.retry is None:
         return RETRY_POLICY_NOT_SET
@@ -212,10 +213,14 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
         return CANCEL_REQUESTED
     if activity.schedule_to_close_ms:
         expiration_ms = activity.first_scheduled_ns // MS + activity.schedule_to_close_ms
+    is_reset = activity.extra is not None and activity.extra.pop("reset", False)
     retry_state, backoff_ms = decide_retry(
-        activity.retry, failure, activity.attempt, now_ns // MS, expiration_ms, False
+        activity.retry, failure, 0 if is_reset else activity.attempt, now_ns // MS, expiration_ms, False
     )
-    if retry_state != IN_PROGRESS:
+    if retry_state != IN_PROGRESS and not (
+        activity.is_paused and (retry_state == MAXIMUM_ATTEMPTS_REACHED or retry_state == TIMEOUT)
+        and _is_retryable(failure, activity.retry)
+    ):
         return retry_state
     encoded = b"" if failure is None else _encode(failure)
     if len(encoded) > MAX_LAST_FAILURE:
@@ -227,7 +232,9 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
             )
         )
     activity.last_failure = encoded
-    activity.attempt += 1
+    activity.attempt = 1 if is_reset else activity.attempt + 1
+    if is_reset and activity.extra.pop("reset_heartbeat", False):
+        activity.heartbeat_details = b""
     activity.stamp += 1
     activity.started_ns = activity.heartbeat_ns = 0
     activity.owner_epoch = 0

@@ -18,6 +18,7 @@ cpdef enum Status:
     TERMINATED = 5
     CONTINUED_AS_NEW = 6
     TIMED_OUT = 7
+    PAUSED = 8
 
 
 cpdef enum Effect:
@@ -80,6 +81,9 @@ cdef class ActivityInfo:
         public bytes heartbeat_details
         public bytes last_failure
         public int64_t last_ended_ns
+        # set by operators: no further attempt starts; and what few activities have (see engine/activity_operations.py)
+        public bint is_paused
+        public dict extra
         # its row among the store's tasks; 0: none
         public int64_t task_id
         # memory only: the ActivityTaskScheduled event while it is at hand
@@ -193,6 +197,10 @@ cdef class MutableState:
         public int64_t previous_started_id  # of the last completed workflow task
         public str sticky_queue
         public int64_t sticky_timeout_ms
+        # updates that a reset admitted, or that were accepted or completed, by id: the ids of these three events, 0 for
+        # none; None while there is no update
+        public dict updates
+        public int64_t open_updates         # those that are not completed
         # pending work, by event id (timers by timer id)
         public dict activities
         public dict activity_ids
@@ -207,12 +215,20 @@ cdef class MutableState:
         public int64_t timer_ms
         public int64_t close_task_id
         public bytes close_body
+        # a standalone activity: one activity and no workflow, see engine/standalone_activities.py
+        public bint is_activity
+        # what few runs have, by name; None for most
+        public dict extra
+        # memory only: the events of a speculative workflow task, which make it a normal one when anything else is written
+        public list speculative
         # memory only: what this state did since it was last taken
         public list new_events
         public list effects
 
     cdef HistoryEvent write(self, int event_type, object attributes, int64_t now_ns)
     cdef HistoryEvent add(self, int event_type, object attributes, int64_t now_ns)
+    cdef int settle_task(self) except -1
+    cdef int _update_changed(self, str update_id, int stage, int64_t event_id) except -1
     cdef int apply(self, HistoryEvent event) except -1
     cdef object _pending(self, dict table, object key, HistoryEvent event)
     cdef int _started(self, HistoryEvent event) except -1

@@ -76,6 +76,9 @@ UNBUFFERED = frozenset(
 #: Completions, which move behind every other buffered event when the buffer is flushed.
 COMPLETIONS = frozenset((12, 13, 14, 16, 32, 33, 34, 35, 36, 50, 51, 52, 53))
 
+#: How the event that closes an activity ends a standalone one.
+cdef dict ACTIVITY_STATUSES = {12: COMPLETED, 13: FAILED, 14: TIMED_OUT, 16: CANCELED}
+
 cdef bint[64] _is_unbuffered
 for _number in range(64):
     _is_unbuffered[_number] = _number in UNBUFFERED
@@ -137,6 +140,8 @@ cdef class ActivityInfo:
         cdef int64_t due = 0
         cdef int64_t at
         cdef int64_t now
+        if self.is_paused and self.started_ns == 0:
+            return 0
         if self.schedule_to_close_ms:
             due = self.first_scheduled_ns // MS + self.schedule_to_close_ms
         if self.started_ns:
@@ -166,7 +171,7 @@ cdef class ActivityInfo:
             None if self.retry is None else self.retry.record(),
             self.first_scheduled_ns, self.scheduled_ns, self.is_backing_off, self.attempt, self.started_ns,
             self.request_id, self.identity, self.owner_epoch, self.stamp, self.heartbeat_ns, self.cancel_requested_id,
-            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id,
+            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id, self.is_paused, self.extra,
         )
 
     @staticmethod
@@ -178,7 +183,7 @@ cdef class ActivityInfo:
             retry,
             self.first_scheduled_ns, self.scheduled_ns, self.is_backing_off, self.attempt, self.started_ns,
             self.request_id, self.identity, self.owner_epoch, self.stamp, self.heartbeat_ns, self.cancel_requested_id,
-            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id,
+            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id, self.is_paused, self.extra,
         ) = record
         self.retry = RetryPolicy.restore(retry)
         return self
@@ -240,7 +245,10 @@ cdef class MutableState:
 
     cdef HistoryEvent write(self, int event_type, object attributes, int64_t now_ns):
         """Give the event the next id and fold it in."""
-        cdef HistoryEvent event = new_event(self.next_event_id, event_type, now_ns, attributes)
+        cdef HistoryEvent event
+        if self.speculative is not None:
+            self.settle_task()
+        event = new_event(self.next_event_id, event_type, now_ns, attributes)
         self.next_event_id += 1
         self.new_events.append(event)
         self.apply(event)
@@ -249,6 +257,8 @@ cdef class MutableState:
     cdef HistoryEvent add(self, int event_type, object attributes, int64_t now_ns):
         """Write the event, or fold it in now and keep it (without an id) until the started workflow task ends."""
         cdef HistoryEvent event
+        if self.speculative is not None:
+            self.settle_task()
         if self.task_started_id == 0 or _is_unbuffered[event_type]:
             return self.write(event_type, attributes, now_ns)
         event = new_event(0, event_type, now_ns, attributes)
@@ -256,6 +266,19 @@ cdef class MutableState:
         self.buffered_size += len(_encode_buffered(event))
         self.apply(event)
         return event
+
+    cdef int settle_task(self) except -1:
+        """Make the speculative workflow task a normal one: its events get into the history, with the ids they have."""
+        cdef HistoryEvent event
+        cdef list events = self.speculative
+        self.speculative = None
+        for event in events:
+            self.next_event_id += 1
+            self.new_events.append(event)
+            self.apply(event)
+        if self.task_started_id == 0 and not self.sticky_queue:
+            self.task_deadline_ms = 0
+        return 0
 
     cdef bint is_flooded(self) noexcept:
         """Whether more events wait for the started workflow task than may."""
@@ -324,6 +347,9 @@ cdef class MutableState:
             self._clear_task()
         elif kind == 12 or kind == 13 or kind == 14 or kind == 16:
             self._activity_closed(<int64_t> event.attrs().scheduled_event_id)
+            if self.is_activity:
+                self._closed(event, ACTIVITY_STATUSES[kind], "")
+                self.delete_at_ms = event.event_time // MS + <int64_t> self.extra["retention_ms"]
         elif kind == 15:
             # The activity may have closed already, with its close event still in the buffer.
             activity = self.activities.get(event.attrs().scheduled_event_id)
@@ -363,6 +389,12 @@ cdef class MutableState:
         elif kind == 38 or kind == 39:
             self._pending(self.signals, event.attrs().initiated_event_id, event)
             del self.signals[event.attrs().initiated_event_id]
+        elif kind == 41:
+            self._update_changed(event.attrs().protocol_instance_id, 1, event.event_id)
+        elif kind == 43:
+            self._update_changed(event.attrs().meta.update_id, 2, event.event_id)
+        elif kind == 47:
+            self._update_changed(event.attrs().request.meta.update_id, 0, event.event_id)
         elif kind == 40:
             self._merge_search_attributes(event.attrs().search_attributes.indexed_fields)
         elif kind == 46:
@@ -379,7 +411,33 @@ cdef class MutableState:
             self._closed(event, TERMINATED, "")
         elif kind == 28:
             self._closed(event, CONTINUED_AS_NEW, event.attrs().new_execution_run_id)
+        elif kind == 58:
+            self.status = PAUSED
+            attributes = event.attrs()
+            self.extra = self.extra or {}
+            self.extra["pause"] = (event.event_time, attributes.identity, attributes.reason, attributes.request_id)
+        elif kind == 59:
+            self.status = STATUS_RUNNING
+            self.extra.pop("pause", None)
         return 0
+
+    cdef int _update_changed(self, str update_id, int stage, int64_t event_id) except -1:
+        """Note the event that took an update to a stage: 0 admitted, 1 accepted, 2 completed."""
+        if self.updates is None:
+            self.updates = {}
+        known = self.updates.get(update_id)
+        if known is None:
+            known = (0, 0, 0)
+            self.open_updates += 1
+        if stage == 2 and known[2] == 0:
+            self.open_updates -= 1
+        self.updates[update_id] = known[:stage] + (event_id,) + known[stage + 1:]
+        return 0
+
+    def forget_update(self, str update_id not None):
+        """Forget an update that a reset admitted and the workflow refused."""
+        if self.updates.pop(update_id)[2] == 0:
+            self.open_updates -= 1
 
     cdef object _pending(self, dict table, object key, HistoryEvent event):
         item = table.get(key)
@@ -504,6 +562,7 @@ cdef class MutableState:
         self.task_original_ns = 0
         self.task_request_id = self.task_identity = ""
         self.task_owner_epoch = 0
+        self.speculative = None
         return 0
 
     cdef int _closed(self, HistoryEvent event, int status, str new_run_id) except -1:
@@ -560,11 +619,27 @@ cdef class MutableState:
         return effects
 
     def encode(self):
-        """This state as bytes for the store."""
+        """This state as bytes for the store, which hears nothing of a speculative workflow task."""
         cdef TimerInfo timer
         cdef ChildInfo child
         cdef ExternalInfo external
         cdef ActivityInfo activity
+        cdef list speculative = self.speculative
+        if speculative is not None:
+            held = (
+                self.task_scheduled_id, self.task_started_id, self.task_started_ns, self.task_deadline_ms,
+                self.task_not_before_ms, self.task_original_ns, self.task_request_id, self.task_identity,
+                self.task_owner_epoch,
+            )
+            self._clear_task()
+            data = self.encode()
+            (
+                self.task_scheduled_id, self.task_started_id, self.task_started_ns, self.task_deadline_ms,
+                self.task_not_before_ms, self.task_original_ns, self.task_request_id, self.task_identity,
+                self.task_owner_epoch,
+            ) = held
+            self.speculative = speculative
+            return data
         return _encode((
             RECORD_FORMAT,
             self.namespace_id, self.workflow_id, self.run_id, self.first_run_id, self.original_run_id,
@@ -593,7 +668,8 @@ cdef class MutableState:
             [(external.initiated_event_id, external.request_id, external.task_id) for external in self.signals.values()],
             [(external.initiated_event_id, external.request_id, external.task_id) for external in self.cancels.values()],
             [_encode_buffered(event) for event in self.buffered],
-            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body,
+            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body, self.is_activity, self.extra,
+            self.updates,
         ))
 
     @staticmethod
@@ -628,7 +704,8 @@ cdef class MutableState:
             self.consecutive_failures, self.previous_started_id,
             self.sticky_queue, self.sticky_timeout_ms,
             activities, timers, children, signals, cancels, buffered,
-            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body,
+            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body, self.is_activity, self.extra,
+            updates,
         ) = record
         self.retry = RetryPolicy.restore(retry)
         self.signal_request_ids = set(signal_request_ids)
@@ -648,6 +725,9 @@ cdef class MutableState:
         self.signals = _restore_externals(signals)
         self.cancels = _restore_externals(cancels)
         self.buffered = [_decode_buffered(item) for item in buffered]
+        if updates:
+            self.updates = {update_id: tuple(events) for update_id, events in updates.items()}
+            self.open_updates = sum(1 for events in self.updates.values() if events[2] == 0)
         return self
 
 

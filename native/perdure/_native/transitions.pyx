@@ -15,6 +15,7 @@ from perdure._native.mutable_state cimport (
     CLOSED,
     DELETE_RUN,
     DISPATCH_WORKFLOW_TASK,
+    PAUSED,
     RUN_TIMED_OUT,
     SHOW_RUN,
     MutableState,
@@ -27,10 +28,14 @@ cdef enum:
     SUGGEST_EVENTS = 4096
     SIZE_TOO_LARGE = 1          # SuggestContinueAsNewReason
     TOO_MANY_EVENTS = 2
+    TOO_MANY_UPDATES = 3
+    SUGGEST_UPDATES = 1800
+    SPECULATIVE_TIMEOUT_MS = 5000
     STICKY = 2                  # TaskQueueKind
     START_TO_CLOSE = 1          # TimeoutType
     SCHEDULE_TO_START = 2
     FORCE_CLOSE_COMMAND = 17    # WorkflowTaskFailedCause
+    PAUSE_REQUESTED = 39
     BACKOFF_FROM_ATTEMPT = 4
     MAX_TASK_BACKOFF_MS = 600000
     REPORT_FROM_TIMEOUT = 5     # workflow tasks that ended badly in a row, before timeouts are reported as a problem
@@ -91,7 +96,7 @@ def end_task_by_force(MutableState s not None, int64_t now_ns):
     s.sticky_queue = ""
     if s.task_scheduled_id == 0:
         return
-    if s.task_started_id and s.task_attempt == 1:
+    if s.task_started_id and s.task_attempt == 1 and s.speculative is None:
         s.write(
             9,
             messages.history.WorkflowTaskFailedEventAttributes(
@@ -144,6 +149,9 @@ def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t orig
             return False
         # Too many events wait for the started workflow task: it fails, so that they get into the history.
         end_task_by_force(s, now_ns)
+    if s.status == PAUSED:
+        s.flush_buffer()
+        return False
     if s.buffered:
         s.flush_buffer()
         s.task_attempt = 1
@@ -169,6 +177,38 @@ def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t orig
     return True
 
 
+def schedule_speculative_task(MutableState s not None, int64_t now_ns, bint dispatch=True):
+    """Make a workflow task pending that leaves no trace if it brings nothing but refusals; returns whether it did.
+
+    It is a normal one from the moment on when anything is written, and is lost with the process until then.
+    """
+    if s.state == CLOSED or s.is_first_task_held or s.backoff_until_ms or s.task_scheduled_id:
+        return False
+    if s.buffered or s.task_attempt > 1:
+        return schedule_workflow_task(s, now_ns)
+    s.task_scheduled_id = s.next_event_id
+    s.task_scheduled_ns = s.task_original_ns = now_ns
+    s.speculative = [
+        new_event(
+            s.next_event_id,
+            5,
+            now_ns,
+            messages.history.WorkflowTaskScheduledEventAttributes(_task_queue(s), task_timeout_ms(s) * MS, 1),
+        )
+    ]
+    s.task_deadline_ms = now_ns // MS + (
+        s.sticky_timeout_ms if s.sticky_queue and s.sticky_timeout_ms else SPECULATIVE_TIMEOUT_MS
+    )
+    if dispatch:
+        s.effects.append((DISPATCH_WORKFLOW_TASK, 0))
+    return True
+
+
+def discard_speculative_task(MutableState s not None):
+    """The speculative workflow task brought nothing but refusals: it never was."""
+    s._clear_task()
+
+
 def start_workflow_task(
     MutableState s not None, int64_t now_ns, str request_id, str identity, bint from_sticky, int64_t owner_epoch=0
 ):
@@ -189,11 +229,13 @@ def start_workflow_task(
         )
     s.task_request_id = request_id
     s.task_identity = identity
-    if s.task_attempt == 1:
+    if s.task_attempt == 1 and s.speculative is None:
         s.write(6, _started_attributes(s), now_ns)
     else:
         s.task_started_id = s.task_scheduled_id + 1
         s.task_started_ns = now_ns
+        if s.speculative is not None:
+            s.speculative.append(new_event(s.task_started_id, 6, now_ns, _started_attributes(s)))
     s.task_not_before_ms = 0
     s.task_owner_epoch = owner_epoch
     s.task_deadline_ms = now_ns // MS + task_timeout_ms(s)
@@ -206,6 +248,8 @@ cdef object _started_attributes(MutableState s):
         reasons.append(SIZE_TOO_LARGE)
     if s.next_event_id >= SUGGEST_EVENTS:
         reasons.append(TOO_MANY_EVENTS)
+    if s.updates is not None and len(s.updates) >= SUGGEST_UPDATES:
+        reasons.append(TOO_MANY_UPDATES)
     return messages.history.WorkflowTaskStartedEventAttributes(
         s.task_scheduled_id,
         s.task_identity,
@@ -217,7 +261,12 @@ cdef object _started_attributes(MutableState s):
 
 
 def unwritten_events(MutableState s not None):
-    """The Scheduled and Started events of a started retry, which no history holds: a worker gets them as a suffix."""
+    """The Scheduled and Started events of a started task which no history holds: a worker gets them as a suffix.
+
+    Such tasks are retries and speculative ones.
+    """
+    if s.speculative is not None:
+        return list(s.speculative) if s.task_started_id else []
     if s.task_attempt == 1 or s.task_started_id == 0:
         return []
     return [
@@ -350,6 +399,38 @@ def request_cancel(MutableState s not None, int64_t now_ns, attributes):
     s.add(20, attributes, now_ns)
     schedule_workflow_task(s, now_ns)
     return True
+
+
+def pause(MutableState s not None, int64_t now_ns, attributes):
+    """Write WorkflowExecutionPaused. A workflow task that no worker has taken fails; a started one may complete."""
+    s.add(58, attributes, now_ns)
+    if s.task_scheduled_id and s.task_started_id == 0:
+        s.sticky_queue = ""
+        if s.task_attempt == 1:
+            s.write(
+                9,
+                messages.history.WorkflowTaskFailedEventAttributes(
+                    scheduled_event_id=s.task_scheduled_id, cause=PAUSE_REQUESTED, identity="history-service"
+                ),
+                now_ns,
+            )
+        else:
+            s._clear_task()
+        s.task_attempt = 1
+
+
+def unpause(MutableState s not None, int64_t now_ns, attributes):
+    """Write WorkflowExecutionUnpaused and schedule a workflow task, unless the run still waits for its first one."""
+    s.add(59, attributes, now_ns)
+    if s.task_started_id == 0:
+        s.task_attempt = 1
+    if s.backoff_until_ms == 0:
+        schedule_workflow_task(s, now_ns)
+
+
+def note(MutableState s not None, int64_t now_ns, int event_type, attributes):
+    """Write an event that wakes nobody, or let it wait for the started workflow task to end."""
+    s.add(event_type, attributes, now_ns)
 
 
 def record(MutableState s not None, int64_t now_ns, int event_type, attributes):

@@ -21,6 +21,7 @@ class Status(IntFlag):
     TERMINATED = 5
     CONTINUED_AS_NEW = 6
     TIMED_OUT = 7
+    PAUSED = 8
 
 class Effect(IntFlag):
     DISPATCH_WORKFLOW_TASK = 1
@@ -68,6 +69,8 @@ class ActivityInfo:
     heartbeat_details: bytes
     last_failure: bytes
     last_ended_ns: int
+    is_paused: bool
+    extra: dict[str, Any] | None
     task_id: int
     event: HistoryEvent | None
 
@@ -165,6 +168,8 @@ class MutableState:
     timer_ms: int
     close_task_id: int
     close_body: bytes
+    is_activity: bool
+    extra: dict[str, Any] | None
     new_events: list[HistoryEvent]
     effects: list[tuple[int, int]]
     def flush_buffer(self) -> None: ...

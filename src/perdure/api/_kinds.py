@@ -9,6 +9,33 @@ from __future__ import annotations
 
 #: ``package.Message`` -> field -> kind. Compared with Temporal's own descriptors by tests/api/test_kinds.py.
 KINDS: dict[str, dict[str, str]] = {
+    "activity.ActivityExecutionInfo": {
+        "status": "ActivityExecutionStatus",
+        "run_state": "PendingActivityState",
+        "last_heartbeat_time": "Timestamp",
+        "last_started_time": "Timestamp",
+        "attempt": "int32",
+        "schedule_time": "Timestamp",
+        "expiration_time": "Timestamp",
+        "close_time": "Timestamp",
+        "last_attempt_complete_time": "Timestamp",
+        "next_attempt_schedule_time": "Timestamp",
+        "execution_time": "Timestamp",
+    },
+    "activity.ActivityExecutionListInfo": {
+        "schedule_time": "Timestamp",
+        "close_time": "Timestamp",
+        "status": "ActivityExecutionStatus",
+        "execution_time": "Timestamp",
+    },
+    "activity.ActivityExecutionOutcome": {"retry_state": "RetryState"},
+    "callback.CallbackInfo": {
+        "registration_time": "Timestamp",
+        "state": "CallbackState",
+        "attempt": "int32",
+        "last_attempt_complete_time": "Timestamp",
+        "next_attempt_schedule_time": "Timestamp",
+    },
     "command.Command": {"command_type": "CommandType"},
     "command.ContinueAsNewWorkflowExecutionCommandAttributes": {
         "initiator": "ContinueAsNewInitiator",
@@ -227,6 +254,7 @@ KINDS: dict[str, dict[str, str]] = {
         "history_event_filter_type": "HistoryEventFilterType",
     },
     "workflowservice.GetWorkflowExecutionHistoryReverseRequest": {"maximum_page_size": "int32"},
+    "workflowservice.ListActivityExecutionsRequest": {"page_size": "int32"},
     "workflowservice.ListScheduleMatchingTimesRequest": {"start_time": "Timestamp", "end_time": "Timestamp"},
     "workflowservice.ListScheduleMatchingTimesResponse": {"start_time": "Timestamp"},
     "workflowservice.ListSchedulesRequest": {"maximum_page_size": "int32"},
@@ -264,10 +292,22 @@ KINDS: dict[str, dict[str, str]] = {
         "workflow_id_reuse_policy": "WorkflowIdReusePolicy",
         "workflow_id_conflict_policy": "WorkflowIdConflictPolicy",
     },
+    "workflowservice.StartActivityExecutionRequest": {
+        "id_reuse_policy": "ActivityIdReusePolicy",
+        "id_conflict_policy": "ActivityIdConflictPolicy",
+    },
     "workflowservice.StartWorkflowExecutionRequest": {
         "workflow_id_reuse_policy": "WorkflowIdReusePolicy",
         "workflow_id_conflict_policy": "WorkflowIdConflictPolicy",
     },
     "workflowservice.StartWorkflowExecutionResponse": {"status": "WorkflowExecutionStatus"},
+    "workflowservice.UpdateActivityExecutionOptionsRequest": {"update_mask": "FieldMask"},
+    "workflowservice.UpdateActivityOptionsRequest": {"update_mask": "FieldMask"},
+    "workflowservice.UpdateTaskQueueConfigRequest": {
+        "task_queue_type": "TaskQueueType",
+        "set_fairness_weight_overrides": "float",
+    },
+    "workflowservice.UpdateWorkflowExecutionOptionsRequest": {"update_mask": "FieldMask"},
+    "workflowservice.UpdateWorkflowExecutionOptionsResponse": {"update_time": "Timestamp"},
     "workflowservice.UpdateWorkflowExecutionResponse": {"stage": "UpdateWorkflowExecutionLifecycleStage"},
 }

@@ -158,6 +158,14 @@ class MeteringMetadata(Message):
     nonfirst_local_activity_execution_attempts: int = 0
 
 
+class OnConflictOptions(Message):
+    """Temporal's ``temporal.api.common.v1.OnConflictOptions``."""
+
+    attach_request_id: bool = False
+    attach_completion_callbacks: bool = False
+    attach_links: bool = False
+
+
 class Payload(Message):
     """Temporal's ``temporal.api.common.v1.Payload``."""
 

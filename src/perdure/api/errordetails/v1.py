@@ -6,6 +6,13 @@ from perdure.api._message import Message
 from perdure.api.failure import v1 as failure_v1
 
 
+class ActivityExecutionAlreadyStartedFailure(Message):
+    """Temporal's ``temporal.api.errordetails.v1.ActivityExecutionAlreadyStartedFailure``."""
+
+    start_request_id: str = ""
+    run_id: str = ""
+
+
 class CancellationAlreadyRequestedFailure(Message):
     """The execution was asked to cancel before."""
 

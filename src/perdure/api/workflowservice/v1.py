@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.api._message import Message
+from perdure.api.activity import v1 as activity_v1
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
@@ -19,6 +20,27 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.update import v1 as update_v1
 from perdure.api.worker import v1 as worker_v1
 from perdure.api.workflow import v1 as workflow_v1
+
+
+class CountActivityExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountActivityExecutionsRequest``."""
+
+    namespace: str = ""
+    query: str = ""
+
+
+class CountActivityExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountActivityExecutionsResponse``."""
+
+    count: int = 0
+    groups: list[CountActivityExecutionsResponseAggregationGroup] = []
+
+
+class CountActivityExecutionsResponseAggregationGroup(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountActivityExecutionsResponse.AggregationGroup``."""
+
+    group_values: list[common_v1.Payload] = []
+    count: int = 0
 
 
 class CountSchedulesRequest(Message):
@@ -82,6 +104,18 @@ class CreateScheduleResponse(Message):
     conflict_token: bytes = b""
 
 
+class DeleteActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteActivityExecutionRequest``."""
+
+    namespace: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+
+
+class DeleteActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteActivityExecutionResponse``."""
+
+
 class DeleteScheduleRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DeleteScheduleRequest``."""
 
@@ -103,6 +137,30 @@ class DeleteWorkflowExecutionRequest(Message):
 
 class DeleteWorkflowExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkflowExecutionResponse``."""
+
+
+class DescribeActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeActivityExecutionRequest``."""
+
+    namespace: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    include_input: bool = False
+    include_outcome: bool = False
+    long_poll_token: bytes = b""
+    include_heartbeat_details: bool = False
+    include_last_failure: bool = False
+
+
+class DescribeActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeActivityExecutionResponse``."""
+
+    run_id: str = ""
+    info: activity_v1.ActivityExecutionInfo | None = None
+    input: common_v1.Payloads | None = None
+    outcome: activity_v1.ActivityExecutionOutcome | None = None
+    long_poll_token: bytes = b""
+    callbacks: list[activity_v1.CallbackInfo] = []
 
 
 class DescribeNamespaceRequest(Message):
@@ -266,6 +324,22 @@ class GetWorkflowExecutionHistoryReverseResponse(Message):
     next_page_token: bytes = b""
 
 
+class ListActivityExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListActivityExecutionsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+
+
+class ListActivityExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListActivityExecutionsResponse``."""
+
+    executions: list[activity_v1.ActivityExecutionListInfo] = []
+    next_page_token: bytes = b""
+
+
 class ListScheduleMatchingTimesRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ListScheduleMatchingTimesRequest``."""
 
@@ -325,6 +399,70 @@ class PatchScheduleRequest(Message):
 
 class PatchScheduleResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.PatchScheduleResponse``."""
+
+
+class PauseActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PauseActivityExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    reason: str = ""
+    resource_id: str = ""
+    request_id: str = ""
+
+
+class PauseActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PauseActivityExecutionResponse``."""
+
+
+class PauseActivityRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PauseActivityRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    identity: str = ""
+    id: str | None = None
+    type: str | None = None
+    reason: str = ""
+    request_id: str = ""
+
+
+class PauseActivityResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PauseActivityResponse``."""
+
+
+class PauseWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PauseWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    reason: str = ""
+    request_id: str = ""
+
+
+class PauseWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PauseWorkflowExecutionResponse``."""
+
+
+class PollActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollActivityExecutionRequest``."""
+
+    namespace: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+
+
+class PollActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollActivityExecutionResponse``."""
+
+    run_id: str = ""
+    outcome: activity_v1.ActivityExecutionOutcome | None = None
+    propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
 
 
 class PollActivityTaskQueueRequest(Message):
@@ -479,6 +617,21 @@ class RecordActivityTaskHeartbeatResponse(Message):
     activity_reset: bool = False
 
 
+class RequestCancelActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RequestCancelActivityExecutionRequest``."""
+
+    namespace: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    request_id: str = ""
+    reason: str = ""
+
+
+class RequestCancelActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RequestCancelActivityExecutionResponse``."""
+
+
 class RequestCancelWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RequestCancelWorkflowExecutionRequest``."""
 
@@ -493,6 +646,45 @@ class RequestCancelWorkflowExecutionRequest(Message):
 
 class RequestCancelWorkflowExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RequestCancelWorkflowExecutionResponse``."""
+
+
+class ResetActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetActivityExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    keep_paused: bool = False
+    jitter: int | None = None
+    restore_original_options: bool = False
+    resource_id: str = ""
+    request_id: str = ""
+    reset_heartbeat: bool = False
+
+
+class ResetActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetActivityExecutionResponse``."""
+
+
+class ResetActivityRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetActivityRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    identity: str = ""
+    id: str | None = None
+    type: str | None = None
+    reset_heartbeat: bool = False
+    keep_paused: bool = False
+    jitter: int | None = None
+    restore_original_options: bool = False
+    match_all: bool | None = None
+
+
+class ResetActivityResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ResetActivityResponse``."""
 
 
 class ResetStickyTaskQueueRequest(Message):
@@ -789,6 +981,44 @@ class SignalWorkflowExecutionResponse(Message):
     link: common_v1.Link | None = None
 
 
+class StartActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartActivityExecutionRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    request_id: str = ""
+    activity_id: str = ""
+    activity_type: common_v1.ActivityType | None = None
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    schedule_to_close_timeout: int | None = None
+    schedule_to_start_timeout: int | None = None
+    start_to_close_timeout: int | None = None
+    heartbeat_timeout: int | None = None
+    retry_policy: common_v1.RetryPolicy | None = None
+    input: common_v1.Payloads | None = None
+    id_reuse_policy: int = 0
+    id_conflict_policy: int = 0
+    search_attributes: common_v1.SearchAttributes | None = None
+    header: common_v1.Header | None = None
+    user_metadata: sdk_v1.UserMetadata | None = None
+    priority: common_v1.Priority | None = None
+    completion_callbacks: list[common_v1.Callback] = []
+    links: list[common_v1.Link] = []
+    on_conflict_options: common_v1.OnConflictOptions | None = None
+    start_delay: int | None = None
+    propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
+    request_eager_execution: bool = False
+
+
+class StartActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartActivityExecutionResponse``."""
+
+    run_id: str = ""
+    started: bool = False
+    link: common_v1.Link | None = None
+    eager_activity_task: PollActivityTaskQueueResponse | None = None
+
+
 class StartWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.StartWorkflowExecutionRequest``."""
 
@@ -835,6 +1065,21 @@ class StartWorkflowExecutionResponse(Message):
     first_execution_run_id: str = ""
 
 
+class TerminateActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.TerminateActivityExecutionRequest``."""
+
+    namespace: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    request_id: str = ""
+    reason: str = ""
+
+
+class TerminateActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.TerminateActivityExecutionResponse``."""
+
+
 class TerminateWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.TerminateWorkflowExecutionRequest``."""
 
@@ -849,6 +1094,98 @@ class TerminateWorkflowExecutionRequest(Message):
 
 class TerminateWorkflowExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.TerminateWorkflowExecutionResponse``."""
+
+
+class UnpauseActivityExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UnpauseActivityExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    reason: str = ""
+    jitter: int | None = None
+    resource_id: str = ""
+    request_id: str = ""
+
+
+class UnpauseActivityExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UnpauseActivityExecutionResponse``."""
+
+
+class UnpauseActivityRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UnpauseActivityRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    identity: str = ""
+    id: str | None = None
+    type: str | None = None
+    unpause_all: bool | None = None
+    reset_attempts: bool = False
+    reset_heartbeat: bool = False
+    jitter: int | None = None
+
+
+class UnpauseActivityResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UnpauseActivityResponse``."""
+
+
+class UnpauseWorkflowExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UnpauseWorkflowExecutionRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    reason: str = ""
+    request_id: str = ""
+
+
+class UnpauseWorkflowExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UnpauseWorkflowExecutionResponse``."""
+
+
+class UpdateActivityExecutionOptionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateActivityExecutionOptionsRequest``."""
+
+    namespace: str = ""
+    workflow_id: str = ""
+    activity_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    activity_options: activity_v1.ActivityOptions | None = None
+    update_mask: list[str] | None = None
+    restore_original: bool = False
+    resource_id: str = ""
+    request_id: str = ""
+
+
+class UpdateActivityExecutionOptionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateActivityExecutionOptionsResponse``."""
+
+    activity_options: activity_v1.ActivityOptions | None = None
+
+
+class UpdateActivityOptionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateActivityOptionsRequest``."""
+
+    namespace: str = ""
+    execution: common_v1.WorkflowExecution | None = None
+    identity: str = ""
+    activity_options: activity_v1.ActivityOptions | None = None
+    update_mask: list[str] | None = None
+    id: str | None = None
+    type: str | None = None
+    restore_original: bool = False
+    match_all: bool | None = None
+
+
+class UpdateActivityOptionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateActivityOptionsResponse``."""
+
+    activity_options: activity_v1.ActivityOptions | None = None
 
 
 class UpdateScheduleRequest(Message):
@@ -866,6 +1203,49 @@ class UpdateScheduleRequest(Message):
 
 class UpdateScheduleResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.UpdateScheduleResponse``."""
+
+
+class UpdateTaskQueueConfigRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateTaskQueueConfigRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    task_queue: str = ""
+    task_queue_type: int = 0
+    update_queue_rate_limit: UpdateTaskQueueConfigRequestRateLimitUpdate | None = None
+    update_fairness_key_rate_limit_default: UpdateTaskQueueConfigRequestRateLimitUpdate | None = None
+    set_fairness_weight_overrides: dict[str, float] = {}
+    unset_fairness_weight_overrides: list[str] = []
+
+
+class UpdateTaskQueueConfigRequestRateLimitUpdate(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateTaskQueueConfigRequest.RateLimitUpdate``."""
+
+    rate_limit: taskqueue_v1.RateLimit | None = None
+    reason: str = ""
+
+
+class UpdateTaskQueueConfigResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateTaskQueueConfigResponse``."""
+
+    config: taskqueue_v1.TaskQueueConfig | None = None
+
+
+class UpdateWorkflowExecutionOptionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkflowExecutionOptionsRequest``."""
+
+    namespace: str = ""
+    workflow_execution: common_v1.WorkflowExecution | None = None
+    workflow_execution_options: workflow_v1.WorkflowExecutionOptions | None = None
+    update_mask: list[str] | None = None
+    identity: str = ""
+
+
+class UpdateWorkflowExecutionOptionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkflowExecutionOptionsResponse``."""
+
+    workflow_execution_options: workflow_v1.WorkflowExecutionOptions | None = None
+    update_time: int | None = None
 
 
 class UpdateWorkflowExecutionRequest(Message):
