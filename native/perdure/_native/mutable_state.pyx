@@ -462,7 +462,7 @@ cdef class MutableState:
         self.retry = RetryPolicy.from_message(attributes.retry_policy)
         self.cron_schedule = attributes.cron_schedule
         if backoff_ms:
-            self.backoff_until_ms = self.execution_ns // MS
+            self.backoff_until_ms = (self.execution_ns + MS - 1) // MS
         if self.run_timeout_ms:
             self.run_deadline_ms = self.execution_ns // MS + self.run_timeout_ms
         if self.expiration_ms and (self.run_deadline_ms == 0 or self.expiration_ms < self.run_deadline_ms):
