@@ -59,12 +59,13 @@ cdef object peek(HistoryEvent event):
 class HistoryMismatch(Exception):
     """Workflow code asked for something else than its history records."""
 
-    def __init__(self, message, event_id=0, event_type=0, command_type=0):
+    def __init__(self, message, event_id=0, event_type=0, command_type=0, command=None):
         super().__init__(message)
         self.message = message
         self.event_id = event_id
         self.event_type = event_type
         self.command_type = command_type
+        self.command = command
 
 
 class InvalidHistory(Exception):

@@ -605,7 +605,7 @@ cdef class Matcher:
             f"nondeterminism in workflow {self.workflow_type}, run {self.run_id}: history event {event.event_id} is "
             f"{describe_event(event)}, but {made}; workflow code must make the same commands in the same order as when the "
             "history was written (guard a change of code with workflow.patched())",
-            event.event_id, event.event_type, command_type)
+            event.event_id, event.event_type, command_type, None if queued is None else queued.command)
 
     cdef int check_left_over(self) except -1:
         """Everything the task commanded must be recorded right after its completion."""
@@ -620,7 +620,7 @@ cdef class Matcher:
             f"{describe_command(queued.command, queued.command_type)} has no event in history (last event read: "
             f"{self.last_event_id}); workflow code must make the same commands in the same order as when the history was "
             "written (guard a change of code with workflow.patched())",
-            0, 0, queued.command_type)
+            0, 0, queued.command_type, queued.command)
 
     # --- commands in
 
@@ -703,7 +703,7 @@ cdef class Matcher:
             raise HistoryMismatch(
                 f"nondeterminism in workflow {self.workflow_type}, run {self.run_id}: while replaying, the code made the "
                 f"command {describe_command(queued.command, queued.command_type)}, which has no event in history",
-                0, 0, queued.command_type)
+                0, 0, queued.command_type, queued.command)
         return queued.message
 
     # --- local activities

@@ -2,13 +2,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perdure._native.events import HistoryEvent
+from perdure._native.matcher import WorkflowCommand
 
 class HistoryMismatch(Exception):
     message: str
     event_id: int
     event_type: int
     command_type: int
-    def __init__(self, message: str, event_id: int = 0, event_type: int = 0, command_type: int = 0) -> None: ...
+    command: WorkflowCommand | None
+    def __init__(
+        self,
+        message: str,
+        event_id: int = 0,
+        event_type: int = 0,
+        command_type: int = 0,
+        command: WorkflowCommand | None = None,
+    ) -> None: ...
 
 class InvalidHistory(Exception): ...
 class HistoryGap(InvalidHistory): ...

@@ -37,6 +37,7 @@ from perdure.worker._interceptor import (
     HandleUpdateInput,
     WorkflowInboundInterceptor,
 )
+from perdure.worker._nondeterminism import explain
 from perdure.worker._watchdog import PotentialDeadlockError
 from perdure.worker._workflow_codec import WorkflowCodec
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
@@ -155,9 +156,7 @@ class WorkflowRun(WorkflowResolutions):
                 return None
             return self._completion(task, results)
         except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            return self.failed_task(task, error)
+            return self.failed_task(task, error, events=events)
 
     def replay(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> None:
         """Apply events and give no answer; ``last_error`` says what went wrong."""
@@ -165,9 +164,17 @@ class WorkflowRun(WorkflowResolutions):
         try:
             self._work(lambda: self._apply_task(task, events, {}))
         except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            self.failed_task(task, error)
+            self.failed_task(task, error, events=events)
+
+    def replay_commands(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> None:
+        """Apply events, without the queries, and raise what goes wrong."""
+
+        def apply() -> None:
+            self.matcher.feed(events, task.previous_started_event_id, task.messages)
+            self._apply_activations()
+            self.matcher.commands()
+
+        self._work(apply)
 
     def _work(self, apply: Callable[[], None]) -> None:
         """Run workflow code, under the determinism guard if there is one."""
@@ -208,8 +215,6 @@ class WorkflowRun(WorkflowResolutions):
             self._work(self._apply_activations)
             return None if self._waits_for_local_activities() else self._completion(task, results)
         except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
             return self.failed_task(task, error)
 
     def heartbeat(self) -> Answer:
@@ -699,14 +704,21 @@ class WorkflowRun(WorkflowResolutions):
         )
 
     def failed_task(
-        self, task: ws.PollWorkflowTaskQueueResponse, error: BaseException, fails_workflow: bool = False
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        error: BaseException,
+        fails_workflow: bool = False,
+        *,
+        events: Sequence[HistoryEvent] = (),
     ) -> Answer:
         """The answer for a task that failed, and where told so the workflow with it."""
         cause = _UNHANDLED
         if isinstance(error, HistoryMismatch):
-            mismatch = NondeterminismError(error.message)
+            mismatch = NondeterminismError(explain(self, task, events, error))
             mismatch.__cause__ = error
             error, cause = mismatch, _NONDETERMINISM
+        elif isinstance(error, (SystemExit, KeyboardInterrupt)):
+            error = _not_the_process(error)
         self.last_error = error
         if task.query is not None:
             return self._query_answer(task, self._failed_query(error))
@@ -759,6 +771,17 @@ class WorkflowRun(WorkflowResolutions):
                 guard.leave()
         else:
             self.loop.close()
+
+
+def _not_the_process(error: BaseException) -> RuntimeError:
+    """What stands for an attempt of workflow code to end the process."""
+    name = type(error).__name__
+    refused = RuntimeError(
+        f"Workflow code raised {name}, which does not end the worker: to end the workflow return from its run method, "
+        "to fail it raise an ApplicationError."
+    )
+    refused.__cause__ = error
+    return refused
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
