@@ -634,6 +634,11 @@ def uuid7():
     milliseconds = run.guard_time_ns() // 1_000_000
     bits = run.guard_random().getrandbits(74)
     return UUID(int=milliseconds << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & (1 << 62) - 1)
+
+def new_event_loop():
+    _perdure_ask("asyncio.new_event_loop()", "a workflow runs on the event loop it has; await what it is to run, or do "
+                 "this in an activity")
+    return _perdure_stock_new_event_loop()
 """
 
 
@@ -690,6 +695,8 @@ cdef int replace_python() except -1:
     for name in ("uuid1", "uuid6", "uuid7"):
         if hasattr(uuid, name):
             exchange(uuid, getattr(uuid, name))
+    events = find("asyncio.events")
+    exchange(events, events.new_event_loop)
     # What only observes or loads sees the real world.
     logger = find("logging.Logger")
     for name in ("_log", "handle"):

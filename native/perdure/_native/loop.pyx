@@ -80,6 +80,16 @@ Task = perdure_numbered_type(
 Future = perdure_numbered_type(
     b"perdure._native.loop.Future", b"An asyncio future numbered at creation.", asyncio.Future, KIND_FUTURE)
 
+# Seconds; what nanoseconds can count from 1970 on ends in 2262.
+cdef double LONGEST_TIMER = 100 * 365.25 * 86400
+
+
+cdef int raise_endless(object seconds) except -1:
+    raise ValueError(
+        f"A workflow timer of {seconds!r} seconds: it ends within 100 years; to wait without an end, await "
+        "workflow.wait_condition(), an asyncio.Event or a future.")
+
+
 cdef object _Task = Task
 cdef object _Future = Future
 cdef object _set_running_loop = _events._set_running_loop
@@ -298,12 +308,17 @@ cdef class WorkflowLoopCore:
         cdef double seconds = delay
         if not seconds >= 0:
             raise ValueError(f"call_later() with a delay of {delay!r} seconds: it must be zero or more.")
+        if seconds > LONGEST_TIMER:
+            raise_endless(delay)
         return self.timer(<int64_t> (seconds * 1e9 + 0.5), self.time() + seconds, callback, args, context)
 
     def call_at(self, when, callback, *args, context=None):
         """Run ``callback(*args)`` at loop time ``when``, rounded to the millisecond, by a timer of the owner."""
         cdef double seconds = when
-        cdef int64_t delay_ms = <int64_t> (max(seconds - self.time_ns / 1e9, 0.0) * 1e3 + 0.5)
+        cdef int64_t delay_ms
+        if not seconds - self.time_ns / 1e9 <= LONGEST_TIMER:
+            raise_endless(when)
+        delay_ms = <int64_t> (max(seconds - self.time_ns / 1e9, 0.0) * 1e3 + 0.5)
         return self.timer(delay_ms * 1000000, seconds, callback, args, context)
 
     cdef int adopt(self, object task) except -1:
