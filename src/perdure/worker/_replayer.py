@@ -239,6 +239,10 @@ class Replayer:
             run.evict()
         if error is None or isinstance(error, NondeterminismError):
             return error
-        failure = RuntimeError(f"Replay of workflow {workflow_id}, run {run_id}, failed: {error}")
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        reason = str(error) if root is error else f"{error}: {root}"
+        failure = RuntimeError(f"Replay of workflow {workflow_id}, run {run_id}, failed: {reason}")
         failure.__cause__ = error
         return failure
