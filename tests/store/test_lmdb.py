@@ -8,8 +8,10 @@ import resource
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from perdure.store.api import (
@@ -22,8 +24,9 @@ from perdure.store.api import (
 )
 from perdure.store.lmdb import LMDBStore
 from perdure.store.lmdb._store import META
+from perdure.store.visibility import parse_query
 from tests.store.backends import Backend
-from tests.store.builders import NAMESPACE, OTHER_NAMESPACE, contents, first, record, run_key, task
+from tests.store.builders import NAMESPACE, OTHER_NAMESPACE, contents, first, record, run_key, search_attributes, task
 
 
 async def test_reopening_finds_everything(persistent: Backend, tmp_path: Path) -> None:
@@ -143,8 +146,8 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 
     await (await LMDBStore.open(tmp_path)).close()
     with lmdb.open(str(tmp_path), max_dbs=16) as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"format", (2).to_bytes(8, "little"), db=environment.open_db(b"meta", transaction))
-    with pytest.raises(StoreCorruptError, match="has format 2, this perdure reads up to 1"):
+        transaction.put(b"format", (3).to_bytes(8, "little"), db=environment.open_db(b"meta", transaction))
+    with pytest.raises(StoreCorruptError, match="has format 3, this perdure reads up to 2"):
         await LMDBStore.open(tmp_path)
 
 
@@ -273,10 +276,41 @@ async def test_opening_fails_cleanly(tmp_path: Path, monkeypatch: pytest.MonkeyP
     await (await LMDBStore.open(tmp_path)).close()
 
 
+async def test_a_store_of_format_1_gets_its_indexes(tmp_path: Path) -> None:
+    import lmdb
+
+    open_run = record(run_key(1), 7, search_attributes=search_attributes(Customer=("Keyword", "bob")))
+    closed_run = record(run_key(2, "w" * 900), 7, close_time=9)
+    store = await LMDBStore.open(tmp_path)
+    await store.commit([first(item.key, visibility=(None, item)) for item in (open_run, closed_run)])
+    await store.close()
+    with lmdb.open(str(tmp_path), max_dbs=16) as environment, environment.begin(write=True) as transaction:
+        tables = {name: environment.open_db(name, transaction) for name in (b"meta", b"visibility", b"namespace")}
+        for name in (b"bucket", b"term"):
+            transaction.drop(environment.open_db(name, transaction, dupsort=True, dupfixed=True))
+        transaction.drop(tables[b"visibility"], delete=False)
+        number = (1).to_bytes(4)
+        for item in (open_run, closed_run):
+            inverse = [(2**64 - 1 - time).to_bytes(8) for time in (item.close_time, item.start_time)]
+            times = b"\1" + b"".join(inverse) if item.close_time else b"\0" + inverse[1]
+            key = number + times + uuid.UUID(item.key.run_id).bytes
+            transaction.put(key, msgspec.msgpack.encode(item), db=tables[b"visibility"])
+        for row in range(1, 4):
+            transaction.delete(b"i" + row.to_bytes(4), db=tables[b"namespace"])
+        transaction.put(b"format", (1).to_bytes(8, "little"), db=tables[b"meta"])
+    for _ in range(2):
+        store = await LMDBStore.open(tmp_path)
+        assert store._environment.get(META, b"format") == (2).to_bytes(8, "little")
+        assert (await store.list_runs(NAMESPACE, None, 10)).records == [open_run, closed_run]
+        bob = parse_query("Customer = 'bob'", {"Customer": "Keyword"})
+        assert (await store.list_runs(NAMESPACE, bob, 10)).records == [open_run]
+        await store.close()
+
+
 async def test_format_and_epoch_rows(tmp_path: Path) -> None:
     store = await LMDBStore.open(tmp_path)
     assert store._environment.scan(META, b"", b"", 10) == (
-        [(b"epoch", (1).to_bytes(8, "little")), (b"format", (1).to_bytes(8, "little"))],
+        [(b"epoch", (1).to_bytes(8, "little")), (b"format", (2).to_bytes(8, "little"))],
         False,
     )
     await store.close()

@@ -22,7 +22,6 @@ from perdure.store.visibility import (
     StartsWith,
     matches,
     parse_query,
-    plan,
 )
 from tests.store.builders import record, run_key, search_attributes
 
@@ -249,27 +248,3 @@ def test_values_of_another_type_count_as_unset_or_match_nothing(data: bytes, kin
     assert unset is not held
     if data in (b"", b"null", b"{", b"[]"):
         assert unset
-
-
-@pytest.mark.parametrize(
-    ("text", "bounds"),
-    [
-        ("", {}),
-        ("ExecutionStatus = 'Running'", {"closed": False}),
-        ("ExecutionStatus IN ('Running', 'Failed')", {}),
-        ("ExecutionStatus = 'Failed'", {"open": False}),
-        ("CloseTime > 5", {"open": False, "close_low": 6}),
-        ("CloseTime BETWEEN 5 AND 9", {"open": False, "close_low": 5, "close_high": 9}),
-        ("StartTime >= 5 AND StartTime < 9", {"start_low": 5, "start_high": 8}),
-        ("WorkflowId IN ('a', 'b') AND WorkflowId = 'a'", {"workflow_ids": frozenset("a")}),
-        ("WorkflowId = 'a' OR WorkflowId = 'b'", {}),
-        ("NOT WorkflowId = 'a'", {}),
-        ("CloseTime IS NULL", {"closed": False}),
-        ("CloseTime IS NOT NULL", {"open": False}),
-    ],
-)
-def test_plan(text: str, bounds: dict[str, Any]) -> None:
-    found = plan(parse_query(text, {}))
-    default = plan(None)
-    for name in ("open", "closed", "start_low", "start_high", "close_low", "close_high", "workflow_ids", "run_ids"):
-        assert getattr(found, name) == bounds.get(name, getattr(default, name)), name

@@ -19,10 +19,9 @@ from perdure.store.api import (
     StoredRun,
     TaskRow,
     VisibilityPage,
-    VisibilityRecord,
 )
-from perdure.store.keys import check_document, check_update, document_key, ordered_text, visibility_position
-from perdure.store.visibility import Query, count_records, list_records
+from perdure.store.keys import check_document, check_update, document_key, ordered_text
+from perdure.store.visibility import Query, Records
 
 _Run = tuple[str, str]
 _TaskKey = tuple[int, int, bytes, int]
@@ -49,9 +48,7 @@ class MemoryStore:
         self._due: list[tuple[int, int, str, RunKey]] = []
         self._tasks: dict[_TaskKey, TaskRow] = {}
         self._documents: dict[str, dict[bytes, Document]] = {}
-        self._visibility: dict[str, dict[tuple[int, int, int, str], VisibilityRecord]] = {}
-        #: Listing order of a namespace's records; forgotten when they change.
-        self._listings: dict[str, list[VisibilityRecord]] = {}
+        self._visibility: dict[str, Records] = {}
 
     @classmethod
     async def open(cls, *, durability: Durability = Durability.FULL) -> MemoryStore:
@@ -92,8 +89,9 @@ class MemoryStore:
         for row in update.delete_tasks:
             self._tasks.pop(self._task_key(row), None)
         removed, added = update.visibility
-        if removed is not None:
-            self._records(removed.key.namespace_id).pop(visibility_position(removed), None)
+        if removed is not None or added is not None:
+            shown = None if added is None or update.delete else copy.copy(added)
+            self._records(key.namespace_id).change(removed, shown)
         if update.delete:
             self._runs.pop(run, None)
             self._histories.pop(run, None)
@@ -119,8 +117,6 @@ class MemoryStore:
             insort(self._due, entry)
         for row in update.put_tasks:
             self._tasks[self._task_key(row)] = row
-        if added is not None:
-            self._records(added.key.namespace_id)[visibility_position(added)] = copy.copy(added)
 
     async def load_run(self, key: RunKey) -> StoredRun | None:
         self._check_open()
@@ -189,11 +185,11 @@ class MemoryStore:
         self, namespace_id: str, query: Query | None, page_size: int, next_page_token: bytes = b""
     ) -> VisibilityPage:
         self._check_open()
-        return list_records(self._listing(namespace_id), query, page_size, next_page_token)
+        return self._records(namespace_id).list_runs(query, page_size, next_page_token)
 
     async def count_runs(self, namespace_id: str, query: Query | None) -> dict[tuple[str, ...], int]:
         self._check_open()
-        return count_records(self._listing(namespace_id), query)
+        return self._records(namespace_id).count_runs(query)
 
     async def load_document(self, namespace_id: str, kind: str, id: str) -> Document | None:
         self._check_open()
@@ -233,16 +229,11 @@ class MemoryStore:
         if index < len(self._due) and self._due[index] == entry:
             del self._due[index]
 
-    def _records(self, namespace_id: str) -> dict[tuple[int, int, int, str], VisibilityRecord]:
-        self._listings.pop(namespace_id, None)
-        return self._visibility.setdefault(namespace_id, {})
-
-    def _listing(self, namespace_id: str) -> list[VisibilityRecord]:
-        listing = self._listings.get(namespace_id)
-        if listing is None:
-            records = self._visibility.get(namespace_id, {})
-            listing = self._listings[namespace_id] = [records[position] for position in sorted(records)]
-        return listing
+    def _records(self, namespace_id: str) -> Records:
+        records = self._visibility.get(namespace_id)
+        if records is None:
+            records = self._visibility[namespace_id] = Records()
+        return records
 
 
 def _first(entry: tuple[int, int, bytes] | tuple[int, int, str, RunKey]) -> int:

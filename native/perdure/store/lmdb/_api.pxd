@@ -43,12 +43,17 @@ cdef enum:
     MDB_NOTLS = 0x200000
     MDB_NORDAHEAD = 0x800000
     MDB_CREATE = 0x40000
+    MDB_DUPSORT = 0x04
+    MDB_DUPFIXED = 0x10
 
 # Moves of a cursor.
 cdef enum:
     MDB_FIRST = 0
+    MDB_GET_BOTH_RANGE = 3
     MDB_LAST = 6
     MDB_NEXT = 8
+    MDB_NEXT_DUP = 9
+    MDB_NEXT_NODUP = 11
     MDB_PREV = 12
     MDB_SET_RANGE = 17
 
@@ -89,6 +94,7 @@ cdef struct Api:
     void (*cursor_close)(MDB_cursor*) noexcept nogil
     int (*cursor_get)(MDB_cursor*, MDB_val*, MDB_val*, int) noexcept nogil
     int (*cursor_del)(MDB_cursor*, unsigned int) noexcept nogil
+    int (*cursor_count)(MDB_cursor*, size_t*) noexcept nogil
 
 # Results of our own, outside LMDB's and errno's.
 cdef enum:

@@ -92,6 +92,7 @@ cdef int resolve() except -1:
     mdb.cursor_get = <int (*)(MDB_cursor*, MDB_val*, MDB_val*, int) noexcept nogil> _symbol(
         h, b"mdb_cursor_get", path)
     mdb.cursor_del = <int (*)(MDB_cursor*, unsigned int) noexcept nogil> _symbol(h, b"mdb_cursor_del", path)
+    mdb.cursor_count = <int (*)(MDB_cursor*, size_t*) noexcept nogil> _symbol(h, b"mdb_cursor_count", path)
     mdb.version(&major, &minor, &patch)
     if (major, minor) != (0, 9):
         raise ImportError(f"{path} holds LMDB {major}.{minor}.{patch}, perdure needs LMDB 0.9 (lmdb 1.6 to 2.x)")

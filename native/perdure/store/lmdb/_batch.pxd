@@ -13,12 +13,15 @@ cdef enum:
     TASK
     VISIBILITY
     DOCUMENT
+    BUCKET
+    TERM
     DATABASES
 
 # What the writer does with an entry of a batch.
 cdef enum:
     OP_PUT
     OP_DELETE               # missing is fine
+    OP_DELETE_VALUE         # of a database with several values a key; missing is fine
     OP_DELETE_PREFIX        # every key that begins with this one
     OP_DELETE_MATCHING      # if the stored value begins with this one
     OP_REPLACE_HEAD         # the value is the head of a run row, its state stays
@@ -28,6 +31,8 @@ cdef enum:
     RUN_ID_SIZE = 16
     RUN_KEY_SIZE = 20       # namespace, run id
     RUN_HEAD_SIZE = 10      # version, length of the workflow id that follows
+    POSITION_SIZE = 32      # ~close (0: open), ~start, run id: sorts as listings do
+    ENTRY_SIZE = 37         # position, bucket, status
 
 cdef struct Entry:
     uint8_t op
@@ -46,12 +51,23 @@ cdef struct Buffer:
 
 
 @cython.final
+cdef class Names:
+    # Numbers that stand in keys for buckets and attributes; tuples that begin with the namespace's number.
+    cdef dict _numbers
+    cdef readonly dict by_number
+    cdef readonly dict unstored
+
+    cdef uint32_t number(self, tuple name) except 0
+
+
+@cython.final
 cdef class Batch:
     # What must hold before anything is applied, and what to apply.
     cdef Buffer checks
     cdef Buffer entries
     # The run and version of each check, to name a stale one.
     cdef readonly list keys
+    cdef Names _names
 
     cdef uint8_t* add(self, uint8_t op, uint8_t database, size_t key_size, size_t value_size) except NULL
     cdef int _check(self, const uint8_t* run_key, uint64_t version, object key) except -1
@@ -71,7 +87,7 @@ cdef class Batch:
     cdef int _delete_task(self, uint32_t namespace, object row) except -1
     cdef int _put_task(self, uint32_t namespace, object row) except -1
     cdef int _visibility(self, tuple change, uint32_t namespace, bint delete) except -1
-    cdef Py_ssize_t _record_key(self, uint8_t* at, uint32_t namespace, object record) except -1
-    cdef int _pointer(
-        self, uint8_t op, uint32_t namespace, object record, const uint8_t* value, Py_ssize_t value_size
-    ) except -1
+    cdef int _entry(self, uint8_t* at, uint32_t namespace, object record) except -1
+    cdef int _bucket(self, uint8_t op, uint32_t namespace, const uint8_t* entry) except -1
+    cdef int _term(self, uint8_t op, uint32_t namespace, tuple term, const uint8_t* entry) except -1
+    cdef int _pointer(self, uint8_t op, uint32_t namespace, object record) except -1

@@ -7,18 +7,22 @@ database   key                                                          value
 ========== ============================================================ ==========================================
 meta       ``format``, ``epoch``                                        number (8)
 namespace  ``n`` or ``r``, namespace id                                 number, or namespace record
+namespace  ``i``, number (4)                                            what a bucket's or attribute's number means
 workflow   namespace (4), workflow id, 0                                current run id (16) [, a long workflow id]
-workflow   namespace (4), workflow id, 1, run id (16)                   the run's key in ``visibility``
+workflow   namespace (4), workflow id, 1, run id (16)                   nothing: the run has a record
 run        namespace (4), run id (16)                                   version (8), workflow id (2 + n), state
 history    namespace (4), run id (16), first event id (4)               event count (4), batch
 timer      due (8), namespace (4), run id (16)                          workflow id
 task       namespace (4), kind (1), task queue, task id (8)             see ``_put_task``
-visibility namespace (4), 0, ~start (8), run id (16)                    record
-visibility namespace (4), 1, ~close (8), ~start (8), run id (16)        record
+visibility namespace (4), run id (16)                                   entry, record
+bucket     namespace (4), bucket (4), status (1)                        positions, in order
+term       namespace (4), attribute (4), term                           entries, in order
 document   namespace (4), kind, id                                      document
 ========== ============================================================ ==========================================
 
-Texts in keys are those of :func:`perdure.store.keys.ordered_text`.
+Texts in keys are those of :func:`perdure.store.keys.ordered_text`. A position is ``~close (8), ~start (8), run id (16)``
+with ``~close`` 0 for open runs, so that positions sort as listings show runs; an entry is ``position, bucket (4),
+status (1)``. Buckets and terms are explained in ``perdure.store.visibility._plan``.
 """
 
 cimport cython
@@ -32,8 +36,11 @@ import msgspec
 
 from perdure.store.api import RunKey, TaskRow
 from perdure.store.keys import TEXT_LIMIT, ordered_text
+from perdure.store.visibility import record_division, record_terms
 
-DATABASE_NAMES = ("meta", "namespace", "workflow", "run", "history", "timer", "task", "visibility", "document")
+DATABASE_NAMES = (
+    "meta", "namespace", "workflow", "run", "history", "timer", "task", "visibility", "document", "bucket", "term",
+)
 
 cdef object _encode = msgspec.msgpack.Encoder().encode
 
@@ -150,25 +157,6 @@ cdef Py_ssize_t _put_text(uint8_t* at, str text) except -1:
     return size + 2
 
 
-cdef Py_ssize_t _visibility_key(uint8_t* at, uint32_t namespace, object record, const uint8_t* run_id) except -1:
-    cdef int64_t start = record.start_time
-    cdef int64_t close = record.close_time
-    cdef Py_ssize_t size
-    if start < 0 or close < 0:
-        raise ValueError(f"start_time {start} or close_time {close} of a visibility record is before 1970")
-    _big32(at, namespace)
-    at[4] = 1 if close else 0
-    if close:
-        _big64(at + 5, ~<uint64_t> close)
-        _big64(at + 13, ~<uint64_t> start)
-        size = 21
-    else:
-        _big64(at + 5, ~<uint64_t> start)
-        size = 13
-    memcpy(at + size, run_id, RUN_ID_SIZE)
-    return size + RUN_ID_SIZE
-
-
 cdef Py_ssize_t _task_key(uint8_t* at, uint32_t namespace, object row) except -1:
     cdef uint64_t task_id = row.task_id
     cdef uint8_t kind = row.kind
@@ -188,11 +176,44 @@ cdef inline void _put_sized(uint8_t** at, const char* text, Py_ssize_t size) noe
 
 
 @cython.final
+cdef class Names:
+    """Numbers for the buckets and attributes in keys, given as they are first met.
+
+    ``unstored`` holds the rows that no commit is known to have written yet: every batch carries them along.
+    """
+
+    def __init__(self, rows=()):
+        """Start from stored ``(key, value)`` rows."""
+        self._numbers = {}
+        self.by_number = {}
+        self.unstored = {}
+        for key, value in rows:
+            self._take(tuple(msgspec.msgpack.decode(value)), int.from_bytes(key[1:]))
+
+    def _take(self, tuple name, number):
+        self._numbers[name] = number
+        self.by_number[number] = name
+
+    cdef uint32_t number(self, tuple name) except 0:
+        cdef object known = self._numbers.get(name)
+        if known is None:
+            known = len(self._numbers) + 1
+            self._take(name, known)
+            self.unstored[b"i" + known.to_bytes(4)] = msgspec.msgpack.encode(name)
+        return known
+
+    def find(self, tuple name):
+        """The number of a name that was met before, or None."""
+        return self._numbers.get(name)
+
+
+@cython.final
 cdef class Batch:
     """Changes that become durable together. Built on the loop thread, handed to the writer, empty from then on."""
 
-    def __cinit__(self):
+    def __cinit__(self, Names names not None):
         self.keys = []
+        self._names = names
 
     def __dealloc__(self):
         free(self.checks.data)
@@ -379,46 +400,92 @@ cdef class Batch:
         memcpy(at, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
         return 0
 
+    def show(self, object record, object number):
+        """Add a record that the store did not show before."""
+        self._visibility((None, record), number, False)
+
     cdef int _visibility(self, tuple change, uint32_t namespace, bint delete) except -1:
         cdef object removed = change[0]
         cdef object added = None if delete else change[1]
-        cdef uint8_t[64] old_key
-        cdef uint8_t[64] new_key
-        cdef Py_ssize_t old_size = 0, new_size = 0
-        cdef bytes record
+        cdef uint8_t[ENTRY_SIZE] old
+        cdef uint8_t[ENTRY_SIZE] new
+        cdef bint moved
+        cdef bytes encoded
         cdef uint8_t* at
-        if added is not None:
-            new_size = self._record_key(new_key, namespace, added)
-            record = _encode(added)
-            at = self.add(OP_PUT, VISIBILITY, new_size, PyBytes_GET_SIZE(record))
-            memcpy(at, new_key, new_size)
-            memcpy(at + new_size, PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
-            self._pointer(OP_PUT, namespace, added, new_key, new_size)
         if removed is not None:
-            old_size = self._record_key(old_key, namespace, removed)
-            if old_size != new_size or memcmp(old_key, new_key, old_size) != 0:
-                memcpy(self.add(OP_DELETE, VISIBILITY, old_size, 0), old_key, old_size)
-            if added is None:
-                self._pointer(OP_DELETE, namespace, removed, old_key, 0)
+            self._entry(old, namespace, removed)
+        if added is not None:
+            self._entry(new, namespace, added)
+            encoded = _encode(added)
+            at = self.add(OP_PUT, VISIBILITY, RUN_KEY_SIZE, ENTRY_SIZE + PyBytes_GET_SIZE(encoded))
+            _big32(at, namespace)
+            memcpy(at + NAMESPACE_SIZE, new + 16, RUN_ID_SIZE)
+            memcpy(at + RUN_KEY_SIZE, new, ENTRY_SIZE)
+            memcpy(at + RUN_KEY_SIZE + ENTRY_SIZE, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
+            if removed is None:
+                self._pointer(OP_PUT, namespace, added)
+        elif removed is not None:
+            at = self.add(OP_DELETE, VISIBILITY, RUN_KEY_SIZE, 0)
+            _big32(at, namespace)
+            memcpy(at + NAMESPACE_SIZE, old + 16, RUN_ID_SIZE)
+            self._pointer(OP_DELETE, namespace, removed)
+        moved = removed is None or added is None or memcmp(old, new, ENTRY_SIZE) != 0
+        if moved and removed is not None:
+            self._bucket(OP_DELETE_VALUE, namespace, old)
+        if moved and added is not None:
+            self._bucket(OP_PUT, namespace, new)
+        had = record_terms(removed) if _has_terms(removed) else None
+        has = record_terms(added) if _has_terms(added) else None
+        if had:
+            for term in had if moved or not has else had - has:
+                self._term(OP_DELETE_VALUE, namespace, term, old)
+        if has:
+            for term in has if moved or not had else has - had:
+                self._term(OP_PUT, namespace, term, new)
         return 0
 
-    cdef Py_ssize_t _record_key(self, uint8_t* at, uint32_t namespace, object record) except -1:
-        cdef uint8_t[RUN_ID_SIZE] run_id
-        _require_uuid("run_id", record.key[2], run_id)
-        return _visibility_key(at, namespace, record, run_id)
+    cdef int _entry(self, uint8_t* at, uint32_t namespace, object record) except -1:
+        cdef int64_t start = record.start_time
+        cdef int64_t close = record.close_time
+        cdef uint8_t status = record.status
+        if start < 0 or close < 0:
+            raise ValueError(f"start_time {start} or close_time {close} of a visibility record is before 1970")
+        division = record_division(record) if record.search_attributes else None
+        _big64(at, ~<uint64_t> close if close else 0)
+        _big64(at + 8, ~<uint64_t> start)
+        _require_uuid("run_id", record.key[2], at + 16)
+        _big32(at + POSITION_SIZE, self._names.number((namespace, record.workflow_type, record.task_queue, division)))
+        at[POSITION_SIZE + 4] = status
+        return 0
 
-    cdef int _pointer(
-        self, uint8_t op, uint32_t namespace, object record, const uint8_t* value, Py_ssize_t value_size
-    ) except -1:
+    cdef int _bucket(self, uint8_t op, uint32_t namespace, const uint8_t* entry) except -1:
+        cdef uint8_t* at = self.add(op, BUCKET, NAMESPACE_SIZE + 5, POSITION_SIZE)
+        _big32(at, namespace)
+        memcpy(at + NAMESPACE_SIZE, entry + POSITION_SIZE, 5)
+        memcpy(at + NAMESPACE_SIZE + 5, entry, POSITION_SIZE)
+        return 0
+
+    cdef int _term(self, uint8_t op, uint32_t namespace, tuple term, const uint8_t* entry) except -1:
+        cdef bytes value = term[1]
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+        cdef uint8_t* at = self.add(op, TERM, NAMESPACE_SIZE + 4 + size, ENTRY_SIZE)
+        _big32(at, namespace)
+        _big32(at + NAMESPACE_SIZE, self._names.number((namespace, *term[0])))
+        memcpy(at + NAMESPACE_SIZE + 4, PyBytes_AS_STRING(value), size)
+        memcpy(at + NAMESPACE_SIZE + 4 + size, entry, ENTRY_SIZE)
+        return 0
+
+    cdef int _pointer(self, uint8_t op, uint32_t namespace, object record) except -1:
         cdef uint8_t[_KEY_ROOM] scratch
         cdef Py_ssize_t size = _pointer_prefix(scratch, namespace, record.key[1])
-        cdef uint8_t* at
         _require_uuid("run_id", record.key[2], scratch + size)
         size += RUN_ID_SIZE
-        at = self.add(op, WORKFLOW, size, value_size)
-        memcpy(at, scratch, size)
-        memcpy(at + size, value, value_size)
+        memcpy(self.add(op, WORKFLOW, size, 0), scratch, size)
         return 0
+
+
+cdef inline bint _has_terms(object record) except -1:
+    return record is not None and (record.search_attributes or record.parent_workflow_id)
 
 
 cdef Py_ssize_t _pointer_prefix(uint8_t* at, uint32_t namespace, str workflow_id) except -1:
@@ -450,12 +517,6 @@ def current_key(int number, str workflow_id):
     return _bytes(key, size)
 
 
-def pointer_prefix(int number, str workflow_id):
-    """What the keys begin with that point at a workflow id's visibility records."""
-    cdef uint8_t[_KEY_ROOM] key
-    return _bytes(key, _pointer_prefix(key, <uint32_t> number, workflow_id))
-
-
 def timer_key(int64_t due, int number, str run_id):
     """The key of an entry of the time index."""
     cdef uint8_t[8 + RUN_KEY_SIZE] key
@@ -471,22 +532,13 @@ def task_key(int number, object row):
     return _bytes(key, _task_key(key, <uint32_t> number, row))
 
 
-def visibility_key(int number, bint closed, int64_t start, int64_t close, str run_id=""):
-    """The key of a visibility record; without a run id what the keys of these times begin with."""
-    cdef uint8_t[64] key
-    cdef Py_ssize_t size = 13
-    _big32(key, <uint32_t> number)
-    key[4] = 1 if closed else 0
-    if closed:
-        _big64(key + 5, ~<uint64_t> close)
-        _big64(key + 13, ~<uint64_t> start)
-        size = 21
-    else:
-        _big64(key + 5, ~<uint64_t> start)
-    if run_id:
-        _require_uuid("run_id", run_id, key + size)
-        size += RUN_ID_SIZE
-    return _bytes(key, size)
+def position(int64_t start, int64_t close, str run_id):
+    """Where a record stands in listings."""
+    cdef uint8_t[POSITION_SIZE] at
+    _big64(at, ~<uint64_t> close if close else 0)
+    _big64(at + 8, ~<uint64_t> start)
+    _require_uuid("run_id", run_id, at + 16)
+    return _bytes(at, POSITION_SIZE)
 
 
 cdef int _damaged(str what) except -1:

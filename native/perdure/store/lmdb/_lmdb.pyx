@@ -60,11 +60,6 @@ cdef class Environment:
     ``drain`` gives ``(token, outcome, code or found version, batch, index of the stale check)`` per ended batch.
     """
 
-    cdef Home* _home
-    cdef uint64_t _forks_before
-    cdef object _tokens
-    cdef str _path
-
     def __init__(self, path, size_t map_size, bint sync, int wake_fd):
         """Open or create the environment in a folder that exists.
 
@@ -293,6 +288,11 @@ cdef class Environment:
         if not reverse:
             return rc
         return mdb.cursor_get(cursor, key, value, MDB_PREV if rc == 0 else MDB_LAST)
+
+    @property
+    def format(self):
+        """The format of keys and rows that the place was opened with."""
+        return self._check().format
 
     def sync(self):
         """Put everything committed on the device."""

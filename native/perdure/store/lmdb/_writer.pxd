@@ -22,7 +22,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_destroy(pthread_cond_t*)
 
 cdef enum:
-    FORMAT = 1                      # of keys and rows; every release reads the older ones
+    FORMAT = 2                      # of keys and rows; every release reads the older ones
 
 # How a batch ended.
 cdef enum:

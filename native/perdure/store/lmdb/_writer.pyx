@@ -19,12 +19,13 @@ from posix.stat cimport fstat, struct_stat
 from posix.unistd cimport write
 
 from perdure.store.lmdb._api cimport (
-    CUT_OFF, FOREIGN, MDB_CORRUPTED, MDB_MAP_FULL, MDB_NOMETASYNC, MDB_NORDAHEAD, MDB_NOSYNC, MDB_NOTFOUND, MDB_NOTLS,
-    MDB_PANIC, MDB_SET_RANGE, NEWER, MDB_cursor, MDB_env, MDB_envinfo, MDB_stat, MDB_txn, MDB_val, mdb,
+    CUT_OFF, FOREIGN, MDB_CORRUPTED, MDB_DUPFIXED, MDB_DUPSORT, MDB_MAP_FULL, MDB_NOMETASYNC, MDB_NORDAHEAD, MDB_NOSYNC,
+    MDB_NOTFOUND, MDB_NOTLS, MDB_PANIC, MDB_SET_RANGE, NEWER, MDB_cursor, MDB_env, MDB_envinfo, MDB_stat, MDB_txn,
+    MDB_val, mdb,
 )
 from perdure.store.lmdb._batch cimport (
-    DATABASES, META, OP_DELETE, OP_DELETE_MATCHING, OP_DELETE_PREFIX, OP_PUT, RUN, RUN_HEAD_SIZE, RUN_KEY_SIZE, Check,
-    Entry,
+    BUCKET, DATABASES, META, OP_DELETE, OP_DELETE_MATCHING, OP_DELETE_PREFIX, OP_DELETE_VALUE, OP_PUT, RUN, RUN_HEAD_SIZE,
+    RUN_KEY_SIZE, TERM, Check, Entry,
 )
 
 from perdure.store.lmdb._batch import DATABASE_NAMES
@@ -126,6 +127,7 @@ cdef int open_env(Home* home, unsigned int create) noexcept nogil:
     cdef MDB_txn* txn = NULL
     cdef MDB_env* env = NULL
     cdef MDB_envinfo info
+    cdef unsigned int several
     cdef int i
     cdef int rc = mdb.env_create(&env)
     if rc:
@@ -146,7 +148,8 @@ cdef int open_env(Home* home, unsigned int create) noexcept nogil:
         rc = _check_format(home, txn)
         for i in range(DATABASES):
             if rc == 0:
-                rc = mdb.dbi_open(txn, _names[i], create, &home.dbi[i])
+                several = MDB_DUPSORT | MDB_DUPFIXED if i == BUCKET or i == TERM else 0
+                rc = mdb.dbi_open(txn, _names[i], create | several, &home.dbi[i])
         if rc == 0 and home.format == 0:
             rc = _write_format(home, txn)
         if rc:
@@ -302,6 +305,10 @@ cdef int _apply(Home* home, MDB_txn* txn, Node* node) noexcept nogil:
             rc = mdb.put(txn, dbi, &key, &value, 0)
         elif entry.op == OP_DELETE:
             rc = mdb.delete(txn, dbi, &key, NULL)
+            if rc == MDB_NOTFOUND:
+                rc = 0
+        elif entry.op == OP_DELETE_VALUE:
+            rc = mdb.delete(txn, dbi, &key, &value)
             if rc == MDB_NOTFOUND:
                 rc = 0
         elif entry.op == OP_DELETE_PREFIX:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +30,21 @@ from perdure.store.api import (
 from perdure.store.keys import check_document, document_key, is_run_id, ordered_text
 from perdure.store.lmdb import _batch as rows
 from perdure.store.lmdb._api import store_error
-from perdure.store.lmdb._batch import Batch
+from perdure.store.lmdb._batch import Batch, Names
 from perdure.store.lmdb._lmdb import OUTCOME_COMMITTED, OUTCOME_STALE, Environment
 from perdure.store.lmdb._owner import Owner
-from perdure.store.visibility import (
-    PageToken,
-    Plan,
-    Query,
-    count_records,
-    matches,
-    order_records,
-    plan,
-    read_page,
-    write_token,
-)
+from perdure.store.lmdb._visibility import Visibility
+from perdure.store.visibility import Query
 
 #: The map a new store starts with; it doubles as needed. Only what is used takes memory or disk.
 DEFAULT_MAP_SIZE = 1 << 30
 
-META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY, DOCUMENT = range(len(rows.DATABASE_NAMES))
+META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY, DOCUMENT, BUCKET, TERM = range(
+    len(rows.DATABASE_NAMES)
+)
 
 _AFTER_TIMES = b"\xff" * 25
-_SCAN_ROWS = 256
-_BREATH = 4096
+_RECORD_KEY_SIZE = 20
 _decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
 _decode_document = msgspec.msgpack.Decoder(Document).decode
 _decode_namespace = msgspec.msgpack.Decoder(NamespaceRecord).decode
@@ -83,6 +75,7 @@ class LMDBStore:
         self._numbers: dict[str, int] = {}
         self._namespace_ids: dict[int, str] = {}
         self._unstored: set[str] = set()
+        self._names = Names()
         self._idle: asyncio.Future[None] | None = None
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -131,12 +124,32 @@ class LMDBStore:
             namespace_id = key[1:].decode()
             self._numbers[namespace_id] = int.from_bytes(number, "little")
             self._namespace_ids[self._numbers[namespace_id]] = namespace_id
+        self._names = Names(self._environment.scan(NAMESPACE, b"i", b"j", 1 << 31, False, 1 << 62)[0])
+        if self._environment.format < 2:
+            await self._index()
         epoch = int.from_bytes(self._environment.get(META, b"epoch") or b"", "little") + 1
-        batch = Batch()
+        batch = Batch(self._names)
         batch.put(META, b"epoch", epoch.to_bytes(8, "little"))
         await self._submit(batch)
         self._environment.sync()
         self.epoch = epoch
+
+    async def _index(self) -> None:
+        """Bring a store of format 1, which had no indexes, to format 2. Begins again where it was interrupted."""
+        low = b""
+        while True:
+            found, more = self._environment.scan(VISIBILITY, low, b"", 10_000)
+            batch = Batch(self._names)
+            for key, value in found:
+                low = key + b"\0"
+                if len(key) != _RECORD_KEY_SIZE:
+                    batch.delete(VISIBILITY, key)
+                    batch.show(_decode_record(value), int.from_bytes(key[:4]))
+            if not more:
+                batch.put(META, b"format", (2).to_bytes(8, "little"))
+            await self._submit(batch)
+            if not more:
+                return
 
     # Writes
 
@@ -145,7 +158,7 @@ class LMDBStore:
             raise StoreClosedError(f"the store in {self._folder} is closed")
         if not updates and not documents:
             return
-        batch = Batch()
+        batch = Batch(self._names)
         versions: dict[tuple[int, str], int] = {}
         for update in updates:
             key = update.key
@@ -170,12 +183,15 @@ class LMDBStore:
             raise StoreClosedError(f"the store in {self._folder} is closed")
         if record.namespace_id not in self._numbers:
             self._new_number(record.namespace_id)
-        batch = Batch()
+        batch = Batch(self._names)
         batch.put(NAMESPACE, b"r" + record.namespace_id.encode(), msgspec.msgpack.encode(record))
         await self._submit(batch)
 
     async def _submit(self, batch: Batch) -> None:
         carried = tuple(self._unstored)
+        names = tuple(self._names.unstored)
+        for key in names:
+            batch.put(NAMESPACE, key, self._names.unstored[key])
         for namespace_id in carried:
             number = self._numbers[namespace_id]
             batch.put(NAMESPACE, b"n" + namespace_id.encode(), number.to_bytes(4, "little"))
@@ -187,6 +203,8 @@ class LMDBStore:
             raise error
         if carried:
             self._unstored.difference_update(carried)
+        for key in names:
+            self._names.unstored.pop(key, None)
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -359,68 +377,13 @@ class LMDBStore:
     async def list_runs(
         self, namespace_id: str, query: Query | None, page_size: int, next_page_token: bytes = b""
     ) -> VisibilityPage:
-        page = read_page(query, page_size, next_page_token)
-        if query is not None and query.order_by:
-            return order_records([record async for record in self._matching(namespace_id, query)], query, page)
-        found: list[VisibilityRecord] = []
-        seen: set[str] = set()
-        async for record in self._matching(namespace_id, query, page.after):
-            if record.key.run_id in seen:
-                continue
-            if len(found) == page.size:
-                return VisibilityPage(found, write_token(query, found[-1]))
-            seen.add(record.key.run_id)
-            found.append(record)
-        return VisibilityPage(found, b"")
+        return await self._visibility(namespace_id).list_runs(query, page_size, next_page_token)
 
     async def count_runs(self, namespace_id: str, query: Query | None) -> dict[tuple[str, ...], int]:
-        return count_records([record async for record in self._matching(namespace_id, query)], query)
+        return await self._visibility(namespace_id).count_runs(query)
 
-    async def _matching(
-        self, namespace_id: str, query: Query | None, after: PageToken | None = None
-    ) -> AsyncIterator[VisibilityRecord]:
-        """Matching records in the default order; a long scan lets the event loop breathe."""
-        number = self._number(namespace_id)
-        if number is None:
-            return
-        bounds = plan(query)
-        low = b"" if after is None else _position_key(number, after) + b"\0"
-        if bounds.workflow_ids is not None or bounds.run_ids is not None:
-            for record in self._pointed(number, namespace_id, bounds, low):
-                if matches(query, record):
-                    yield record
-            return
-        scanned = 0
-        for section_low, section_high in _sections(number, bounds):
-            section_low = max(section_low, low)
-            more = True
-            while more:
-                found, more = self._environment.scan(VISIBILITY, section_low, section_high, _SCAN_ROWS)
-                for key, value in found:
-                    section_low = key + b"\0"
-                    record = _decode_record(value)
-                    if matches(query, record):
-                        yield record
-                scanned += len(found)
-                if scanned >= _BREATH:
-                    scanned = 0
-                    await asyncio.sleep(0)
-
-    def _pointed(self, number: int, namespace_id: str, bounds: Plan, low: bytes) -> Iterable[VisibilityRecord]:
-        """Records of the workflow ids or run ids a filter names, in the default order, from a key on."""
-        workflow_ids = bounds.workflow_ids
-        if workflow_ids is None:
-            found = (self._run_row(namespace_id, run_id) for run_id in bounds.run_ids or ())
-            workflow_ids = frozenset(row[1] for row in found if row is not None)
-        keys: set[bytes] = set()
-        for workflow_id in workflow_ids:
-            prefix = rows.pointer_prefix(number, workflow_id)
-            pointers, _ = self._environment.scan(WORKFLOW, prefix, prefix + _AFTER_TIMES, 1 << 31, False, 1 << 62)
-            keys.update(value for _, value in pointers)
-        for key in sorted(keys):
-            value = self._environment.get(VISIBILITY, key) if key >= low else None
-            if value is not None:
-                yield _decode_record(value)
+    def _visibility(self, namespace_id: str) -> Visibility:
+        return Visibility(self._environment, self._names, self._number(namespace_id) or 0)
 
     # The end
 
@@ -450,30 +413,3 @@ class LMDBStore:
 def _history_rows(max_events: int, events: int) -> int:
     """How many rows are worth reading for what is left of a page."""
     return max_events - events + 1 if max_events > events else 512
-
-
-def _position_key(number: int, token: PageToken) -> bytes:
-    closed, first, second, run_id = token.position
-    if closed:
-        return rows.visibility_key(number, True, -second, -first, run_id)
-    return rows.visibility_key(number, False, -first, 0, run_id)
-
-
-def _sections(number: int, bounds: Plan) -> list[tuple[bytes, bytes]]:
-    """The ranges of keys that can match: open runs by start time, closed runs by close time."""
-    sections: list[tuple[bytes, bytes]] = []
-    if bounds.open and bounds.start_low <= bounds.start_high:
-        sections.append(
-            (
-                rows.visibility_key(number, False, bounds.start_high, 0),
-                rows.visibility_key(number, False, max(bounds.start_low, 0), 0) + _AFTER_TIMES,
-            )
-        )
-    if bounds.closed and bounds.close_low <= bounds.close_high:
-        sections.append(
-            (
-                rows.visibility_key(number, True, 0, bounds.close_high)[:13],
-                rows.visibility_key(number, True, 0, max(bounds.close_low, 0))[:13] + _AFTER_TIMES,
-            )
-        )
-    return sections

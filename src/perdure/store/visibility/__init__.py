@@ -3,22 +3,35 @@
 A filter is the body of a SQL ``WHERE``. :func:`parse_query` checks it against the known attributes and gives a
 :class:`Query`; :func:`matches` evaluates it over a :class:`~perdure.store.api.VisibilityRecord` with SQL's rules for
 missing values (a comparison with an unset attribute is neither true nor false, so neither it nor its negation
-matches). Stores narrow their scan with :func:`plan` and filter what is left with :func:`matches`.
+matches). What indexes a store keeps, and how a filter uses them, is told in ``_plan``; :class:`Records` keeps them in
+memory.
 """
 
-from perdure.store.visibility._evaluate import field_value, matches
+from perdure.store.visibility._evaluate import compiled, field_value, matches
 from perdure.store.visibility._listing import (
     Page,
     PageToken,
-    count_records,
+    Position,
+    add_counts,
+    bucket_group,
     group_key,
-    list_records,
     order_records,
     read_page,
     write_token,
 )
 from perdure.store.visibility._parse import parse_query
-from perdure.store.visibility._plan import Plan, plan
+from perdure.store.visibility._plan import (
+    Access,
+    Bounds,
+    Bucket,
+    Group,
+    Part,
+    RunId,
+    Term,
+    TermRange,
+    WorkflowIds,
+    plan,
+)
 from perdure.store.visibility._query import (
     SYSTEM_TYPES,
     And,
@@ -33,8 +46,28 @@ from perdure.store.visibility._query import (
     Query,
     StartsWith,
 )
+from perdure.store.visibility._records import Records
+from perdure.store.visibility._terms import Attribute, record_division, record_terms, text_of
 
 __all__ = [
+    "Access",
+    "Attribute",
+    "Bounds",
+    "Bucket",
+    "Group",
+    "Part",
+    "Position",
+    "Records",
+    "RunId",
+    "Term",
+    "TermRange",
+    "WorkflowIds",
+    "add_counts",
+    "bucket_group",
+    "compiled",
+    "record_division",
+    "record_terms",
+    "text_of",
     "SYSTEM_TYPES",
     "And",
     "Between",
@@ -47,13 +80,10 @@ __all__ = [
     "Or",
     "Page",
     "PageToken",
-    "Plan",
     "Query",
     "StartsWith",
-    "count_records",
     "field_value",
     "group_key",
-    "list_records",
     "matches",
     "order_records",
     "read_page",

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-import orjson
-
-from perdure.api.common.v1 import Payload
 from perdure.store.api import VisibilityRecord
 from perdure.store.visibility._query import (
     And,
@@ -26,12 +21,11 @@ from perdure.store.visibility._query import (
     Query,
     StartsWith,
 )
-from perdure.store.visibility._values import parse_datetime
+from perdure.store.visibility._values import attribute_values, text_tokens
 
 Predicate = Callable[[VisibilityRecord], bool | None]
 Getter = Callable[[VisibilityRecord], Any]
 
-_attributes_decoder = msgspec.msgpack.Decoder(dict[str, Payload])
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -40,21 +34,20 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_WORD = re.compile(r"\w+")
 
 
 def matches(query: Query | None, record: VisibilityRecord) -> bool:
     """Whether a record satisfies a filter; no filter matches everything."""
     if query is None or query.where is None:
         return True
-    return _compiled(query.where)(record) is True
+    return compiled(query.where)(record) is True
 
 
 def predicate(query: Query | None) -> Callable[[VisibilityRecord], bool | None]:
     """The same as a function of the record alone, for loops."""
     if query is None or query.where is None:
         return lambda record: True
-    return _compiled(query.where)
+    return compiled(query.where)
 
 
 def field_value(field: Field, record: VisibilityRecord) -> Any:
@@ -63,14 +56,15 @@ def field_value(field: Field, record: VisibilityRecord) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _compiled(expression: Expression) -> Predicate:
+def compiled(expression: Expression) -> Predicate:
+    """An expression as a function of a record."""
     match expression:
         case And(items):
-            return _all([_compiled(item) for item in items])
+            return _all([compiled(item) for item in items])
         case Or(items):
-            return _any([_compiled(item) for item in items])
+            return _any([compiled(item) for item in items])
         case Not(item):
-            return _negation(_compiled(item))
+            return _negation(compiled(item))
         case IsNull(field):
             get = _getter(field)
             return lambda record: get(record) is None
@@ -140,11 +134,6 @@ def _membership(field: Field, values: tuple[Any, ...]) -> Predicate:
     return lambda record: None if (value := get(record)) is None else value in wanted
 
 
-def text_tokens(text: str) -> frozenset[str]:
-    """The words a Text attribute is searched by."""
-    return frozenset(_WORD.findall(text.lower()))
-
-
 _SYSTEM_GETTERS: dict[str, Getter] = {
     "WorkflowId": lambda record: record.key.workflow_id,
     "RunId": lambda record: record.key.run_id,
@@ -177,39 +166,7 @@ def _getter(field: Field) -> Getter:
         encoded = record.search_attributes
         if not encoded:
             return None
-        payload = _attributes(encoded).get(name)
-        return None if payload is None else payload_value(payload, kind)
+        found = attribute_values(encoded).get(name)
+        return found[1] if found is not None and found[0] == kind else None
 
     return get
-
-
-@lru_cache(maxsize=8)
-def _attributes(encoded: bytes) -> dict[str, Payload]:
-    return _attributes_decoder.decode(encoded)
-
-
-def payload_value(payload: Payload, kind: str) -> Any:
-    """A search attribute's value, or None when it is null or not of its type."""
-    if not payload.data:
-        return None
-    try:
-        value = orjson.loads(payload.data)
-    except orjson.JSONDecodeError:
-        return None
-    if kind == "KeywordList":
-        items = value if isinstance(value, list) else [value]
-        return items if items and all(isinstance(item, str) for item in items) else None
-    if isinstance(value, list):
-        if len(value) != 1:
-            return None
-        value = value[0]
-    if kind == "Datetime":
-        try:
-            return parse_datetime(value) if isinstance(value, str) else None
-        except ValueError:
-            return None
-    if kind == "Bool":
-        return value if isinstance(value, bool) else None
-    if kind in ("Int", "Double"):
-        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    return value if isinstance(value, str) else None

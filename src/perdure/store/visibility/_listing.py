@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cmp_to_key
 from typing import Any, NamedTuple
 
@@ -11,7 +11,8 @@ import msgspec
 
 from perdure.store.api import VisibilityPage, VisibilityRecord
 from perdure.store.keys import MAX_TIME, is_run_id, visibility_position
-from perdure.store.visibility._evaluate import field_value, predicate
+from perdure.store.visibility._evaluate import field_value
+from perdure.store.visibility._plan import Bucket
 from perdure.store.visibility._query import STATUS_NAMES, Field, Query
 
 MAX_PAGE_SIZE = 1000
@@ -66,24 +67,6 @@ def write_token(query: Query | None, last: VisibilityRecord) -> bytes:
     return msgspec.msgpack.encode((visibility_position(last), values))
 
 
-def list_records(
-    listing: Sequence[VisibilityRecord], query: Query | None, page_size: int, next_page_token: bytes
-) -> VisibilityPage:
-    """One page of records that are all at hand, in the default order."""
-    page = read_page(query, page_size, next_page_token)
-    holds = predicate(query)
-    if query is not None and query.order_by:
-        return order_records([record for record in listing if holds(record)], query, page)
-    start = 0 if page.after is None else bisect_right(listing, page.after.position, key=visibility_position)
-    found: list[VisibilityRecord] = []
-    for index in range(start, len(listing)):
-        if holds(listing[index]):
-            if len(found) == page.size:
-                return VisibilityPage(found, write_token(query, found[-1]))
-            found.append(listing[index])
-    return VisibilityPage(found, b"")
-
-
 def order_records(records: list[VisibilityRecord], query: Query, page: Page) -> VisibilityPage:
     """One page of all matching records by the query's ORDER BY; unset values come last in either direction."""
     records.sort(key=visibility_position)
@@ -121,17 +104,29 @@ def _sortable(field: Field, record: VisibilityRecord, descending: bool) -> tuple
     return ((value is None) is not descending, 0 if value is None else value)
 
 
-def count_records(records: Iterable[VisibilityRecord], query: Query | None) -> dict[tuple[str, ...], int]:
-    """Counts of matching records by group."""
-    holds = predicate(query)
-    counts: dict[tuple[str, ...], int] = {}
-    for record in records:
-        if holds(record):
-            key = group_key(query, record)
-            counts[key] = counts.get(key, 0) + 1
-    if not counts and (query is None or query.group_by is None):
-        counts[()] = 0
-    return counts
+def add_counts(counts: dict[tuple[str, ...], int], more: Iterable[tuple[tuple[str, ...] | None, int]]) -> None:
+    """Add counts of groups up."""
+    for key, count in more:
+        if key is not None and count:
+            counts[key] = counts.get(key, 0) + count
+
+
+def bucket_group(query: Query | None, bucket: Bucket) -> tuple[str, ...] | None:
+    """The group that all records of a bucket count in; None when it takes the records to tell."""
+    field = None if query is None else query.group_by
+    if field is None:
+        return ()
+    match field.name:
+        case "ExecutionStatus":
+            return (_status_name(bucket.status),)
+        case "WorkflowType":
+            return (bucket.workflow_type,)
+        case "TaskQueue":
+            return (bucket.task_queue,)
+        case "TemporalNamespaceDivision":
+            return (bucket.division or "",)
+        case _:
+            return None
 
 
 def group_key(query: Query | None, record: VisibilityRecord) -> tuple[str, ...]:
@@ -140,7 +135,11 @@ def group_key(query: Query | None, record: VisibilityRecord) -> tuple[str, ...]:
         return ()
     value = field_value(query.group_by, record)
     if query.group_by.name == "ExecutionStatus":
-        return (STATUS_NAMES[value] if 0 <= value < len(STATUS_NAMES) else str(value),)
+        return (_status_name(value),)
     if isinstance(value, bool):
         return ("true" if value else "false",)
     return ("" if value is None else str(value),)
+
+
+def _status_name(status: int) -> str:
+    return STATUS_NAMES[status] if 0 <= status < len(STATUS_NAMES) else str(status)

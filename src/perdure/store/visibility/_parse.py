@@ -340,7 +340,7 @@ def _convert(field: Field, name: str, raw: Value) -> Value:
             return raw
     elif kind in ("Int", "Double"):
         if isinstance(raw, int | float) and not isinstance(raw, bool):
-            return raw
+            return _double(name, raw) if kind == "Double" else raw
     elif kind == "Bool":
         if isinstance(raw, bool):
             return raw
@@ -349,6 +349,13 @@ def _convert(field: Field, name: str, raw: Value) -> Value:
             raise ValueError(f"the value {raw!r} of {name} has no words to search for")
         return raw
     raise ValueError(f"{raw!r} is not a value of {name}, which is of type {kind}")
+
+
+def _double(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"the value of {name} is beyond what a Double holds") from None
 
 
 def _status(raw: Value) -> int:

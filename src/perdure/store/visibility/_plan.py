@@ -1,21 +1,74 @@
-"""What a filter implies about where matching records can be: the part of a listing a store has to read."""
+"""How a filter is answered from the indexes, and what of it is left to evaluate record by record.
+
+A store keeps the records of a namespace in *buckets*: all that share a workflow type, a task queue, a namespace division
+and a status, in the default order of listings. And it keeps, for each *term* (an attribute's value), the records that
+have it, in the same order.
+
+:func:`plan` takes the filter through every bucket: what it says of the bucket's own values is decided there, what it
+says of start and close times becomes :class:`Bounds`, and of the rest the condition that the fewest records meet becomes
+an :class:`Access`. What an access cannot answer stays as a :attr:`Group.residual`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
-from perdure.store.visibility._query import OPEN_STATUSES, And, Between, Compare, Expression, In, IsNull, Not, Query
+import msgspec
 
+from perdure.api.common.v1 import Payload
+from perdure.store.api import RunKey, VisibilityRecord
+from perdure.store.keys import ordered_text
+from perdure.store.visibility._evaluate import compiled
+from perdure.store.visibility._query import (
+    And,
+    Between,
+    Compare,
+    Expression,
+    Field,
+    In,
+    IsNull,
+    Not,
+    Or,
+    Query,
+    StartsWith,
+)
+from perdure.store.visibility._terms import (
+    PARENT,
+    ROOT,
+    Attribute,
+    comparison_range,
+    encode_value,
+    prefix_range,
+)
+from perdure.store.visibility._values import text_tokens
+
+DIVISION = "TemporalNamespaceDivision"
+#: What all records of a bucket have in common.
+BUCKET_FIELDS = frozenset(("WorkflowType", "TaskQueue", "ExecutionStatus", DIVISION))
 _FIRST = 0
 _LAST = 0x7FFFFFFFFFFFFFFF
+#: An access that has to be collected and sorted is not worth it beyond so many entries, for one page of a listing.
+COLLECT_LIMIT = 50_000
+
+
+class Bucket(NamedTuple):
+    """Records of one workflow type, task queue, division and status. ``place`` is the store's."""
+
+    workflow_type: str
+    task_queue: str
+    division: str | None
+    status: int
+    size: int
+    place: object = None
 
 
 @dataclass(slots=True)
-class Plan:
-    """Bounds that hold for every match (all inclusive). The filter still has to be evaluated.
-
-    ``workflow_ids`` and ``run_ids`` are None when any will do.
-    """
+class Bounds:
+    """Open runs, closed runs, and the times both may have (all inclusive). Decided by an entry's position alone."""
 
     open: bool = True
     closed: bool = True
@@ -23,63 +76,301 @@ class Plan:
     start_high: int = _LAST
     close_low: int = _FIRST
     close_high: int = _LAST
-    workflow_ids: frozenset[str] | None = None
-    run_ids: frozenset[str] | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether everything lies within."""
+        return self == Bounds()
+
+    def holds(self, start: int, close: int) -> bool:
+        """Whether a record of these times lies within."""
+        if not self.start_low <= start <= self.start_high:
+            return False
+        return self.closed and self.close_low <= close <= self.close_high if close else self.open
 
 
-def plan(query: Query | None) -> Plan:
-    """Bounds from the filter's conjuncts; alternatives and negations (but for null tests) imply nothing here."""
-    bounds = Plan()
-    if query is not None and query.where is not None:
-        _narrow(bounds, query.where)
-    return bounds
+class Term(NamedTuple):
+    """The records that have a value."""
+
+    attribute: Attribute
+    term: bytes
 
 
-def _narrow(bounds: Plan, expression: Expression) -> None:
+class TermRange(NamedTuple):
+    """The records that have a value whose term is at least ``low`` and less than ``high`` (b"": no end)."""
+
+    attribute: Attribute
+    low: bytes
+    high: bytes
+
+
+class WorkflowIds(NamedTuple):
+    """The records whose workflow id, as an ordered text, is at least ``low`` and less than ``high`` (b"": no end)."""
+
+    low: bytes
+    high: bytes
+
+    @property
+    def is_one(self) -> bool:
+        """Whether only one workflow id is meant: ordered texts end in two zeros."""
+        return self.low.endswith(b"\0\0") and self.high == self.low + b"\xff"
+
+
+class RunId(NamedTuple):
+    """The record of a run."""
+
+    run_id: str
+
+
+Part = Term | TermRange | WorkflowIds | RunId
+
+
+class Access(NamedTuple):
+    """The union of parts. Exact: nothing else is in it than what meets the condition it stands for."""
+
+    parts: tuple[Part, ...]
+    is_exact: bool
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether its entries come in order as they are."""
+        return all(isinstance(part, Term) for part in self.parts)
+
+
+class Sizes(Protocol):
+    """How many entries there are, as far as the plan has to know."""
+
+    def size(self, part: Part, limit: int) -> int:
+        """Entries of a part; beyond ``limit`` any number greater than it will do."""
+        ...
+
+
+@dataclass(slots=True)
+class Group:
+    """Records to read: those of the buckets, within the bounds, in every access; and what still has to be evaluated."""
+
+    buckets: list[Bucket]
+    bounds: Bounds
+    accesses: list[Access] = field(default_factory=list)
+    residual: Expression | None = None
+
+    @property
+    def size(self) -> int:
+        """How many records the buckets hold."""
+        return sum(bucket.size for bucket in self.buckets)
+
+
+def plan(query: Query | None, buckets: Iterable[Bucket], sizes: Sizes, *, whole: bool = False) -> list[Group]:
+    """What to read for a filter. No record is in two groups.
+
+    Args:
+        whole: everything will be read (to count or to sort), not just a page.
+    """
+    where = None if query is None else query.where
+    if where is None:
+        return [Group(list(buckets), Bounds())]
+    groups: dict[Expression | None, Group] = {}
+    for bucket in buckets:
+        rest = _in_bucket(where, bucket[:4])
+        if rest is not False:
+            condition = None if rest is True else rest
+            group = groups.get(condition)
+            if group is None:
+                group = groups[condition] = Group([], Bounds())
+            group.buckets.append(bucket)
+    for condition, group in groups.items():
+        if condition is not None:
+            _narrow(group, condition, sizes, whole)
+    return list(groups.values())
+
+
+# What a bucket decides
+
+
+@lru_cache(maxsize=4096)
+def _stub(values: tuple[str, str, str | None, int]) -> VisibilityRecord:
+    workflow_type, task_queue, division, status = values
+    attributes = b""
+    if division is not None:
+        payload = Payload({"encoding": b"json/plain", "type": b"Keyword"}, msgspec.json.encode(division))
+        attributes = msgspec.msgpack.encode({DIVISION: payload})
+    return VisibilityRecord(RunKey("", "", ""), workflow_type, task_queue, status, 0, 0, search_attributes=attributes)
+
+
+@lru_cache(maxsize=4096)
+def _in_bucket(where: Expression, values: tuple[str, str, str | None, int]) -> bool | Expression:
+    return _reduce(where, _stub(values), True)
+
+
+def _reduce(expression: Expression, stub: VisibilityRecord, is_positive: bool) -> bool | Expression:
+    """The expression with what the stub decides taken out. ``is_positive``: unknown is as good as false here."""
     match expression:
-        case And(items):
+        case And(items) | Or(items):
+            absorbing = isinstance(expression, Or)
+            rest: list[Expression] = []
             for item in items:
-                _narrow(bounds, item)
-        case IsNull(field) if field.name == "CloseTime":
-            bounds.closed = False
-        case Not(IsNull(field)) if field.name == "CloseTime":
-            bounds.open = False
-        case Compare(field, "=", value):
-            _equal(bounds, field.name, (value,))
-        case In(field, values):
-            _equal(bounds, field.name, values)
-        case Compare(field, symbol, int(value)) if symbol != "!=":
-            low = value + 1 if symbol == ">" else value if symbol == ">=" else _FIRST
-            high = value - 1 if symbol == "<" else value if symbol == "<=" else _LAST
-            _range(bounds, field.name, low, high)
-        case Between(field, int(low), int(high)):
-            _range(bounds, field.name, low, high)
+                reduced = _reduce(item, stub, is_positive)
+                if reduced is absorbing:
+                    return absorbing
+                if not isinstance(reduced, bool):
+                    rest.append(reduced)
+            if not rest:
+                return not absorbing
+            return rest[0] if len(rest) == 1 else Or(tuple(rest)) if absorbing else And(tuple(rest))
+        case Not(item):
+            reduced = _reduce(item, stub, False)
+            return not reduced if isinstance(reduced, bool) else Not(reduced)
         case _:
+            if expression.field.name not in BUCKET_FIELDS:
+                return expression
+            value = compiled(expression)(stub)
+            if value is None:
+                return False if is_positive else expression
+            return value
+
+
+# What the indexes decide
+
+
+def _narrow(group: Group, condition: Expression, sizes: Sizes, whole: bool) -> None:
+    items = condition.items if isinstance(condition, And) else (condition,)
+    rest = [item for item in items if not _bound(group.bounds, item)]
+    found: list[tuple[int, Access, Expression]] = []
+    most = group.size
+    for item in rest:
+        access = _access(item)
+        if access is not None:
+            found.append((sum(sizes.size(part, most) for part in access.parts), access, item))
+    found.sort(key=lambda candidate: candidate[0])
+    if found and _is_worth_it(found[0][0], found[0][1], most, whole):
+        least = found[0][0]
+        for size, access, item in found:
+            # The first reads the fewest entries; intersecting it with another one spares reading its records.
+            if group.accesses and not (access.is_exact and whole and size <= max(16 * least, COLLECT_LIMIT)):
+                continue
+            group.accesses.append(access)
+            if access.is_exact:
+                rest.remove(item)
+    if rest:
+        group.residual = rest[0] if len(rest) == 1 else And(tuple(rest))
+
+
+def _is_worth_it(size: int, access: Access, most: int, whole: bool) -> bool:
+    if access.is_streamed or (whole and access.is_exact):
+        return size < most or access.is_exact
+    return size <= COLLECT_LIMIT and size < most
+
+
+def _bound(bounds: Bounds, item: Expression) -> bool:
+    """Take a condition on times into the bounds; False: it is not one that bounds can say."""
+    match item:
+        case IsNull(Field("CloseTime")):
+            bounds.closed = False
+        case Not(IsNull(Field("CloseTime"))):
+            bounds.open = False
+        case Not(IsNull(Field("StartTime"))):
             pass
+        case Compare(Field("StartTime" | "CloseTime" as name), "=" | "<" | "<=" | ">" | ">=" as symbol, int(value)):
+            low = value + 1 if symbol == ">" else value if symbol in (">=", "=") else _FIRST
+            high = value - 1 if symbol == "<" else value if symbol in ("<=", "=") else _LAST
+            _range(bounds, name, low, high)
+        case Between(Field("StartTime" | "CloseTime" as name), int(low), int(high)):
+            _range(bounds, name, low, high)
+        case _:
+            return False
+    return True
 
 
-def _equal(bounds: Plan, name: str, values: tuple[object, ...]) -> None:
-    if name == "ExecutionStatus":
-        statuses = frozenset(values)
-        bounds.open = bounds.open and not statuses.isdisjoint(OPEN_STATUSES)
-        bounds.closed = bounds.closed and not statuses <= OPEN_STATUSES
-    elif name == "WorkflowId":
-        texts = frozenset(value for value in values if isinstance(value, str))
-        bounds.workflow_ids = texts if bounds.workflow_ids is None else bounds.workflow_ids & texts
-    elif name == "RunId":
-        texts = frozenset(value for value in values if isinstance(value, str))
-        bounds.run_ids = texts if bounds.run_ids is None else bounds.run_ids & texts
-    else:
-        numbers = [value for value in values if isinstance(value, int)]
-        if numbers:
-            _range(bounds, name, min(numbers), max(numbers))
-
-
-def _range(bounds: Plan, name: str, low: int, high: int) -> None:
+def _range(bounds: Bounds, name: str, low: int, high: int) -> None:
     if name == "StartTime":
         bounds.start_low = max(bounds.start_low, low)
         bounds.start_high = min(bounds.start_high, high)
-    elif name == "CloseTime":
+    else:
         bounds.open = False
         bounds.close_low = max(bounds.close_low, low)
         bounds.close_high = min(bounds.close_high, high)
+
+
+def _access(expression: Expression) -> Access | None:
+    """The entries that hold every match of a condition; None when no index tells them."""
+    match expression:
+        case Or(items):
+            parts: list[Part] = []
+            is_exact = True
+            for item in items:
+                access = _access(item)
+                if access is None:
+                    return None
+                parts += access.parts
+                is_exact = is_exact and access.is_exact
+            return Access(tuple(dict.fromkeys(parts)), is_exact)
+        case And(items):
+            accesses = [access for access in map(_access, items) if access is not None]
+            return Access(accesses[0].parts, False) if accesses else None
+        case Not(IsNull(attribute)):
+            key = _attribute(attribute)
+            return None if key is None or key == ROOT else Access((TermRange(key, b"", b""),), True)
+        case Compare(attribute, "=", value):
+            return _equal(attribute, (value,))
+        case In(attribute, values):
+            return _equal(attribute, values)
+        case Compare(attribute, "<" | "<=" | ">" | ">=" as symbol, value):
+            return _between(attribute, comparison_range(attribute.type, symbol, value))
+        case Between(attribute, low, high):
+            lower = comparison_range(attribute.type, ">=", low)
+            upper = comparison_range(attribute.type, "<=", high)
+            return _between(attribute, None if lower is None or upper is None else (lower[0], upper[1]))
+        case StartsWith(attribute, prefix):
+            return _between(attribute, prefix_range(prefix))
+        case _:
+            return None
+
+
+def _attribute(attribute: Field) -> Attribute | None:
+    """How an attribute is indexed by terms; None when it is not."""
+    if attribute.name in (PARENT[0], ROOT[0]):
+        return (attribute.name, "Keyword")
+    return None if attribute.is_of_every_run else (attribute.name, attribute.type)
+
+
+def _equal(attribute: Field, values: tuple[object, ...]) -> Access | None:
+    if attribute.name == "RunId":
+        return Access(tuple(RunId(str(value)) for value in dict.fromkeys(values)), True)
+    parts: list[Part] = []
+    key = _attribute(attribute)
+    for value in dict.fromkeys(values):
+        if attribute.name in ("WorkflowId", "RootWorkflowId"):
+            text = _text(str(value))
+            if text is None:
+                return None
+            parts.append(WorkflowIds(text, text + b"\xff"))
+        if key is not None:
+            words: Iterable[object] = text_tokens(str(value)) if attribute.type == "Text" else (value,)
+            for word in words:
+                if attribute.type in ("Int", "Datetime") and isinstance(word, float):
+                    if not math.isfinite(word) or word != int(word):
+                        continue
+                    word = int(word)
+                term = encode_value(attribute.type, word)
+                if term is None:
+                    return None
+                parts.append(Term(key, term))
+        elif attribute.name != "WorkflowId":
+            return None
+    return Access(tuple(dict.fromkeys(parts)), attribute.name != "RootWorkflowId")
+
+
+def _between(attribute: Field, bounds: tuple[bytes, bytes] | None) -> Access | None:
+    if bounds is None or attribute.type in ("Text", "KeywordList"):
+        return None
+    if attribute.name == "WorkflowId":
+        return Access((WorkflowIds(*bounds),), True)
+    key = _attribute(attribute)
+    return None if key is None or key == ROOT else Access((TermRange(key, *bounds),), True)
+
+
+def _text(text: str) -> bytes | None:
+    try:
+        return ordered_text(text)
+    except UnicodeEncodeError:
+        return None

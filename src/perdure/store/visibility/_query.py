@@ -46,6 +46,28 @@ SYSTEM_TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Those of them that a run has of itself; the others are set.
+RUN_FIELDS = frozenset(
+    (
+        "WorkflowId",
+        "RunId",
+        "WorkflowType",
+        "ExecutionStatus",
+        "TaskQueue",
+        "ParentWorkflowId",
+        "ParentRunId",
+        "RootWorkflowId",
+        "RootRunId",
+        "StartTime",
+        "ExecutionTime",
+        "CloseTime",
+        "HistoryLength",
+        "HistorySizeBytes",
+        "StateTransitionCount",
+        "ExecutionDuration",
+    )
+)
+
 #: Names of ``ExecutionStatus``, by number.
 STATUS_NAMES = (
     "Unspecified",
@@ -71,6 +93,11 @@ class Field(msgspec.Struct, frozen=True):
 
     name: str
     type: str
+
+    @property
+    def is_of_every_run(self) -> bool:
+        """Whether it is an attribute that runs have of themselves, and not one that was set."""
+        return self.name in RUN_FIELDS
 
 
 class And(msgspec.Struct, frozen=True):

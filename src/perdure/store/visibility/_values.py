@@ -1,9 +1,17 @@
-"""Texts to values: datetimes and durations, as filters and search attributes spell them."""
+"""Texts and payloads to values, as filters and search attributes spell them."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import orjson
+
+from perdure.api.common.v1 import Payload
+from perdure.store.visibility._query import SYSTEM_TYPES
 
 _DATETIME = re.compile(r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:[.,](\d{1,9})\d*)?(Z|z|[+-]\d{2}:\d{2})")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -68,3 +76,83 @@ def parse_duration(text: str) -> int:
                 total += int(fraction) * _UNITS[unit] // 10 ** len(fraction)
         return -total if text.startswith("-") else total
     raise ValueError(f"{text!r} is not a duration such as '90s', '1h30m' or '01:30:00'")
+
+
+TYPE_NAMES = ("Text", "Keyword", "Int", "Double", "Bool", "Datetime", "KeywordList")
+_TYPES_BY_METADATA = {name.encode(): name for name in TYPE_NAMES} | {
+    b"INDEXED_VALUE_TYPE_" + (b"KEYWORD_LIST" if name == "KeywordList" else name.upper().encode()): name
+    for name in TYPE_NAMES
+}
+_MAX_INT = 1 << 70
+_WORD = re.compile(r"\w+")
+_decode_attributes = msgspec.msgpack.Decoder(dict[str, Payload]).decode
+
+
+def text_tokens(text: str) -> frozenset[str]:
+    """The words a Text attribute is searched by."""
+    return frozenset(_WORD.findall(text.lower()))
+
+
+@lru_cache(maxsize=64)
+def attribute_values(encoded: bytes) -> dict[str, tuple[str, Any]]:
+    """The search attributes of a record: name to type and value. Those that are null or not of their type are left out."""
+    values: dict[str, tuple[str, Any]] = {}
+    for name, payload in _decode_attributes(encoded).items():
+        if not payload.data:
+            continue
+        try:
+            raw = orjson.loads(payload.data)
+        except orjson.JSONDecodeError:
+            continue
+        kind = payload_type(name, payload) or _natural_type(raw)
+        value = _checked(raw, kind)
+        if value is not None:
+            values[name] = (kind, value)
+    return values
+
+
+def payload_type(name: str, payload: Payload) -> str | None:
+    """The type a payload says it is of, or else the one its reserved name has; None when neither tells."""
+    return _TYPES_BY_METADATA.get(payload.metadata.get("type", b"")) or SYSTEM_TYPES.get(name)
+
+
+def payload_value(payload: Payload, kind: str) -> Any:
+    """A search attribute's value, or None when it is null or not of its type."""
+    if not payload.data:
+        return None
+    try:
+        return _checked(orjson.loads(payload.data), kind)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _natural_type(value: Any) -> str:
+    if isinstance(value, list):
+        return "KeywordList"
+    if isinstance(value, bool):
+        return "Bool"
+    return "Int" if isinstance(value, int) else "Double" if isinstance(value, float) else "Keyword"
+
+
+def _checked(value: Any, kind: str) -> Any:
+    if kind == "KeywordList":
+        items = value if isinstance(value, list) else [value]
+        return items if items and all(isinstance(item, str) for item in items) else None
+    if isinstance(value, list):
+        if len(value) != 1:
+            return None
+        value = value[0]
+    if kind == "Datetime":
+        try:
+            return parse_datetime(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+    if kind == "Bool":
+        return value if isinstance(value, bool) else None
+    if kind in ("Int", "Double"):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if kind == "Double":
+            return float(value)
+        return int(value) if abs(value) < _MAX_INT and value == int(value) else None
+    return value if isinstance(value, str) else None

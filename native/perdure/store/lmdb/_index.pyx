@@ -1,0 +1,569 @@
+"""Reading the visibility indexes: streams of entries merged, counted, collected and intersected, without a Python object
+per entry that is passed over.
+
+What positions and entries are is told in ``_batch``. Every function reads one snapshot.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, qsort, realloc
+from libc.string cimport memcmp, memcpy
+
+from perdure.store.lmdb._api cimport (
+    MDB_GET_BOTH_RANGE, MDB_NEXT, MDB_NEXT_DUP, MDB_NEXT_NODUP, MDB_NOTFOUND, MDB_SET_RANGE, MDB_cursor, MDB_txn,
+    MDB_val, mdb, store_error,
+)
+from perdure.store.lmdb._batch cimport (
+    BUCKET, ENTRY_SIZE, NAMESPACE_SIZE, POSITION_SIZE, RUN_ID_SIZE, RUN_KEY_SIZE, VISIBILITY, WORKFLOW,
+)
+from perdure.store.lmdb._lmdb cimport Environment
+
+
+cdef struct Filter:
+    # Bounds of positions, as stored (inverted), and which buckets and statuses entries may be of.
+    bint open
+    bint closed
+    uint64_t start_first            # ~start_high
+    uint64_t start_last             # ~start_low
+    uint64_t close_first
+    uint64_t close_last
+    bint is_all                     # the bounds bound nothing
+    const uint8_t* allowed          # 16 bits of statuses for each bucket; NULL: any
+    size_t allowed_size
+
+cdef struct Stream:
+    MDB_cursor* cursor
+    MDB_val key
+    const uint8_t* at               # the position or entry it stands at
+    bint is_wide                    # entries, not positions
+
+cdef struct Entries:
+    uint8_t* data
+    size_t size
+    size_t room
+
+
+cdef inline uint64_t _read64(const uint8_t* at) noexcept nogil:
+    cdef uint64_t value = 0
+    cdef int i
+    for i in range(8):
+        value = value << 8 | at[i]
+    return value
+
+
+cdef inline void _write64(uint8_t* at, uint64_t value) noexcept nogil:
+    cdef int i
+    for i in range(8):
+        at[i] = <uint8_t> (value >> (56 - 8 * i))
+
+
+cdef Filter _filter(object bounds, bytes allowed):
+    cdef Filter f
+    f.open = bounds.open
+    f.closed = bounds.closed
+    f.start_first = ~<uint64_t> max(bounds.start_high, 0)
+    f.start_last = ~<uint64_t> max(bounds.start_low, 0)
+    f.close_first = ~<uint64_t> max(bounds.close_high, 0)
+    f.close_last = ~<uint64_t> max(bounds.close_low, 0)
+    if bounds.start_high < bounds.start_low or bounds.start_high < 0:
+        f.open = f.closed = False
+    if bounds.close_high < bounds.close_low or bounds.close_high < 0:
+        f.closed = False
+    f.is_all = bounds.is_all
+    f.allowed = NULL
+    f.allowed_size = 0
+    if allowed is not None:
+        f.allowed = <const uint8_t*> PyBytes_AS_STRING(allowed)
+        f.allowed_size = PyBytes_GET_SIZE(allowed)
+    return f
+
+
+cdef inline bint _is_allowed(Filter* f, const uint8_t* entry) noexcept nogil:
+    cdef size_t bucket
+    cdef unsigned int status
+    if f.allowed == NULL:
+        return True
+    bucket = (
+        <size_t> entry[POSITION_SIZE] << 24 | <size_t> entry[POSITION_SIZE + 1] << 16
+        | <size_t> entry[POSITION_SIZE + 2] << 8 | entry[POSITION_SIZE + 3]
+    )
+    status = entry[POSITION_SIZE + 4]
+    if bucket * 2 + 1 >= f.allowed_size or status > 15:
+        return False
+    return f.allowed[bucket * 2 + (status >> 3)] >> (status & 7) & 1
+
+
+cdef inline bint _is_within(Filter* f, const uint8_t* position) noexcept nogil:
+    cdef uint64_t close = _read64(position)
+    cdef uint64_t start = _read64(position + 8)
+    if start < f.start_first or start > f.start_last:
+        return False
+    if close == 0:
+        return f.open
+    return f.closed and f.close_first <= close <= f.close_last
+
+
+# Streams: the positions or entries of one key, in order
+
+cdef int _go(Stream* s, const uint8_t* position) noexcept nogil:
+    """To the first entry at or after a position."""
+    cdef MDB_val key = s.key
+    cdef MDB_val value
+    cdef int rc
+    value.mv_data = <void*> position
+    value.mv_size = POSITION_SIZE
+    cdef uint8_t[ENTRY_SIZE] padded
+    if s.is_wide:
+        memcpy(padded, position, POSITION_SIZE)
+        padded[32] = padded[33] = padded[34] = padded[35] = padded[36] = 0
+        value.mv_data = padded
+        value.mv_size = ENTRY_SIZE
+    rc = mdb.cursor_get(s.cursor, &key, &value, MDB_GET_BOTH_RANGE)
+    s.at = <const uint8_t*> value.mv_data
+    return rc
+
+
+cdef inline int _step(Stream* s) noexcept nogil:
+    cdef MDB_val key, value
+    cdef int rc = mdb.cursor_get(s.cursor, &key, &value, MDB_NEXT_DUP)
+    s.at = <const uint8_t*> value.mv_data
+    return rc
+
+
+cdef int _settle(Stream* s, Filter* f, int rc) noexcept nogil:
+    """From where a stream stands on to the first entry that the filter lets through."""
+    cdef uint8_t[POSITION_SIZE] target
+    cdef uint64_t close, start
+    cdef int i
+    while rc == 0:
+        close = _read64(s.at)
+        start = _read64(s.at + 8)
+        for i in range(16, POSITION_SIZE):
+            target[i] = 0
+        if close == 0 and (not f.open or start > f.start_last):
+            # Open runs are done; go on with the closed ones.
+            if not f.closed:
+                return MDB_NOTFOUND
+            _write64(target, f.close_first if f.close_first else 1)
+            _write64(target + 8, 0)
+            rc = _go(s, target)
+        elif close == 0 and start < f.start_first:
+            _write64(target, 0)
+            _write64(target + 8, f.start_first)
+            rc = _go(s, target)
+        elif close and (not f.closed or close > f.close_last):
+            return MDB_NOTFOUND
+        elif close and close < f.close_first:
+            _write64(target, f.close_first)
+            _write64(target + 8, 0)
+            rc = _go(s, target)
+        elif start < f.start_first or start > f.start_last or (s.is_wide and not _is_allowed(f, s.at)):
+            rc = _step(s)
+        else:
+            return 0
+    return rc
+
+
+cdef class _Streams:
+    """Open streams; those with something left stand in a heap, the least position first."""
+
+    cdef Stream* items
+    cdef Stream** heap
+    cdef Py_ssize_t count
+    cdef Py_ssize_t left
+    cdef list keys
+
+    def __cinit__(self, Py_ssize_t count):
+        self.items = <Stream*> calloc(max(count, 1), sizeof(Stream))
+        self.heap = <Stream**> calloc(max(count, 1), sizeof(Stream*))
+        self.keys = []
+        if self.items == NULL or self.heap == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.items)
+        free(self.heap)
+
+    cdef int add(self, MDB_txn* txn, unsigned int dbi, int database, bytes key) noexcept:
+        cdef Stream* s = &self.items[self.count]
+        cdef int rc = mdb.cursor_open(txn, dbi, &s.cursor)
+        if rc:
+            return rc
+        self.keys.append(key)
+        s.key.mv_data = PyBytes_AS_STRING(key)
+        s.key.mv_size = PyBytes_GET_SIZE(key)
+        s.is_wide = database != BUCKET
+        self.count += 1
+        return 0
+
+    cdef void close(self) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            mdb.cursor_close(self.items[i].cursor)
+        self.count = 0
+
+    cdef int begin(self, Filter* f, const uint8_t* after) noexcept nogil:
+        """Place every stream just after a position (NULL: at its beginning)."""
+        cdef uint8_t[POSITION_SIZE] target
+        cdef Py_ssize_t i
+        cdef int rc
+        cdef Stream* s
+        self.left = 0
+        for i in range(POSITION_SIZE):
+            target[i] = 0
+        if after != NULL:
+            memcpy(target, after, POSITION_SIZE)
+        for i in range(self.count):
+            s = &self.items[i]
+            rc = _go(s, target)
+            if rc == 0 and after != NULL and memcmp(s.at, after, POSITION_SIZE) == 0:
+                rc = _step(s)
+            rc = _settle(s, f, rc)
+            if rc == 0:
+                self.heap[self.left] = s
+                self.left += 1
+            elif rc != MDB_NOTFOUND:
+                return rc
+        for i in range(self.left // 2 - 1, -1, -1):
+            self.sift(i)
+        return 0
+
+    cdef void sift(self, Py_ssize_t at) noexcept nogil:
+        cdef Stream* moved = self.heap[at]
+        cdef Py_ssize_t child
+        while True:
+            child = 2 * at + 1
+            if child >= self.left:
+                break
+            if child + 1 < self.left and memcmp(self.heap[child + 1].at, self.heap[child].at, POSITION_SIZE) < 0:
+                child += 1
+            if memcmp(moved.at, self.heap[child].at, POSITION_SIZE) <= 0:
+                break
+            self.heap[at] = self.heap[child]
+            at = child
+        self.heap[at] = moved
+
+    cdef int advance(self, Filter* f) noexcept nogil:
+        """Past the least position, in every stream that stands at it."""
+        cdef uint8_t[POSITION_SIZE] position
+        cdef Stream* s
+        cdef int rc
+        memcpy(position, self.heap[0].at, POSITION_SIZE)
+        while self.left and memcmp(self.heap[0].at, position, POSITION_SIZE) == 0:
+            s = self.heap[0]
+            rc = _settle(s, f, _step(s))
+            if rc == MDB_NOTFOUND:
+                self.left -= 1
+                self.heap[0] = self.heap[self.left]
+            elif rc:
+                return rc
+            if self.left:
+                self.sift(0)
+        return 0
+
+
+cdef _Streams _open(Environment env, MDB_txn* txn, list keys, int* rc):
+    cdef _Streams streams = _Streams(len(keys))
+    for database, key in keys:
+        if rc[0] == 0:
+            rc[0] = streams.add(txn, env._home.dbi[<int> database], database, key)
+    return streams
+
+
+cdef int _require(Environment env, int rc) except -1:
+    if rc and rc != MDB_NOTFOUND:
+        raise store_error(rc, f"cannot read the store in {env._path}")
+    return 0
+
+
+def merge(Environment env not None, bytes namespace not None, list keys not None, object bounds, bytes allowed,
+          bytes after, Py_ssize_t limit):
+    """Up to ``limit`` entries of several keys, in order, from just after a position (None: from the beginning).
+
+    Args:
+        keys: ``(database, key)`` of buckets or terms.
+        bounds: what positions may be.
+        allowed: which buckets entries of terms may be of (None: any), two bytes of status bits for each bucket.
+
+    Returns:
+        a list of ``(position, record row)``.
+    """
+    cdef Filter f = _filter(bounds, allowed)
+    cdef _Streams streams
+    cdef list found = []
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc = 0
+    try:
+        streams = _open(env, txn, keys, &rc)
+        if rc == 0:
+            rc = streams.begin(&f, <const uint8_t*> PyBytes_AS_STRING(after) if after is not None else NULL)
+        while rc == 0 and streams.left and len(found) < limit:
+            _append_record(env, txn, namespace, streams.heap[0].at, found)
+            rc = streams.advance(&f)
+        streams.close()
+    finally:
+        env._end()
+    _require(env, rc)
+    return found
+
+
+cdef int _append_record(Environment env, MDB_txn* txn, bytes namespace, const uint8_t* position, list found) except -1:
+    cdef uint8_t[RUN_KEY_SIZE] key
+    cdef MDB_val k, value
+    memcpy(key, PyBytes_AS_STRING(namespace), NAMESPACE_SIZE)
+    memcpy(key + NAMESPACE_SIZE, position + 16, RUN_ID_SIZE)
+    k.mv_data = key
+    k.mv_size = RUN_KEY_SIZE
+    if mdb.get(txn, env._home.dbi[VISIBILITY], &k, &value) == 0 and value.mv_size > ENTRY_SIZE:
+        found.append((
+            PyBytes_FromStringAndSize(<const char*> position, POSITION_SIZE),
+            PyBytes_FromStringAndSize(<const char*> value.mv_data + ENTRY_SIZE, value.mv_size - ENTRY_SIZE),
+        ))
+    return 0
+
+
+def count(Environment env not None, list keys not None, object bounds, bytes allowed):
+    """How many entries ``merge`` would give."""
+    cdef Filter f = _filter(bounds, allowed)
+    cdef _Streams streams
+    cdef size_t total = 0, several = 0
+    cdef Py_ssize_t i
+    cdef MDB_val key, value
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc = 0
+    try:
+        streams = _open(env, txn, keys, &rc)
+        if f.is_all and f.allowed == NULL and (len(keys) == 1 or all(database == BUCKET for database, _ in keys)):
+            # LMDB knows how many values a key has; a record is in one bucket only.
+            for i in range(streams.count):
+                key = streams.items[i].key
+                if rc == 0:
+                    rc = _at_key(streams.items[i].cursor, &key, &value)
+                    if rc == 0:
+                        rc = mdb.cursor_count(streams.items[i].cursor, &several)
+                        total += several
+                    elif rc == MDB_NOTFOUND:
+                        rc = 0
+        elif rc == 0:
+            with nogil:
+                rc = streams.begin(&f, NULL)
+                while rc == 0 and streams.left:
+                    total += 1
+                    rc = streams.advance(&f)
+        streams.close()
+    finally:
+        env._end()
+    _require(env, rc)
+    return total
+
+
+cdef int _at_key(MDB_cursor* cursor, MDB_val* key, MDB_val* value) noexcept nogil:
+    """Place a cursor on the first value of exactly this key."""
+    cdef MDB_val wanted = key[0]
+    cdef int rc = mdb.cursor_get(cursor, key, value, MDB_SET_RANGE)
+    if rc == 0 and (key.mv_size != wanted.mv_size or memcmp(key.mv_data, wanted.mv_data, wanted.mv_size) != 0):
+        return MDB_NOTFOUND
+    return rc
+
+
+def keys(Environment env not None, int database, bytes low not None, bytes high not None, size_t most=<size_t> -1):
+    """``(key, how many values it has)`` with ``low <= key < high``, until there are more than ``most`` values."""
+    cdef list found = []
+    cdef MDB_cursor* cursor = NULL
+    cdef MDB_val key, value
+    cdef size_t several = 0, total = 0
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc
+    try:
+        rc = mdb.cursor_open(txn, env._home.dbi[database], &cursor)
+        if rc == 0:
+            key.mv_data = PyBytes_AS_STRING(low)
+            key.mv_size = PyBytes_GET_SIZE(low)
+            rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
+            while rc == 0 and total <= most and _is_below(&key, high):
+                rc = mdb.cursor_count(cursor, &several)
+                found.append((PyBytes_FromStringAndSize(<const char*> key.mv_data, key.mv_size), several))
+                total += several
+                if rc == 0:
+                    rc = mdb.cursor_get(cursor, &key, &value, MDB_NEXT_NODUP)
+            mdb.cursor_close(cursor)
+    finally:
+        env._end()
+    _require(env, rc)
+    return found
+
+
+cdef inline bint _is_below(MDB_val* key, bytes high) noexcept:
+    cdef size_t size = PyBytes_GET_SIZE(high)
+    cdef int order = memcmp(key.mv_data, PyBytes_AS_STRING(high), min(key.mv_size, size))
+    return order < 0 or (order == 0 and key.mv_size < size)
+
+
+# Sets of entries: sorted, each once
+
+cdef int _put(Entries* entries, const uint8_t* entry) noexcept nogil:
+    cdef size_t room
+    cdef uint8_t* data
+    if entries.size + ENTRY_SIZE > entries.room:
+        room = entries.room * 2 + 4096
+        data = <uint8_t*> realloc(entries.data, room)
+        if data == NULL:
+            return 12  # ENOMEM
+        entries.data = data
+        entries.room = room
+    memcpy(entries.data + entries.size, entry, ENTRY_SIZE)
+    entries.size += ENTRY_SIZE
+    return 0
+
+
+cdef int _compare(const void* left, const void* right) noexcept nogil:
+    return memcmp(left, right, ENTRY_SIZE)
+
+
+cdef bytes _sorted(Entries* entries):
+    cdef size_t at, end = 0
+    qsort(entries.data, entries.size // ENTRY_SIZE, ENTRY_SIZE, _compare)
+    for at in range(0, entries.size, ENTRY_SIZE):
+        if end == 0 or memcmp(entries.data + at, entries.data + end - ENTRY_SIZE, ENTRY_SIZE) != 0:
+            memcpy(entries.data + end, entries.data + at, ENTRY_SIZE)
+            end += ENTRY_SIZE
+    return PyBytes_FromStringAndSize(<const char*> entries.data, end)
+
+
+cdef int _collect_terms(Environment env, MDB_txn* txn, int database, bytes low, bytes high, Filter* f,
+                        Entries* entries) noexcept:
+    cdef MDB_cursor* cursor
+    cdef MDB_val key, value
+    cdef int rc = mdb.cursor_open(txn, env._home.dbi[database], &cursor)
+    if rc:
+        return rc
+    key.mv_data = PyBytes_AS_STRING(low)
+    key.mv_size = PyBytes_GET_SIZE(low)
+    rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
+    while rc == 0 and _is_below(&key, high):
+        if _is_within(f, <const uint8_t*> value.mv_data) and _is_allowed(f, <const uint8_t*> value.mv_data):
+            rc = _put(entries, <const uint8_t*> value.mv_data)
+        if rc == 0:
+            rc = mdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    mdb.cursor_close(cursor)
+    return rc
+
+
+cdef int _collect_run(Environment env, MDB_txn* txn, const uint8_t* run_key, Filter* f, Entries* entries) noexcept nogil:
+    cdef MDB_val key, value
+    cdef int rc
+    key.mv_data = <void*> run_key
+    key.mv_size = RUN_KEY_SIZE
+    rc = mdb.get(txn, env._home.dbi[VISIBILITY], &key, &value)
+    if rc == 0 and value.mv_size > ENTRY_SIZE:
+        if _is_within(f, <const uint8_t*> value.mv_data) and _is_allowed(f, <const uint8_t*> value.mv_data):
+            rc = _put(entries, <const uint8_t*> value.mv_data)
+    return 0 if rc == MDB_NOTFOUND else rc
+
+
+cdef int _collect_workflow_ids(Environment env, MDB_txn* txn, bytes low, bytes high, Filter* f,
+                               Entries* entries) noexcept:
+    cdef MDB_cursor* cursor
+    cdef MDB_val key, value
+    cdef uint8_t[RUN_KEY_SIZE] run_key
+    cdef const uint8_t* text
+    cdef size_t at
+    cdef int rc = mdb.cursor_open(txn, env._home.dbi[WORKFLOW], &cursor)
+    if rc:
+        return rc
+    memcpy(run_key, PyBytes_AS_STRING(low), NAMESPACE_SIZE)
+    key.mv_data = PyBytes_AS_STRING(low)
+    key.mv_size = PyBytes_GET_SIZE(low)
+    rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
+    while rc == 0 and _is_below(&key, high):
+        text = <const uint8_t*> key.mv_data
+        at = NAMESPACE_SIZE
+        while at + 2 < key.mv_size and (text[at] or text[at + 1]):
+            at += 1
+        # Two zeros end the workflow id; then 1 and a run id, or 0 for the record that names the current run.
+        if at + 3 + RUN_ID_SIZE == key.mv_size and text[at + 2] == 1:
+            memcpy(run_key + NAMESPACE_SIZE, text + at + 3, RUN_ID_SIZE)
+            rc = _collect_run(env, txn, run_key, f, entries)
+        if rc == 0:
+            rc = mdb.cursor_get(cursor, &key, &value, MDB_NEXT)
+    mdb.cursor_close(cursor)
+    return rc
+
+
+def collect(Environment env not None, list parts not None, object bounds, bytes allowed):
+    """The entries of several parts, sorted, each once, one after the other in one bytes object.
+
+    Args:
+        parts: ``(database, low, high)`` of terms or workflow ids, or ``(VISIBILITY, run key, b"")`` of a run.
+    """
+    cdef Filter f = _filter(bounds, allowed)
+    cdef Entries entries
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc = 0
+    entries.data = NULL
+    entries.size = entries.room = 0
+    try:
+        for database, low, high in parts:
+            if database == VISIBILITY:
+                rc = _collect_run(env, txn, <const uint8_t*> PyBytes_AS_STRING(low), &f, &entries)
+            elif database == WORKFLOW:
+                rc = _collect_workflow_ids(env, txn, low, high, &f, &entries)
+            else:
+                rc = _collect_terms(env, txn, database, low, high, &f, &entries)
+            if rc and rc != MDB_NOTFOUND:
+                break
+            rc = 0
+        result = _sorted(&entries)
+    finally:
+        env._end()
+        free(entries.data)
+    _require(env, rc)
+    return result
+
+
+def intersect(bytes left not None, bytes right not None):
+    """The entries that are in both."""
+    cdef const char* a = PyBytes_AS_STRING(left)
+    cdef const char* b = PyBytes_AS_STRING(right)
+    cdef const char* a_end = a + PyBytes_GET_SIZE(left)
+    cdef const char* b_end = b + PyBytes_GET_SIZE(right)
+    cdef Entries entries
+    cdef int order
+    entries.data = NULL
+    entries.size = entries.room = 0
+    while a < a_end and b < b_end:
+        order = memcmp(a, b, ENTRY_SIZE)
+        if order == 0 and _put(&entries, <const uint8_t*> a):
+            free(entries.data)
+            raise MemoryError()
+        if order <= 0:
+            a += ENTRY_SIZE
+        if order >= 0:
+            b += ENTRY_SIZE
+    result = PyBytes_FromStringAndSize(<const char*> entries.data, entries.size) if entries.size else b""
+    free(entries.data)
+    return result
+
+
+def records(Environment env not None, bytes namespace not None, bytes entries not None, bytes after, Py_ssize_t limit):
+    """As ``merge``, of entries that were collected."""
+    cdef const uint8_t* data = <const uint8_t*> PyBytes_AS_STRING(entries)
+    cdef Py_ssize_t low = 0, high = PyBytes_GET_SIZE(entries) // ENTRY_SIZE, middle
+    cdef Py_ssize_t end = high
+    cdef list found = []
+    cdef MDB_txn* txn
+    if after is not None:
+        while low < high:
+            middle = (low + high) // 2
+            if memcmp(data + middle * ENTRY_SIZE, PyBytes_AS_STRING(after), POSITION_SIZE) <= 0:
+                low = middle + 1
+            else:
+                high = middle
+    txn = env._begin()
+    try:
+        while low < end and len(found) < limit:
+            _append_record(env, txn, namespace, data + low * ENTRY_SIZE, found)
+            low += 1
+    finally:
+        env._end()
+    return found

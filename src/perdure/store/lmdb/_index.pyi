@@ -1,0 +1,21 @@
+from perdure.store.lmdb._lmdb import Environment
+from perdure.store.visibility import Bounds
+
+def merge(
+    env: Environment,
+    namespace: bytes,
+    keys: list[tuple[int, bytes]],
+    bounds: Bounds,
+    allowed: bytes | None,
+    after: bytes | None,
+    limit: int,
+) -> list[tuple[bytes, bytes]]: ...
+def count(env: Environment, keys: list[tuple[int, bytes]], bounds: Bounds, allowed: bytes | None) -> int: ...
+def keys(env: Environment, database: int, low: bytes, high: bytes, most: int = ...) -> list[tuple[bytes, int]]: ...
+def collect(
+    env: Environment, parts: list[tuple[int, bytes, bytes]], bounds: Bounds, allowed: bytes | None
+) -> bytes: ...
+def intersect(left: bytes, right: bytes) -> bytes: ...
+def records(
+    env: Environment, namespace: bytes, entries: bytes, after: bytes | None, limit: int
+) -> list[tuple[bytes, bytes]]: ...

@@ -1,0 +1,250 @@
+"""Listing and counting runs: plans from :mod:`perdure.store.visibility`, entries from :mod:`perdure.store.lmdb._index`."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import cast
+
+import msgspec
+
+from perdure.store.api import VisibilityPage, VisibilityRecord
+from perdure.store.lmdb import _batch as rows
+from perdure.store.lmdb import _index as index
+from perdure.store.lmdb._batch import Names
+from perdure.store.lmdb._lmdb import Environment
+from perdure.store.visibility import (
+    Access,
+    Attribute,
+    Bucket,
+    Group,
+    PageToken,
+    Part,
+    Query,
+    RunId,
+    Term,
+    TermRange,
+    WorkflowIds,
+    add_counts,
+    bucket_group,
+    compiled,
+    group_key,
+    order_records,
+    plan,
+    read_page,
+    text_of,
+    write_token,
+)
+
+WORKFLOW, VISIBILITY, BUCKET, TERM = (
+    rows.DATABASE_NAMES.index(name) for name in ("workflow", "visibility", "bucket", "term")
+)
+_ENTRY_SIZE = 37
+#: How many records are read at once, and after how many the event loop gets a turn.
+_FIRST_ROWS = 128
+_MOST_ROWS = 1024
+_BREATH = 4096
+#: A GROUP BY over more values than this reads the records.
+_MOST_VALUES = 10_000
+_decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
+
+# A position and the record there; None: it does not match.
+_Found = tuple[bytes, VisibilityRecord | None]
+
+
+class Visibility:
+    """The records of one namespace, read."""
+
+    def __init__(self, environment: Environment, names: Names, number: int) -> None:
+        self._environment = environment
+        self._names = names
+        self._number = number
+        self._prefix = number.to_bytes(4)
+
+    async def list_runs(self, query: Query | None, page_size: int, next_page_token: bytes) -> VisibilityPage:
+        """As :meth:`Store.list_runs`."""
+        page = read_page(query, page_size, next_page_token)
+        if query is not None and query.order_by:
+            groups = plan(query, self._buckets(), self, whole=True)
+            return order_records([record async for record in self._records(groups, None)], query, page)
+        found: list[VisibilityRecord] = []
+        seen: set[str] = set()
+        groups = plan(query, self._buckets(), self)
+        async for record in self._records(groups, page.after, page.size + 1):
+            if record.key.run_id in seen:
+                continue  # it moved between two looks at the index
+            if len(found) == page.size:
+                return VisibilityPage(found, write_token(query, found[-1]))
+            seen.add(record.key.run_id)
+            found.append(record)
+        return VisibilityPage(found, b"")
+
+    async def count_runs(self, query: Query | None) -> dict[tuple[str, ...], int]:
+        """As :meth:`Store.count_runs`."""
+        counts: dict[tuple[str, ...], int] = {}
+        for group in plan(query, self._buckets(), self, whole=True):
+            counted = None if group.residual is not None else self._counts(query, group)
+            if counted is not None:
+                add_counts(counts, counted.items())
+            else:
+                async for record in self._records([group], None):
+                    add_counts(counts, ((group_key(query, record), 1),))
+        if not counts and (query is None or query.group_by is None):
+            counts[()] = 0
+        return counts
+
+    def size(self, part: Part, limit: int) -> int:
+        """Entries of a part, or a number greater than the limit."""
+        if isinstance(part, RunId) or (isinstance(part, WorkflowIds) and part.is_one):
+            return 1
+        found = self._range(part)
+        if found is None:
+            return 0
+        database, low, high = found
+        if database == WORKFLOW:
+            # Two keys for a workflow id and a run of it: half of them are entries.
+            return len(self._environment.scan(WORKFLOW, low, high, min(2 * limit, 100_000))[0]) // 2
+        return sum(several for _, several in index.keys(self._environment, database, low, high, limit))
+
+    # What plans say, as keys
+
+    def _buckets(self) -> Iterator[Bucket]:
+        for key, size in index.keys(self._environment, BUCKET, self._prefix, _after(self._prefix)):
+            _, workflow_type, task_queue, division = self._names.by_number[int.from_bytes(key[4:8])]
+            yield Bucket(workflow_type, task_queue, division, key[8], size, key)
+
+    def _attribute(self, attribute: Attribute) -> bytes | None:
+        number = self._names.find((self._number, *attribute))
+        return None if number is None else self._prefix + number.to_bytes(4)
+
+    def _range(self, part: Part) -> tuple[int, bytes, bytes] | None:
+        match part:
+            case WorkflowIds(low, high):
+                return WORKFLOW, self._prefix + low, self._prefix + high if high else _after(self._prefix)
+            case RunId(run_id):
+                key = rows.run_key(self._number, run_id)
+                return None if key is None else (VISIBILITY, key, b"")
+            case Term(attribute, term):
+                prefix = self._attribute(attribute)
+                return None if prefix is None else (TERM, prefix + term, prefix + term + b"\0")
+            case TermRange(attribute, low, high):
+                prefix = self._attribute(attribute)
+                return None if prefix is None else (TERM, prefix + low, prefix + high if high else _after(prefix))
+
+    def _keys(self, group: Group) -> list[tuple[int, bytes]] | None:
+        """The keys whose entries come in order and are the group's; None when they have to be collected."""
+        if not group.accesses:
+            return [(BUCKET, cast("bytes", bucket.place)) for bucket in group.buckets]
+        if len(group.accesses) > 1 or not group.accesses[0].is_streamed:
+            return None
+        found = (self._range(part) for part in group.accesses[0].parts)
+        return [(TERM, part[1]) for part in found if part is not None]
+
+    def _collect(self, group: Group, allowed: bytes | None) -> bytes:
+        entries = self._union(group.accesses[0], group, allowed)
+        for access in group.accesses[1:]:
+            entries = index.intersect(entries, self._union(access, group, allowed))
+        return entries
+
+    def _union(self, access: Access, group: Group, allowed: bytes | None) -> bytes:
+        parts = [part for part in map(self._range, access.parts) if part is not None]
+        return index.collect(self._environment, parts, group.bounds, allowed)
+
+    # Counting and reading
+
+    def _counts(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
+        """Counts from the index alone; None when it takes the records."""
+        shares: dict[tuple[str, ...], list[Bucket]] = {}
+        for bucket in group.buckets:
+            key = bucket_group(query, bucket)
+            if key is None:
+                return self._counts_by_value(query, group)
+            shares.setdefault(key, []).append(bucket)
+        return {key: self._count(Group(share, group.bounds, group.accesses)) for key, share in shares.items()}
+
+    def _counts_by_value(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
+        field = None if query is None else query.group_by
+        if field is None or group.accesses or field.is_of_every_run or field.type not in ("Keyword", "Bool"):
+            return None
+        attribute = (field.name, field.type)
+        found = self._range(TermRange(attribute, b"", b""))
+        values = [] if found is None else index.keys(self._environment, *found)
+        if len(values) > _MOST_VALUES:
+            return None
+        counts: dict[tuple[str, ...], int] = {}
+        for key, _ in values:
+            term = key[8:]
+            text = text_of(term) if field.type == "Keyword" else "true" if term == b"\1" else "false"
+            if text is None:
+                return None
+            having = Access((Term(attribute, term),), True)
+            counts[(text,)] = self._count(Group(group.buckets, group.bounds, [having]))
+        unset = self._count(group) - sum(counts.values())
+        counts[("",)] = counts.get(("",), 0) + unset
+        return counts
+
+    def _count(self, group: Group) -> int:
+        keys = self._keys(group)
+        allowed = _allowed(group)
+        if keys is None:
+            return len(self._collect(group, allowed)) // _ENTRY_SIZE
+        return index.count(self._environment, keys, group.bounds, allowed)
+
+    async def _records(
+        self, groups: list[Group], after: PageToken | None, rows_wanted: int = _MOST_ROWS
+    ) -> AsyncIterator[VisibilityRecord]:
+        """Matching records in the default order; a long scan lets the event loop breathe."""
+        read = [self._read(group, after, rows_wanted) for group in groups]
+        found: Iterable[_Found] = read[0] if len(read) == 1 else heapq.merge(*read, key=_position)
+        for scanned, (_, record) in enumerate(found, 1):
+            if record is not None:
+                yield record
+            if scanned % _BREATH == 0:
+                await asyncio.sleep(0)
+
+    def _read(self, group: Group, token: PageToken | None, rows_wanted: int) -> Iterator[_Found]:
+        environment = self._environment
+        keys = self._keys(group)
+        allowed = _allowed(group)
+        entries = self._collect(group, allowed) if keys is None else b""
+        holds = None if group.residual is None else compiled(group.residual)
+        after = None if token is None else _token_position(token)
+        size = min(rows_wanted, _MOST_ROWS) if holds is None else _FIRST_ROWS
+        while True:
+            if keys is None:
+                found = index.records(environment, self._prefix, entries, after, size)
+            else:
+                found = index.merge(environment, self._prefix, keys, group.bounds, allowed, after, size)
+            for position, row in found:
+                record = _decode_record(row)
+                yield position, record if holds is None or holds(record) is True else None
+            if len(found) < size:
+                return
+            after = found[-1][0]
+            size = _MOST_ROWS
+
+
+def _position(found: _Found) -> bytes:
+    return found[0]
+
+
+def _after(prefix: bytes) -> bytes:
+    """The first key that no longer begins with a number of four bytes (which never reach their end)."""
+    return prefix[:-4] + (int.from_bytes(prefix[-4:]) + 1).to_bytes(4)
+
+
+def _token_position(token: PageToken) -> bytes:
+    closed, first, second, run_id = token.position
+    return rows.position(-second, -first, run_id) if closed else rows.position(-first, 0, run_id)
+
+
+def _allowed(group: Group) -> bytes | None:
+    """The buckets of a group, as entries of terms are held against them; without accesses nothing is."""
+    if not group.accesses:
+        return None
+    numbers = [(int.from_bytes(key[4:8]), key[8]) for key in (cast("bytes", bucket.place) for bucket in group.buckets)]
+    allowed = bytearray(2 * max((number for number, _ in numbers), default=0) + 2)
+    for number, status in numbers:
+        allowed[2 * number + (status >> 3)] |= 1 << (status & 7)
+    return bytes(allowed)

@@ -1,0 +1,224 @@
+"""The records of one namespace in memory, with the same indexes that stores on a disk keep."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from perdure.store.api import VisibilityPage, VisibilityRecord
+from perdure.store.keys import ordered_text, visibility_position
+from perdure.store.visibility._evaluate import compiled
+from perdure.store.visibility._listing import (
+    Position,
+    add_counts,
+    bucket_group,
+    group_key,
+    order_records,
+    read_page,
+    write_token,
+)
+from perdure.store.visibility._plan import Access, Bucket, Group, Part, RunId, Term, TermRange, WorkflowIds, plan
+from perdure.store.visibility._query import Query
+from perdure.store.visibility._terms import Attribute, record_division, record_terms
+
+_BucketKey = tuple[str, str, str | None, int]
+
+
+class _Entries:
+    """Records by position; put in order when somebody asks."""
+
+    __slots__ = ("_order", "records")
+
+    def __init__(self) -> None:
+        self.records: dict[Position, VisibilityRecord] = {}
+        self._order: list[Position] | None = None
+
+    def put(self, position: Position, record: VisibilityRecord) -> None:
+        self.records[position] = record
+        self._order = None
+
+    def remove(self, position: Position) -> None:
+        if self.records.pop(position, None) is not None:
+            self._order = None
+
+    def ordered(self) -> list[Position]:
+        if self._order is None:
+            self._order = sorted(self.records)
+        return self._order
+
+
+class Records:
+    """Adds, removes, lists and counts records."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, VisibilityRecord] = {}
+        self._buckets: dict[_BucketKey, _Entries] = {}
+        self._terms: dict[Attribute, dict[bytes, _Entries]] = {}
+        #: Run ids by ordered workflow id; made when first asked for.
+        self._by_workflow_id: dict[bytes, set[str]] | None = None
+
+    def change(self, removed: VisibilityRecord | None, added: VisibilityRecord | None) -> None:
+        """Take a record out, put one in."""
+        if removed is not None:
+            self._remove(removed)
+        if added is not None:
+            self._add(added)
+
+    def _add(self, record: VisibilityRecord) -> None:
+        position = visibility_position(record)
+        key = _bucket_key(record)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _Entries()
+        bucket.put(position, record)
+        self._runs[record.key.run_id] = record
+        if self._by_workflow_id is not None:
+            self._by_workflow_id.setdefault(ordered_text(record.key.workflow_id), set()).add(record.key.run_id)
+        if record.search_attributes or record.parent_workflow_id:
+            for attribute, term in record_terms(record):
+                self._terms.setdefault(attribute, {}).setdefault(term, _Entries()).put(position, record)
+
+    def _remove(self, record: VisibilityRecord) -> None:
+        position = visibility_position(record)
+        key = _bucket_key(record)
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            bucket.remove(position)
+            if not bucket.records:
+                del self._buckets[key]
+        self._runs.pop(record.key.run_id, None)
+        if self._by_workflow_id is not None:
+            self._by_workflow_id.get(ordered_text(record.key.workflow_id), set()).discard(record.key.run_id)
+        if record.search_attributes or record.parent_workflow_id:
+            for attribute, term in record_terms(record):
+                entries = self._terms.get(attribute, {}).get(term)
+                if entries is not None:
+                    entries.remove(position)
+                    if not entries.records:
+                        del self._terms[attribute][term]
+
+    # Reading
+
+    def list_runs(self, query: Query | None, page_size: int, next_page_token: bytes) -> VisibilityPage:
+        """As :meth:`Store.list_runs`."""
+        page = read_page(query, page_size, next_page_token)
+        if query is not None and query.order_by:
+            groups = plan(query, self._plan_buckets(), self, whole=True)
+            return order_records([record for group in groups for _, record in self._read(group, None)], query, page)
+        after = None if page.after is None else page.after.position
+        groups = plan(query, self._plan_buckets(), self)
+        found: list[VisibilityRecord] = []
+        for _, record in heapq.merge(*(self._read(group, after) for group in groups), key=_position):
+            if len(found) == page.size:
+                return VisibilityPage(found, write_token(query, found[-1]))
+            found.append(record)
+        return VisibilityPage(found, b"")
+
+    def count_runs(self, query: Query | None) -> dict[tuple[str, ...], int]:
+        """As :meth:`Store.count_runs`."""
+        counts: dict[tuple[str, ...], int] = {}
+        for group in plan(query, self._plan_buckets(), self, whole=True):
+            if not group.accesses and group.residual is None and group.bounds.is_all:
+                keys = [bucket_group(query, bucket) for bucket in group.buckets]
+                if None not in keys:
+                    add_counts(counts, ((key, bucket.size) for key, bucket in zip(keys, group.buckets, strict=True)))
+                    continue
+            add_counts(counts, ((group_key(query, record), 1) for _, record in self._read(group, None)))
+        if not counts and (query is None or query.group_by is None):
+            counts[()] = 0
+        return counts
+
+    def _plan_buckets(self) -> Iterator[Bucket]:
+        for key, entries in self._buckets.items():
+            yield Bucket(*key, len(entries.records), key)
+
+    def size(self, part: Part, limit: int) -> int:
+        """Entries of a part, or a number greater than the limit."""
+        total = 0
+        for entries in self._entries(part):
+            total += len(entries)
+            if total > limit:
+                break
+        return total
+
+    def _entries(self, part: Part) -> Iterator[dict[Position, VisibilityRecord]]:
+        match part:
+            case Term(attribute, term):
+                entries = self._terms.get(attribute, {}).get(term)
+                if entries is not None:
+                    yield entries.records
+            case TermRange(attribute, low, high):
+                for term, entries in self._terms.get(attribute, {}).items():
+                    if low <= term and (not high or term < high):
+                        yield entries.records
+            case WorkflowIds():
+                for run_id in self._run_ids(part):
+                    yield self._one(run_id)
+            case RunId(run_id):
+                if run_id in self._runs:
+                    yield self._one(run_id)
+
+    def _one(self, run_id: str) -> dict[Position, VisibilityRecord]:
+        record = self._runs[run_id]
+        return {visibility_position(record): record}
+
+    def _run_ids(self, part: WorkflowIds) -> Iterable[str]:
+        low, high = part
+        if self._by_workflow_id is None:
+            self._by_workflow_id = {}
+            for run_id, record in self._runs.items():
+                self._by_workflow_id.setdefault(ordered_text(record.key.workflow_id), set()).add(run_id)
+        if part.is_one:
+            return self._by_workflow_id.get(low, ())
+        return chain.from_iterable(
+            run_ids for text, run_ids in self._by_workflow_id.items() if low <= text and (not high or text < high)
+        )
+
+    def _read(self, group: Group, after: Position | None) -> Iterator[tuple[Position, VisibilityRecord]]:
+        """What a group holds, in order, from just after a position."""
+        bounds = group.bounds
+        holds = None if group.residual is None else compiled(group.residual)
+        for position, record in self._collected(group) if group.accesses else self._walked(group, after):
+            if after is not None and position <= after:
+                continue
+            if not bounds.holds(record.start_time, record.close_time):
+                continue
+            if holds is None or holds(record) is True:
+                yield position, record
+
+    def _walked(self, group: Group, after: Position | None) -> Iterator[tuple[Position, VisibilityRecord]]:
+        def walk(entries: _Entries) -> Iterator[tuple[Position, VisibilityRecord]]:
+            order = entries.ordered()
+            for index in range(0 if after is None else bisect_right(order, after), len(order)):
+                yield order[index], entries.records[order[index]]
+
+        keys: list[_BucketKey] = [bucket[:4] for bucket in group.buckets]
+        return heapq.merge(*(walk(self._buckets[key]) for key in keys), key=_position)
+
+    def _collected(self, group: Group) -> Iterator[tuple[Position, VisibilityRecord]]:
+        found = self._union(group.accesses[0])
+        for access in group.accesses[1:]:
+            other = self._union(access)
+            found = {position: record for position, record in found.items() if position in other}
+        keys = {bucket[:4] for bucket in group.buckets}
+        for position in sorted(found):
+            if _bucket_key(found[position]) in keys:
+                yield position, found[position]
+
+    def _union(self, access: Access) -> dict[Position, VisibilityRecord]:
+        found: dict[Position, VisibilityRecord] = {}
+        for part in access.parts:
+            for entries in self._entries(part):
+                found.update(entries)
+        return found
+
+
+def _position(entry: tuple[Position, VisibilityRecord]) -> Position:
+    return entry[0]
+
+
+def _bucket_key(record: VisibilityRecord) -> _BucketKey:
+    division = record_division(record) if record.search_attributes else None
+    return (record.workflow_type, record.task_queue, division, record.status)
