@@ -10,19 +10,25 @@ Each test gets its own. The asynchronous ones need pytest-asyncio, or anyio's pl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
-
-_async_fixture: Any = pytest.fixture
-with suppress(ImportError):  # pytest-asyncio's strict mode sees its own fixtures alone
-    from pytest_asyncio import fixture as _async_fixture
 
 if TYPE_CHECKING:
     from perdure.client import Client
     from perdure.testing import ActivityEnvironment, WorkflowEnvironment
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _async_fixture(function: Function) -> Function:
+    """A fixture that pytest-asyncio sees in its strict mode, too, where it is installed."""
+    try:
+        from pytest_asyncio import fixture
+    except ImportError:
+        return cast("Function", pytest.fixture(function))
+    return cast("Function", fixture(function))
 
 
 @_async_fixture
