@@ -171,13 +171,16 @@ cdef int _check_run_id(str run_id, int cause) except -1:
     return 0
 
 
-def check(MutableState s not None, list commands not None, str namespace):
-    """Raise CommandError for the first command the run cannot take."""
+def check(MutableState s not None, list commands not None, str namespace, dict sent=None):
+    """Raise CommandError for the first command the run cannot take.
+
+    ``sent`` holds, by id, the event (type, attributes) that each protocol message asks for, None where none.
+    """
     cdef int kind
     cdef int64_t size = 0
     cdef int64_t memo_size
     # The id the event of the next command will have: behind WorkflowTaskCompleted, and what a retry writes before it.
-    cdef int64_t next_id = s.next_event_id + (3 if s.task_attempt > 1 else 1)
+    cdef int64_t next_id = s.next_event_id + (3 if s.task_attempt > 1 or s.speculative is not None else 1)
     cdef int64_t pending_activities = len(s.activities)
     cdef int64_t pending_children = len(s.children)
     cdef int64_t pending_signals = len(s.signals)
@@ -314,7 +317,10 @@ def check(MutableState s not None, list commands not None, str namespace):
                     memo_size += len(name) + len(value)
             _check_size(memo_size, "the memo")
         elif kind == PROTOCOL_MESSAGE:
-            raise CommandError(30, f"message {a.message_id!r} was not sent with this workflow task")
+            if sent is None or a.message_id not in sent:
+                raise CommandError(30, f"ProtocolMessageCommand referenced absent message ID {a.message_id}")
+            if sent[a.message_id] is None:
+                next_id -= 1
     if size > MAX_TRANSACTION:
         raise CommandError(2, "Transaction size exceeds limit.", True)
 
@@ -364,7 +370,16 @@ cdef object _capped(object value, int64_t limit_ns):
     return value or 0
 
 
-def apply(MutableState s not None, list commands not None, int64_t completed_id, int64_t now_ns, str namespace):
+def apply_message(MutableState s not None, int event_type, attributes, int64_t now_ns):
+    """Write the event of a protocol message: an update was accepted or completed."""
+    if event_type == 43:
+        attributes.accepted_event_id = s.updates[attributes.meta.update_id][1]
+    s.write(event_type, attributes, now_ns)
+
+
+def apply(
+    MutableState s not None, list commands not None, int64_t completed_id, int64_t now_ns, str namespace, dict sent=None
+):
     """Apply checked commands in order, all but the one that closes the run.
 
     Returns ``(close command or None, whether a workflow task must follow)``.
@@ -433,6 +448,11 @@ def apply(MutableState s not None, list commands not None, int64_t completed_id,
             event = s.write(40, h.UpsertWorkflowSearchAttributesEventAttributes(completed_id, a.search_attributes), now_ns)
         elif kind == MODIFY_PROPERTIES:
             event = s.write(46, h.WorkflowPropertiesModifiedEventAttributes(completed_id, a.upserted_memo), now_ns)
+        elif kind == PROTOCOL_MESSAGE:
+            message = sent[a.message_id]
+            if message is not None:
+                apply_message(s, message[0], message[1], now_ns)
+            continue
         else:
             continue
         if command.user_metadata is not None or command.event_group_markers:

@@ -310,6 +310,8 @@ class Closing:
             self._core.add_transfer(run, CLOSE_TRANSFER, body)
         for transfer_id in [key for key in run.transfers if key != CLOSE_TRANSFER]:
             self._core.finish_transfer(run, transfer_id)
+        if run.updates is not None:
+            run.updates.close(is_continuing=successor is not None)
         if successor is not None:
             self.start_successor(run, successor)
 

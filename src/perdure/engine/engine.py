@@ -14,7 +14,7 @@ from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.describing import Describing
-from perdure.engine.errors import unavailable, unimplemented
+from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
 from perdure.engine.limits import TASK_LONG_POLL
 from perdure.engine.messages import Messages
@@ -24,6 +24,7 @@ from perdure.engine.resets import Resets
 from perdure.engine.starts import Starts
 from perdure.engine.transfers import Transfers
 from perdure.engine.workflow_tasks import WorkflowTasks
+from perdure.engine.workflow_updates import WorkflowUpdates
 from perdure.store.api import Store
 
 Metadata = Mapping[str, str | bytes] | None
@@ -51,7 +52,8 @@ class Engine:
         self._pid = os.getpid()
         closing = Closing(core, namespaces)
         self._queries = Queries(core, namespaces)
-        self._workflow_tasks = WorkflowTasks(core, namespaces, closing, self._queries)
+        self._workflow_updates = WorkflowUpdates(core, namespaces)
+        self._workflow_tasks = WorkflowTasks(core, namespaces, closing, self._queries, self._workflow_updates)
         self._activity_tasks = ActivityTasks(core, namespaces)
         self._starts = Starts(core, namespaces, closing, self._workflow_tasks)
         self._messages = Messages(core, namespaces, closing)
@@ -263,7 +265,8 @@ class Engine:
         self, request: ws.UpdateWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
     ) -> ws.UpdateWorkflowExecutionResponse:
         """Temporal's UpdateWorkflowExecution."""
-        raise unimplemented("UpdateWorkflowExecution")
+        self._check()
+        return await self._workflow_updates.update(request, _seconds(timeout))
 
     async def poll_workflow_execution_update(
         self,
@@ -273,7 +276,8 @@ class Engine:
         timeout: timedelta | None = None,
     ) -> ws.PollWorkflowExecutionUpdateResponse:
         """Temporal's PollWorkflowExecutionUpdate."""
-        raise unimplemented("PollWorkflowExecutionUpdate")
+        self._check()
+        return await self._workflow_updates.poll(request, _seconds(timeout))
 
     async def poll_workflow_task_queue(
         self, request: ws.PollWorkflowTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None

@@ -49,6 +49,16 @@ def resource_exhausted(message: str, cause: int) -> RPCError:
     return RPCError(message, RPCStatusCode.RESOURCE_EXHAUSTED, [errordetails_v1.ResourceExhaustedFailure(cause, 1)])
 
 
+def failed_precondition(message: str) -> RPCError:
+    """What was asked for does not fit the state things are in."""
+    return RPCError(message, RPCStatusCode.FAILED_PRECONDITION)
+
+
+def permission_denied(message: str) -> RPCError:
+    """The service does not allow it."""
+    return RPCError(message, RPCStatusCode.PERMISSION_DENIED)
+
+
 def unavailable(message: str) -> RPCError:
     """The service or its store cannot do it now."""
     return RPCError(message, RPCStatusCode.UNAVAILABLE)

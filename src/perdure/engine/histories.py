@@ -94,7 +94,7 @@ class Histories:
         # What is shown is what there was when the call came: it is durable after the wait, newer events may not be.
         was_open = run.is_open
         end = run.state.next_event_id
-        suffix = unwritten_events(run.state) if was_open else []
+        suffix = unwritten_events(run.state) if was_open and run.state.speculative is None else []
         await self._core.durable(run)
         first_unseen = end
         if position is not None and position.last_event_id and not is_waiting:

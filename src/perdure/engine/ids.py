@@ -44,6 +44,8 @@ class TaskToken(NamedTuple):
     scheduled_event_id: int
     started_event_id: int
     attempt: int
+    #: Which start of a speculative workflow task, whose event ids may come again; 0 for all others.
+    start: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode

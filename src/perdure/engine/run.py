@@ -14,6 +14,7 @@ from perdure.store.api import RunKey, TaskKind, TaskRow, VisibilityRecord
 if TYPE_CHECKING:
     from perdure.api.query import v1 as query_v1
     from perdure.engine.core import Batch
+    from perdure.engine.update_registry import UpdateRegistry
 
 _CLOSED = int(RunState.CLOSED)
 _encode = msgspec.msgpack.Encoder().encode
@@ -65,6 +66,7 @@ class Run:
         "transfers",
         "transfers_done",
         "unwritten",
+        "updates",
         "used_at",
         "version",
         "visibility_changed",
@@ -106,6 +108,8 @@ class Run:
         self.close_waiters: list[asyncio.Future[None]] = []
         self.event_waiters: list[asyncio.Future[None]] = []
         self.queries: dict[str, PendingQuery] = {}
+        #: Updates on their way to the workflow and who waits for one; None while there are none.
+        self.updates: UpdateRegistry | None = None
 
     @classmethod
     def restore(cls, key: RunKey, state: MutableState, version: int) -> Run:
@@ -153,6 +157,7 @@ class Run:
             or self.close_waiters
             or self.event_waiters
             or self.queries
+            or self.updates is not None
             or self.state.task_started_id
         )
 
@@ -199,6 +204,8 @@ class Run:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error)
+        if self.updates is not None:
+            self.updates.fail(error)
 
     def trim_tail(self) -> None:
         """Drop durable events nobody in this process is likely to ask for."""

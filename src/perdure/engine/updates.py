@@ -48,7 +48,7 @@ def make_update(run: Run, next_task_id: Callable[[], int]) -> tuple[RunUpdate, i
 def _change_rows(run: Run, update: RunUpdate, next_task_id: Callable[[], int]) -> None:
     """The task rows that came, changed or went since the last update."""
     s = run.state
-    if s.task_scheduled_id:
+    if s.task_scheduled_id and s.speculative is None:
         row = run.workflow_task_row
         if row is None or row.scheduled_event_id != s.task_scheduled_id or row.owner_epoch != s.task_owner_epoch:
             if row is None:

@@ -25,6 +25,7 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
+from perdure.engine.workflow_updates import WorkflowUpdates, may_discard
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, TaskKind
 
@@ -65,11 +66,14 @@ def cause_name(cause: int) -> str:
 class WorkflowTasks:
     """The workflow half of what workers ask of the service."""
 
-    def __init__(self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries) -> None:
+    def __init__(
+        self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries, updates: WorkflowUpdates
+    ) -> None:
         self._core = core
         self._namespaces = namespaces
         self._closing = closing
         self._queries = queries
+        self._updates = updates
 
     # ---- polls
 
@@ -105,28 +109,36 @@ class WorkflowTasks:
                 return response
 
     async def start(
-        self, run: Run, identity: str, *, is_sticky: bool, is_local: bool
+        self, run: Run, identity: str, *, is_sticky: bool, is_local: bool, resend: bool = True
     ) -> ws.PollWorkflowTaskQueueResponse | None:
-        """Hand the pending workflow task out; None when there is none. It becomes durable with the next commit."""
+        """Hand the pending workflow task out; None when there is none. It becomes durable with the next commit.
+
+        With ``resend`` it carries updates again that an earlier task carried in vain.
+        """
         core = self._core
         s = run.state
         owner_epoch = core.epoch if is_local else 0
         now = core.now()
-        if not transitions.start_workflow_task(s, now, str(core.next_task_id()), identity, is_sticky, owner_epoch):
+        task_id = core.next_task_id()
+        if not transitions.start_workflow_task(s, now, str(task_id), identity, is_sticky, owner_epoch):
             return None
         core.absorb(run)
         core.timers.arm_workflow_task(run)
         first = s.previous_started_id + 1 if is_sticky else 1
         started_id = s.task_started_id
         attempt = s.task_attempt
+        scheduled_id = s.task_scheduled_id
+        is_speculative = s.speculative is not None
+        suffix = transitions.unwritten_events(s) if attempt > 1 or is_speculative else None
         events = await core.read_events(run, first, s.next_event_id)
-        if s.task_attempt > 1:
-            events = events + transitions.unwritten_events(s)
+        if suffix is not None:
+            events = events + suffix
         key = run.key
+        token = TaskToken(key.namespace_id, key.workflow_id, key.run_id, scheduled_id, started_id, attempt)
+        if is_speculative:
+            token = token._replace(start=task_id)
         return ws.PollWorkflowTaskQueueResponse(
-            task_token=encode_token(
-                TaskToken(key.namespace_id, key.workflow_id, key.run_id, s.task_scheduled_id, started_id, attempt)
-            ),
+            task_token=encode_token(token),
             workflow_execution=common_v1.WorkflowExecution(key.workflow_id, key.run_id),
             workflow_type=common_v1.WorkflowType(s.workflow_type),
             previous_started_event_id=s.previous_started_id,
@@ -137,6 +149,7 @@ class WorkflowTasks:
             scheduled_time=s.task_scheduled_ns,
             started_time=s.task_started_ns,
             queries={name: query.query for name, query in run.queries.items()} if run.queries else {},
+            messages=[] if run.updates is None else run.updates.messages(started_id, resend),
         )
 
     # ---- answers
@@ -153,6 +166,7 @@ class WorkflowTasks:
                 and s.task_started_id == token.started_event_id
                 and s.task_scheduled_id == token.scheduled_event_id
                 and s.task_attempt == token.attempt
+                and ((s.speculative is None and not token.start) or s.task_request_id == str(token.start))
             ):
                 return run
         raise not_found(_LOST)
@@ -181,10 +195,14 @@ class WorkflowTasks:
             core.touch(run)
             raise not_found("workflow task heartbeat timeout")
         namespace = self._namespaces.by_id(run.key.namespace_id).name
+        plan = sent = None
         try:
             if closes and commands.leaves_buffered(s, request.commands):
                 raise CommandError(_UNHANDLED_COMMAND, "UnhandledCommand")
-            commands.check(s, request.commands, namespace)
+            if request.messages:
+                plan = self._updates.plan(run, request, closes)
+                sent = plan.sent
+            commands.check(s, request.commands, namespace, sent)
             await self._check_search_attributes(run, request.commands)
             successor = await self._closing.prepare(run, request.commands[-1]) if closes else None
         except CommandError as error:
@@ -205,7 +223,13 @@ class WorkflowTasks:
                 "worker_version": request.worker_version_stamp,
                 "metering_metadata": request.metering_metadata,
             }
-        completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, **stamps)
+        response = ws.RespondWorkflowTaskCompletedResponse()
+        completed_id = 0
+        if s.speculative is not None and may_discard(run, request, plan):
+            transitions.discard_speculative_task(s)
+            response.reset_history_event_id = s.previous_started_id
+        else:
+            completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, **stamps)
         if _PROBLEMS in s.search_attributes:
             del s.search_attributes[_PROBLEMS]
             run.visibility_changed = True
@@ -215,19 +239,33 @@ class WorkflowTasks:
             s.sticky_timeout_ms = (sticky.schedule_to_start_timeout or 0) // NS_PER_MS
         else:
             s.sticky_queue = ""
-        close_command, needs_task = commands.apply(s, request.commands, completed_id, now, namespace)
-        response = ws.RespondWorkflowTaskCompletedResponse()
+        close_command, needs_task = commands.apply(s, request.commands, completed_id, now, namespace, sent)
+        if plan is not None or run.updates is not None:
+            if plan is not None:
+                for event_type, attributes in plan.rest:
+                    commands.apply_message(s, event_type, attributes, now)
+            self._updates.settle(run, plan, close_command is not None, request.force_create_new_workflow_task)
         if close_command is not None:
             self._closing.by_command(run, close_command, completed_id, now, successor)
         else:
             s.is_close_attempted = False
             if request.force_create_new_workflow_task or s.buffered or needs_task:
                 transitions.schedule_workflow_task(s, now, original_ns if is_heartbeat else 0)
-        core.touch(run)
+            elif run.updates is not None and run.updates.admitted:
+                if request.return_new_workflow_task:
+                    transitions.schedule_speculative_task(s, now, False)
+                else:
+                    transitions.schedule_workflow_task(s, now)
+        if completed_id or s.new_events:
+            core.touch(run)
+        else:
+            core.absorb(run)
         if request.query_results or run.queries:
             self._queries.answer(run, request.query_results)
         if request.return_new_workflow_task and s.task_scheduled_id and not s.task_started_id:
-            response.workflow_task = await self.start(run, identity, is_sticky=True, is_local=was_local)
+            response.workflow_task = await self.start(
+                run, identity, is_sticky=True, is_local=was_local, resend=not request.force_create_new_workflow_task
+            )
         return response
 
     async def _refuse(self, run: Run, error: CommandError, identity: str) -> NoReturn:
@@ -239,6 +277,8 @@ class WorkflowTasks:
             self._closing.terminate(run, error.message, None, "history-service")
             core.touch(run)
             raise invalid_argument(error.message)
+        if run.updates is not None:
+            run.updates.task_refused()
         if s.task_attempt > 1 and error.cause != _UNHANDLED_COMMAND and not s.task_owner_epoch:
             raise invalid_argument(error.message)
         if error.cause == _UNHANDLED_COMMAND:
