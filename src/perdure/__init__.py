@@ -10,7 +10,7 @@ from importlib import import_module
 TYPE_CHECKING = False  # as in typing, which takes longer to import than everything else here
 
 if TYPE_CHECKING:
-    from perdure import activity, client, common, converter, exceptions, service, worker, workflow
+    from perdure import activity, client, common, converter, exceptions, limits, service, worker, workflow
     from perdure._saga import Saga, SagaCompensationError
     from perdure.client import Client
     from perdure.worker import Worker
@@ -28,6 +28,7 @@ __all__ = [
     "common",
     "converter",
     "exceptions",
+    "limits",
     "service",
     "worker",
     "workflow",
