@@ -11,11 +11,13 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
+from perdure.engine.activity_operations import overlay
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument, not_found
 from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.matching import Poller, Task, TaskQueue
-from perdure.engine.namespaces import Namespaces
+from perdure.engine.namespaces import Namespaces, activities_of
+from perdure.engine.pausing import PAUSED
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payloads, encode
 from perdure.service import RPCError
@@ -67,8 +69,8 @@ class ActivityTasks:
         """Give an activity that is due to a waiting poll, in this very transition, or let it wait in its queue."""
         core = self._core
         activity = run.state.activities.get(scheduled_event_id)
-        if activity is None:
-            return
+        if activity is None or activity.is_paused or run.state.status == PAUSED:
+            return  # it is dispatched when the pause ends
         activity.task_id = core.next_task_id()
         run.touched.add(scheduled_event_id)
         queue = core.matching.queue(run.key.namespace_id, TaskKind.ACTIVITY, activity.task_queue)
@@ -101,7 +103,7 @@ class ActivityTasks:
         key = run.key
         assert activity.event is not None
         scheduled = activity.event.attributes
-        return ws.PollActivityTaskQueueResponse(
+        response = ws.PollActivityTaskQueueResponse(
             task_token=encode_token(
                 TaskToken(
                     key.namespace_id, key.workflow_id, key.run_id, activity.scheduled_event_id, 0, activity.attempt
@@ -125,6 +127,13 @@ class ActivityTasks:
             retry_policy=scheduled.retry_policy,
             priority=scheduled.priority,
         )
+        if activity.extra is not None:
+            overlay(activity, response)
+        if run.state.is_activity:
+            response.workflow_namespace = ""
+            response.workflow_type = response.workflow_execution = None
+            response.activity_run_id = key.run_id
+        return response
 
     # ---- polls
 
@@ -146,7 +155,7 @@ class ActivityTasks:
                 return task.response
             assert isinstance(task, Task)
             try:
-                response = await self._take(task, request.identity, is_local)
+                response = await self._take(task, name, request.identity, is_local)
             except RPCError:
                 run = core.cached(task.key.run_id)
                 if run is None:
@@ -155,12 +164,16 @@ class ActivityTasks:
             if response is not None:
                 return response
 
-    async def _take(self, task: Task, identity: str, is_local: bool) -> ws.PollActivityTaskQueueResponse | None:
+    async def _take(
+        self, task: Task, queue: str, identity: str, is_local: bool
+    ) -> ws.PollActivityTaskQueueResponse | None:
         """Start the attempt a waiting task stands for; None when it is void."""
         core = self._core
         run = await core.load(task.key)
         activity = None if run is None else run.state.activities.get(task.scheduled_event_id)
         if run is None or activity is None or activity.started_ns or activity.is_backing_off:
+            return None
+        if activity.is_paused or run.state.status == PAUSED or activity.task_queue != queue:
             return None
         if activity.event is None:
             event = await core.event(run, activity.scheduled_event_id)
@@ -190,9 +203,12 @@ class ActivityTasks:
     async def _by_id(
         self, namespace: str, workflow_id: str, run_id: str, activity_id: str, *, must_be_started: bool = True
     ) -> tuple[Run, ActivityInfo]:
-        limits.check_id(workflow_id, "WorkflowId")
         limits.check_id(activity_id, "ActivityId")
         namespace_id = self._namespaces.get(namespace).namespace_id
+        if not workflow_id:
+            # A standalone activity, which is its own run.
+            workflow_id, namespace_id = activity_id, activities_of(namespace_id)
+        limits.check_id(workflow_id, "WorkflowId")
         if run_id:
             run = await self._core.load(RunKey(namespace_id, workflow_id, run_id))
         else:
@@ -246,17 +262,18 @@ class ActivityTasks:
 
     async def _heartbeat(
         self, found: tuple[Run, ActivityInfo], details: common_v1.Payloads | None, identity: str
-    ) -> bool:
-        """Keep the progress; returns whether a cancel was requested. Durable with the run's next commit."""
+    ) -> tuple[bool, bool, bool]:
+        """Keep the progress; returns whether the attempt was cancelled, paused, reset. Durable with the next commit."""
         run, activity = found
         if details is not None and size_of(details) > limits.MAX_BLOB_SIZE:
             failure = _too_large("Heartbeat details exceed size limit.")
             activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
             self._finish(run, activity)
-            return True
+            return True, False, False
         activities.heartbeat(activity, self._core.now(), details)
         self._core.touch(run)
-        return bool(activity.cancel_requested_id)
+        is_reset = activity.extra is not None and bool(activity.extra.get("reset"))
+        return bool(activity.cancel_requested_id), activity.is_paused, is_reset
 
     async def complete(
         self, request: ws.RespondActivityTaskCompletedRequest
@@ -305,7 +322,7 @@ class ActivityTasks:
     async def heartbeat(self, request: ws.RecordActivityTaskHeartbeatRequest) -> ws.RecordActivityTaskHeartbeatResponse:
         """Temporal's RecordActivityTaskHeartbeat."""
         found = await self._by_token(request.task_token)
-        return ws.RecordActivityTaskHeartbeatResponse(await self._heartbeat(found, request.details, request.identity))
+        return ws.RecordActivityTaskHeartbeatResponse(*await self._heartbeat(found, request.details, request.identity))
 
     async def heartbeat_by_id(
         self, request: ws.RecordActivityTaskHeartbeatByIdRequest
@@ -313,7 +330,7 @@ class ActivityTasks:
         """Temporal's RecordActivityTaskHeartbeatById."""
         found = await self._by_id(request.namespace, request.workflow_id, request.run_id, request.activity_id)
         return ws.RecordActivityTaskHeartbeatByIdResponse(
-            await self._heartbeat(found, request.details, request.identity)
+            *await self._heartbeat(found, request.details, request.identity)
         )
 
     async def detach(self, task_token: bytes) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from perdure._native.mutable_state import ActivityInfo
 from perdure.api.common import v1 as common_v1
-from perdure.api.enums.v1 import PendingActivityState, PendingWorkflowTaskState, TaskQueueType
+from perdure.api.enums.v1 import PendingWorkflowTaskState, TaskQueueType
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
@@ -16,8 +15,10 @@ from perdure.engine.errors import invalid_argument
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.pausing import pause_info
+from perdure.engine.pending import pending_activity
 from perdure.engine.run import Run
-from perdure.engine.wiring import decode_failure, decode_payload, decode_payloads
+from perdure.engine.wiring import decode_payload
 from perdure.store.api import TaskKind, VisibilityRecord
 from perdure.store.visibility import Query, parse_query
 
@@ -51,7 +52,7 @@ class Describing:
                 user_metadata=started.user_metadata,
             ),
             workflow_execution_info=_info(run),
-            pending_activities=[_pending_activity(activity) for activity in s.activities.values()],
+            pending_activities=[pending_activity(activity) for activity in s.activities.values()],
             pending_children=[
                 workflow_v1.PendingChildExecutionInfo(
                     child.workflow_id,
@@ -69,6 +70,7 @@ class Describing:
                 original_start_time=started.event_time,
                 last_reset_time=None if started.event_time == s.start_ns else s.start_ns,
                 reset_run_id=s.reset_run_id,
+                pause_info=pause_info(run),
             ),
         )
         if s.task_scheduled_id:
@@ -213,31 +215,3 @@ def _listed(record: VisibilityRecord) -> workflow_v1.WorkflowExecutionInfo:
     if record.parent_workflow_id:
         info.parent_execution = common_v1.WorkflowExecution(record.parent_workflow_id, record.parent_run_id)
     return info
-
-
-def _pending_activity(activity: ActivityInfo) -> workflow_v1.PendingActivityInfo:
-    state = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-    if activity.cancel_requested_id:
-        state = PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED
-    elif activity.started_ns:
-        state = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-    expiration_ms = 0
-    if activity.schedule_to_close_ms:
-        expiration_ms = activity.first_scheduled_ns // NS_PER_MS + activity.schedule_to_close_ms
-    return workflow_v1.PendingActivityInfo(
-        activity_id=activity.activity_id,
-        activity_type=common_v1.ActivityType(activity.activity_type),
-        state=int(state),
-        heartbeat_details=decode_payloads(activity.heartbeat_details) if activity.heartbeat_details else None,
-        last_heartbeat_time=activity.heartbeat_ns or None,
-        last_started_time=activity.started_ns or None,
-        attempt=activity.attempt,
-        maximum_attempts=activity.retry.maximum_attempts if activity.retry is not None else 0,
-        scheduled_time=activity.scheduled_ns,
-        expiration_time=expiration_ms * NS_PER_MS or None,
-        last_failure=decode_failure(activity.last_failure) if activity.last_failure else None,
-        last_worker_identity=activity.identity,
-        last_attempt_complete_time=activity.last_ended_ns or None,
-        next_attempt_schedule_time=activity.scheduled_ns if activity.is_backing_off else None,
-        current_retry_interval=activity.scheduled_ns - activity.last_ended_ns if activity.is_backing_off else None,
-    )

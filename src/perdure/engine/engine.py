@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import collector
+from perdure.engine.activity_rpcs import ActivityRpcs
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
@@ -41,7 +42,7 @@ def _long_poll(timeout: timedelta | None) -> float:
     return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
-class Engine:
+class Engine(ActivityRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
     in_process = True
@@ -55,6 +56,7 @@ class Engine:
         self._workflow_updates = WorkflowUpdates(core, namespaces)
         self._workflow_tasks = WorkflowTasks(core, namespaces, closing, self._queries, self._workflow_updates)
         self._activity_tasks = ActivityTasks(core, namespaces)
+        self._add_activity_rpcs(core, namespaces, closing)
         self._starts = Starts(core, namespaces, closing, self._workflow_tasks)
         self._messages = Messages(core, namespaces, closing)
         self._histories = Histories(core, namespaces)

@@ -44,14 +44,24 @@ def not_ready(message: str) -> RPCError:
     return RPCError(message, RPCStatusCode.FAILED_PRECONDITION, [errordetails_v1.WorkflowNotReadyFailure()])
 
 
-def resource_exhausted(message: str, cause: int) -> RPCError:
-    """A limit was reached; try again later."""
-    return RPCError(message, RPCStatusCode.RESOURCE_EXHAUSTED, [errordetails_v1.ResourceExhaustedFailure(cause, 1)])
+def activity_already_started(activity_id: str, run_id: str, request_id: str, is_open: bool) -> RPCError:
+    """The id of a standalone activity is taken."""
+    how = "is running" if is_open else "has been used before and its reuse policy forbids another run"
+    return RPCError(
+        f"Activity execution is already started: activity id {activity_id!r} {how}. RunId: {run_id}.",
+        RPCStatusCode.ALREADY_EXISTS,
+        [errordetails_v1.ActivityExecutionAlreadyStartedFailure(request_id, run_id)],
+    )
 
 
 def failed_precondition(message: str) -> RPCError:
     """What was asked for does not fit the state things are in."""
     return RPCError(message, RPCStatusCode.FAILED_PRECONDITION)
+
+
+def resource_exhausted(message: str, cause: int) -> RPCError:
+    """A limit was reached; try again later."""
+    return RPCError(message, RPCStatusCode.RESOURCE_EXHAUSTED, [errordetails_v1.ResourceExhaustedFailure(cause, 1)])
 
 
 def permission_denied(message: str) -> RPCError:

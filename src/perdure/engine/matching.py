@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from perdure.engine.deadlines import Deadlines
     from perdure.store.api import RunKey, TaskKind
+    from collections.abc import Callable
+
 
 STICKY_WORKER_TIMEOUT = 10.0
 
@@ -90,13 +92,23 @@ class Matching:
         self._deadlines = deadlines
         self._queues: dict[tuple[str, int, str], TaskQueue] = {}
 
+        #: Namespace ids whose queues are another's: those of standalone activities, see ``standalone_activities``.
+        self.aliases: dict[str, str] = {}
+        #: Told of every new queue: gives those with limits what keeps them, see ``queue_limits``.
+        self.on_new_queue: Callable[[tuple[str, int, str], TaskQueue], None] | None = None
     def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
         """The queue of that name, made on first use."""
         key = (namespace_id, int(kind), name)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = TaskQueue(name)
+            owner = self.aliases.get(namespace_id)
+            if owner is not None:
+                queue = self._queues[key] = self.queue(owner, kind, name)
+                return queue
         return queue
+            if self.on_new_queue is not None:
+                self.on_new_queue(key, queue)
 
     def known(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue | None:
         """The queue of that name, if anybody used it."""

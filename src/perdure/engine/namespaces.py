@@ -32,6 +32,11 @@ class Namespace(msgspec.Struct, array_like=True):
     search_attributes: dict[str, str] = {}
 
 
+def activities_of(namespace_id: str) -> str:
+    """The id under which a store keeps a namespace's standalone activities, apart from its workflows."""
+    return str(uuid.uuid5(uuid.UUID(namespace_id), "activities"))
+
+
 class Namespaces:
     """The namespaces of a store, all in memory."""
 
@@ -39,6 +44,8 @@ class Namespaces:
         self._store = store
         self._by_name: dict[str, Namespace] = {}
         self._by_id: dict[str, Namespace] = {}
+        #: The id of a namespace's standalone activities -> the namespace's own.
+        self.activity_ids: dict[str, str] = {}
 
     async def open(self, default_retention_ms: int | None) -> None:
         """Read them, and make ``default`` on a new store."""
@@ -52,6 +59,9 @@ class Namespaces:
     def _take(self, namespace: Namespace) -> None:
         self._by_name[namespace.name] = namespace
         self._by_id[namespace.namespace_id] = namespace
+        activities = activities_of(namespace.namespace_id)
+        self._by_id[activities] = namespace
+        self.activity_ids[activities] = namespace.namespace_id
 
     async def _put(self, namespace: Namespace) -> None:
         record = NamespaceRecord(namespace.namespace_id, namespace.name, msgspec.msgpack.encode(namespace))

@@ -18,6 +18,7 @@ from perdure.engine.errors import deadline_exceeded, invalid_argument, not_found
 from perdure.engine.lookup import find_run
 from perdure.engine.matching import Task
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.pausing import PAUSED
 from perdure.engine.run import PendingQuery, Run
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import TaskKind
@@ -57,6 +58,8 @@ class Queries:
             condition == _NOT_CLEAN and s.status not in (_RUNNING, _COMPLETED)
         ):
             return ws.QueryWorkflowResponse(query_rejected=query_v1.QueryRejected(s.status))
+        if s.status == PAUSED:
+            return ws.QueryWorkflowResponse(query_rejected=query_v1.QueryRejected(PAUSED))
         seconds = _QUERY_TIMEOUT if timeout is None else timeout
         if not s.previous_started_id:
             if not run.is_open:

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from perdure.api.workflowservice import v1 as ws
+from perdure.service._activity_service import ActivityService
 
 
-class WorkflowService(Protocol):
+class WorkflowService(ActivityService, Protocol):
     """Temporal's WorkflowService. Every method raises :class:`RPCError`, and nothing else, for a refused request.
 
     ``timeout`` bounds the whole call (DEADLINE_EXCEEDED after it); long polls answer empty shortly before it ends.
