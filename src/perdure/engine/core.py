@@ -21,6 +21,7 @@ from perdure._native.activities import lose_activity
 from perdure._native.events import HistoryEvent, decode_batch
 from perdure._native.mutable_state import Effect, MutableState, RunState
 from perdure.engine import wiring  # noqa: F401  (configures the native core)
+from perdure.engine.alarms import Alarms
 from perdure.engine.deadlines import Deadlines
 from perdure.engine.errors import unavailable, unreadable
 from perdure.engine.ids import RunIds
@@ -108,6 +109,7 @@ class Core:
         self._is_flush_scheduled = False
         self._failures_in_row = 0
         self.timers = RunTimers(self)
+        self.alarms = Alarms(loop, clock)
         self._next_task_id = self.epoch << 40
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -189,6 +191,10 @@ class Core:
         if run is not None:
             self._current[name] = run_id
         return run
+
+    def known_current(self, namespace_id: str, workflow_id: str) -> str | None:
+        """The run id of the current run of a workflow id, if it is in memory."""
+        return self._current.get((namespace_id, workflow_id))
 
     def add(self, run: Run) -> None:
         """Take in a run that was just created; it is the current one of its workflow id."""
@@ -586,6 +592,7 @@ class Core:
         finally:
             self.is_closed = True
             self.timers.close()
+            self.alarms.close()
             self.deadlines.close()
             gone = unavailable("The engine is closed.")
             self.matching.close(gone)
