@@ -22,6 +22,7 @@ from perdure.engine.messages import Messages
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
 from perdure.engine.resets import Resets
+from perdure.engine.schedule_rpcs import ScheduleRpcs
 from perdure.engine.starts import Starts
 from perdure.engine.transfers import Transfers
 from perdure.engine.workflow_tasks import WorkflowTasks
@@ -42,7 +43,7 @@ def _long_poll(timeout: timedelta | None) -> float:
     return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
-class Engine(ActivityRpcs):
+class Engine(ActivityRpcs, ScheduleRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
     in_process = True
@@ -59,6 +60,7 @@ class Engine(ActivityRpcs):
         self._add_activity_rpcs(core, namespaces, closing)
         self._starts = Starts(core, namespaces, closing, self._workflow_tasks)
         self._messages = Messages(core, namespaces, closing)
+        self._add_schedule_rpcs(core, namespaces, self._starts, self._messages)
         self._histories = Histories(core, namespaces)
         self._describing = Describing(core, namespaces)
         self._resets = Resets(core, namespaces, closing)
@@ -85,6 +87,7 @@ class Engine(ActivityRpcs):
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
         engine = cls(core, namespaces)
         await core.open()
+        await engine._schedules.open()
         collector.engine_opened()
         return engine
 
@@ -106,6 +109,7 @@ class Engine(ActivityRpcs):
     def poke(self) -> None:
         """The clock was moved: do what is due now."""
         self._core.timers.poke()
+        self._core.alarms.poke()
 
     def _check(self) -> None:
         if self._core.is_closed:
