@@ -78,10 +78,13 @@ def write(MutableState s not None, int event_type, attributes, int64_t now_ns):
     s.write(event_type, attributes, now_ns)
 
 
-def close_run(MutableState s not None, int event_type, attributes, int64_t now_ns):
+def close_run(MutableState s not None, int event_type, attributes, int64_t now_ns, extras=None):
     """Write a close event. Pending children stay listed until the engine has dealt with their close policies."""
+    cdef HistoryEvent event
     s.flush_buffer()
-    s.write(event_type, attributes, now_ns)
+    event = s.write(event_type, attributes, now_ns)
+    if extras is not None:
+        event._extras = extras
 
 
 def force_close(MutableState s not None, int event_type, attributes, int64_t now_ns):

@@ -230,7 +230,9 @@ class Closing:
                 search_attributes=n.search_attributes,
             )
             event_type = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
-        transitions.close_run(s, int(event_type), event, now)
+        groups = command.event_group_markers
+        extras = history_v1.EventExtras(event_group_markers=groups) if groups else None
+        transitions.close_run(s, int(event_type), event, now, extras)
         self._after_close(run, successor)
 
     def _final_retry_state(self, s: MutableState, failure: failure_v1.Failure) -> int:

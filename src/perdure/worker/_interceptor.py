@@ -28,6 +28,7 @@ from perdure.workflow import (
     ChildWorkflowCancellationType,
     ChildWorkflowHandle,
     ContinueAsNewVersioningBehavior,
+    EventGroup,
     Info,
     ParentClosePolicy,
     VersioningIntent,
@@ -73,6 +74,7 @@ class ContinueAsNewInput:
     versioning_intent: VersioningIntent | None
     initial_versioning_behavior: ContinueAsNewVersioningBehavior | None
     arg_types: list[type] | None
+    event_groups: Sequence[EventGroup] | None = None
 
 
 @dataclass
@@ -123,6 +125,7 @@ class SignalChildWorkflowInput:
     args: Sequence[Any]
     child_workflow_id: str
     headers: Mapping[str, Payload]
+    event_groups: Sequence[EventGroup] | None = None
 
 
 @dataclass
@@ -135,6 +138,7 @@ class SignalExternalWorkflowInput:
     workflow_id: str
     workflow_run_id: str | None
     headers: Mapping[str, Payload]
+    event_groups: Sequence[EventGroup] | None = None
 
 
 @dataclass
@@ -158,6 +162,7 @@ class StartActivityInput:
     priority: Priority
     arg_types: list[type] | None
     ret_type: type | None
+    event_groups: Sequence[EventGroup] | None = None
 
 
 @dataclass
@@ -186,6 +191,7 @@ class StartChildWorkflowInput:
     arg_types: list[type] | None
     ret_type: type | None
     versioning_override: VersioningOverride | None = None
+    event_groups: Sequence[EventGroup] | None = None
 
 
 @dataclass
@@ -205,6 +211,7 @@ class StartLocalActivityInput:
     summary: str | None
     arg_types: list[type] | None
     ret_type: type | None
+    event_groups: Sequence[EventGroup] | None = None
 
 
 class WorkflowInboundInterceptor:

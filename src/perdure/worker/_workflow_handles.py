@@ -22,10 +22,11 @@ from perdure.worker._interceptor import (
     SignalExternalWorkflowInput,
     StartLocalActivityInput,
 )
-from perdure.workflow import ActivityHandle, ChildWorkflowHandle, ExternalWorkflowHandle
+from perdure.workflow import ActivityHandle, ChildWorkflowHandle, EventGroup, ExternalWorkflowHandle
 from perdure.workflow._handlers import _SignalDefinition
 
 if TYPE_CHECKING:
+    from perdure.api.sdk.v1 import EventGroupMarker
     from perdure.worker._workflow_operations import WorkflowOperations
 
 _REQUEST_CANCEL_ACTIVITY = 2
@@ -104,6 +105,7 @@ class LocalActivityHandleImpl(_OperationFuture, ActivityHandle[Any]):
     """A started local activity, over all its attempts."""
 
     _input: StartLocalActivityInput
+    _event_group_markers: list[EventGroupMarker]
 
     def _cancel_before_begin(self) -> None:
         if not self._run.is_evicted:
@@ -142,7 +144,12 @@ class ChildWorkflowHandleImpl(_OperationFuture, ChildWorkflowHandle[Any, Any]):
         return self._run_id
 
     async def signal(
-        self, signal: str | Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = ()
+        self,
+        signal: str | Callable[..., Any],
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = (),
+        event_groups: Sequence[EventGroup] | None = None,
     ) -> None:
         """Send it a signal."""
         run = self._run
@@ -152,6 +159,7 @@ class ChildWorkflowHandleImpl(_OperationFuture, ChildWorkflowHandle[Any, Any]):
             args=_arg_or_args(arg, args),
             child_workflow_id=self._id,
             headers={},
+            event_groups=event_groups,
         )
         if run.outbound is None:
             await run.signal_child_workflow(input)
@@ -229,7 +237,12 @@ class ExternalWorkflowHandleImpl(ExternalWorkflowHandle[Any]):
         return self._run_id
 
     async def signal(
-        self, signal: str | Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = ()
+        self,
+        signal: str | Callable[..., Any],
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = (),
+        event_groups: Sequence[EventGroup] | None = None,
     ) -> None:
         """Send it a signal."""
         run = self._run
@@ -241,14 +254,15 @@ class ExternalWorkflowHandleImpl(ExternalWorkflowHandle[Any]):
             workflow_id=self._id,
             workflow_run_id=self._run_id,
             headers={},
+            event_groups=event_groups,
         )
         if run.outbound is None:
             await run.signal_external_workflow(input)
         else:
             await run.outbound.signal_external_workflow(input)
 
-    async def cancel(self, *, reason: str = "") -> None:
+    async def cancel(self, *, reason: str = "", event_groups: Sequence[EventGroup] | None = None) -> None:
         """Ask it to cancel."""
         run = self._run
         run.assert_not_read_only("cancel external handle")
-        await run.cancel_external_workflow(self._id, self._run_id, reason)
+        await run.cancel_external_workflow(self._id, self._run_id, reason, event_groups)

@@ -28,6 +28,7 @@ from perdure.common import RetryPolicy
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
     from perdure._native.matcher import WorkflowCommand
+    from perdure.api.sdk.v1 import EventGroupMarker
     from perdure.worker._interceptor import StartLocalActivityInput
     from perdure.worker._workflow_run import Answer, WorkflowRun
 
@@ -52,6 +53,7 @@ class LocalActivity:
     original_schedule_time_ns: int
     #: The workflow's time when it was asked for.
     asked_at_ns: int
+    event_group_markers: list[EventGroupMarker]
     #: Whether it was handed to the worker.
     is_taken: bool = False
 

@@ -40,8 +40,10 @@ from perdure.workflow import (
     ChildWorkflowCancellationType,
     ChildWorkflowHandle,
     ContinueAsNewError,
+    EventGroup,
     ExternalWorkflowHandle,
     ParentClosePolicy,
+    _event_groups,
     uuid4,
 )
 from perdure.workflow._definition import _Definition
@@ -125,6 +127,7 @@ class WorkflowOperations(WorkflowRuntime):
                 priority=options[11],
                 arg_types=arg_types,
                 ret_type=ret_type,
+                event_groups=options[12],
             )
         )
 
@@ -168,6 +171,7 @@ class WorkflowOperations(WorkflowRuntime):
                 input.versioning_intent,
                 input.summary,
                 input.priority,
+                input.event_groups,
             ),
         )
 
@@ -194,6 +198,7 @@ class WorkflowOperations(WorkflowRuntime):
             _,
             summary,
             priority,
+            event_groups,
         ) = options
         if not start_to_close and not to_close:
             raise ValueError(
@@ -245,6 +250,8 @@ class WorkflowOperations(WorkflowRuntime):
                     None if priority is Priority.default or priority is None else priority._to_proto(),
                 ),
             )
+            if event_groups or _event_groups.in_use:
+                message.event_group_markers = _event_groups.markers(event_groups)
         elif args:
             _check_encodable(self.converter, args)
         handle = ActivityHandleImpl(loop=self.loop)
@@ -275,6 +282,7 @@ class WorkflowOperations(WorkflowRuntime):
             summary=options[8],
             arg_types=arg_types,
             ret_type=ret_type,
+            event_groups=options[9],
         )
         if self.outbound is None:
             return self.start_local_activity_of(input)
@@ -291,6 +299,7 @@ class WorkflowOperations(WorkflowRuntime):
             raise ValueError(f"Local activity {input.activity} is not registered on this worker: register it there")
         handle = LocalActivityHandleImpl(loop=self.loop)
         handle._input = input
+        handle._event_group_markers = self._markers(input.event_groups)
         handle._start(self, input.ret_type, int(input.cancellation_type))
         self.send_local_activity(handle, 1, 0)
         return handle
@@ -308,7 +317,9 @@ class WorkflowOperations(WorkflowRuntime):
         if input.args and self.matcher.is_open_local(command):
             converter = self.converters_for_activity(input.activity, activity_id, None, is_local=True)[0]
             payloads = common_v1.Payloads(converter.to_payloads(input.args))
-        command.detail = LocalActivity(command, input, payloads, attempt, original_schedule_time_ns, self.time_ns)
+        command.detail = LocalActivity(
+            command, input, payloads, attempt, original_schedule_time_ns, self.time_ns, handle._event_group_markers
+        )
 
     def take_local_requests(self) -> tuple[list[LocalActivity], list[WorkflowCommand]]:
         """The local activities to start now, and those to cancel."""
@@ -332,6 +343,7 @@ class WorkflowOperations(WorkflowRuntime):
         index = self.matcher.activation_index + 1
         message = marker(activity, outcome, complete_time_ns, index)
         message.user_metadata = self._metadata(activity.input.summary)
+        message.event_group_markers = activity.event_group_markers
         self.matcher.resolve_local(activity.command, outcome, complete_time_ns, message)
 
     # --- timers and conditions
@@ -339,6 +351,7 @@ class WorkflowOperations(WorkflowRuntime):
     def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> _Timer:
         self.assert_not_read_only("schedule timer")
         summary, self._timer_summary = self._timer_summary, None
+        groups, self._timer_groups = self._timer_groups, None
         self._timer_seq += 1
         timer_id = str(self._timer_seq)
         message = None
@@ -348,6 +361,8 @@ class WorkflowOperations(WorkflowRuntime):
                 self._metadata(summary) if summary else None,
                 attributes=command_v1.StartTimerCommandAttributes(timer_id, delay_ns),
             )
+            if groups or _event_groups.in_use:
+                message.event_group_markers = _event_groups.markers(groups)
         timer = _Timer(self)
         timer.command = self.matcher.schedule(_TIMER, _C_START_TIMER, self._timer_seq, timer_id, None, handle, message)
         return timer
@@ -365,13 +380,16 @@ class WorkflowOperations(WorkflowRuntime):
                 )
             self.matcher.push(command, _C_CANCEL_TIMER, message)
 
-    async def sleep(self, seconds: float, summary: str | None) -> None:
+    async def sleep(
+        self, seconds: float, summary: str | None, event_groups: Sequence[EventGroup] | None = None
+    ) -> None:
         if not isinstance(seconds, (int, float)):
             raise TypeError(f"sleep: duration must be a number of seconds or a timedelta, not {_check.kind(seconds)}")
         if seconds < 0:
             raise ValueError(f"Cannot sleep for {seconds} seconds: the duration must be zero or more")
         future = self.loop.create_future()
         self._timer_summary = summary
+        self._timer_groups = event_groups
         handle = self.loop.call_later(seconds, _set_if_pending, future)
         try:
             await future
@@ -379,7 +397,13 @@ class WorkflowOperations(WorkflowRuntime):
             handle.cancel()
             raise
 
-    async def wait_condition(self, fn: Callable[[], bool], timeout: float | None, timeout_summary: str | None) -> None:
+    async def wait_condition(
+        self,
+        fn: Callable[[], bool],
+        timeout: float | None,
+        timeout_summary: str | None,
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None:
         self.assert_not_read_only("wait condition")
         if not callable(fn):
             raise TypeError(f"wait_condition: fn must be a function without parameters, not {_check.kind(fn)}")
@@ -396,6 +420,7 @@ class WorkflowOperations(WorkflowRuntime):
             return
         if timeout > 0:
             self._timer_summary = timeout_summary  # wait_for makes its timer before it first waits
+            self._timer_groups = event_groups
         await asyncio.wait_for(future, timeout)
 
     # --- child and other workflows
@@ -470,7 +495,10 @@ class WorkflowOperations(WorkflowRuntime):
         if input.versioning_override is not None:
             attributes.versioning_override = input.versioning_override._to_proto()
         return command_v1.Command(
-            _C_START_CHILD, self._metadata(input.static_summary, input.static_details), attributes=attributes
+            _C_START_CHILD,
+            self._metadata(input.static_summary, input.static_details),
+            self._markers(input.event_groups),
+            attributes,
         )
 
     async def _await_operation(
@@ -513,6 +541,7 @@ class WorkflowOperations(WorkflowRuntime):
             converter = self.converters_for_workflow(workflow_id)[0]
             message = command_v1.Command(
                 _C_SIGNAL_EXTERNAL,
+                event_group_markers=self._markers(input.event_groups),
                 attributes=command_v1.SignalExternalWorkflowExecutionCommandAttributes(
                     namespace=self.options.namespace,
                     execution=common_v1.WorkflowExecution(workflow_id, run_id),
@@ -539,12 +568,15 @@ class WorkflowOperations(WorkflowRuntime):
         _check.optional_text("get_external_workflow_handle", "run_id", run_id)
         return ExternalWorkflowHandleImpl(self, workflow_id, run_id)
 
-    async def cancel_external_workflow(self, workflow_id: str, run_id: str | None, reason: str) -> None:
+    async def cancel_external_workflow(
+        self, workflow_id: str, run_id: str | None, reason: str, event_groups: Sequence[EventGroup] | None = None
+    ) -> None:
         """Ask another workflow to cancel; there is no cancelling of that."""
         message = None
         if not self.is_replaying:
             message = command_v1.Command(
                 _C_REQUEST_CANCEL_EXTERNAL,
+                event_group_markers=self._markers(event_groups),
                 attributes=command_v1.RequestCancelExternalWorkflowExecutionCommandAttributes(
                     namespace=self.options.namespace,
                     workflow_id=workflow_id,
@@ -574,6 +606,7 @@ class WorkflowOperations(WorkflowRuntime):
         input = ContinueAsNewInput(workflow=name, args=args, headers={}, arg_types=arg_types, **options)
         if self.outbound is not None:
             self.outbound.continue_as_new(input)
+        self._last_markers = self._markers(input.event_groups)
         raise _ContinueAsNew(input)
 
 

@@ -427,9 +427,10 @@ class WorkflowRun(WorkflowResolutions):
         others = [leaf for leaf in leaves if not isinstance(leaf, asyncio.CancelledError)]
         if not others:
             return leaves[0]
-        if all(self.is_failure_exception(leaf) for leaf in others):
+        bugs = [leaf for leaf in others if not self.is_failure_exception(leaf)]
+        if not bugs:
             return others[0]
-        return others[0] if len(others) == 1 else group
+        return bugs[0] if len(bugs) == 1 else group
 
     def _fail_workflow(self, error: BaseException) -> None:
         attributes = None
@@ -440,7 +441,9 @@ class WorkflowRun(WorkflowResolutions):
         self._close(_FAIL, _C_FAIL, attributes)
 
     def _close(self, kind: int, command_type: int, attributes: Any) -> None:
-        message = None if self.is_replaying else command_v1.Command(command_type, attributes=attributes)
+        message = None
+        if not self.is_replaying:
+            message = command_v1.Command(command_type, None, list(self._last_markers), attributes)
         self.matcher.schedule(kind, command_type, 0, None, None, None, message)
 
     def _continue_as_new(self, input: ContinueAsNewInput) -> None:

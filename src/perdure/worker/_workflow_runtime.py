@@ -22,7 +22,7 @@ from perdure._times import duration_from_ns, optional_duration_from_ns, time_fro
 from perdure.api._message import Message
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
-from perdure.api.sdk.v1 import UserMetadata, WorkflowTaskCompletedMetadata
+from perdure.api.sdk.v1 import EventGroupMarker, UserMetadata, WorkflowTaskCompletedMetadata
 from perdure.common import (
     MetricMeter,
     Priority,
@@ -49,7 +49,7 @@ from perdure.converter import (
 )
 from perdure.exceptions import FailureError
 from perdure.worker._workflow_local import Execute
-from perdure.workflow import Info, ParentInfo, ReadOnlyContextError, RootInfo
+from perdure.workflow import EventGroup, Info, ParentInfo, ReadOnlyContextError, RootInfo, _event_groups
 from perdure.workflow._definition import _Definition
 from perdure.workflow._handlers import (
     _QueryDefinition,
@@ -190,6 +190,9 @@ class WorkflowRuntime(_Runtime):
     _signal_seq = 0
     _cancel_seq = 0
     _timer_summary: str | None = None
+    _timer_groups: Sequence[EventGroup] | None = None
+    _last_markers: Sequence[EventGroupMarker] = ()
+    """The event groups that continue-as-new was called with or in."""
     _signals: dict[str | None, _SignalDefinition] | None = None
     _queries: dict[str | None, _QueryDefinition] | None = None
     _updates: dict[str | None, _UpdateDefinition] | None = None
@@ -443,7 +446,12 @@ class WorkflowRuntime(_Runtime):
             return default
         return self.converter.from_payload(payload, type_hint)  # type: ignore[arg-type]
 
-    def upsert_memo(self, updates: Mapping[str, Any]) -> None:
+    @staticmethod
+    def _markers(given: Sequence[EventGroup] | None) -> list[EventGroupMarker]:
+        """The event groups of a command made now."""
+        return _event_groups.markers(given) if given or _event_groups.in_use else []
+
+    def upsert_memo(self, updates: Mapping[str, Any], event_groups: Sequence[EventGroup] | None = None) -> None:
         self.assert_not_read_only("upsert memo")
         if not isinstance(updates, Mapping) or not all(isinstance(key, str) for key in updates):
             raise TypeError("upsert_memo: updates must be a mapping from str to values")
@@ -461,6 +469,7 @@ class WorkflowRuntime(_Runtime):
             if self.is_replaying
             else command_v1.Command(
                 _C_MODIFY_PROPERTIES,
+                event_group_markers=self._markers(event_groups),
                 attributes=command_v1.ModifyWorkflowPropertiesCommandAttributes(common_v1.Memo(payloads)),
             ),
         )
@@ -472,7 +481,11 @@ class WorkflowRuntime(_Runtime):
                 raw[key] = payloads[key]
         self._memo = None
 
-    def upsert_search_attributes(self, attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]) -> None:
+    def upsert_search_attributes(
+        self,
+        attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]],
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None:
         self.assert_not_read_only("upsert search attributes")
         fields: dict[str, common_v1.Payload] = {}
         info = self.own_info()
@@ -501,9 +514,11 @@ class WorkflowRuntime(_Runtime):
         pairs: list[SearchAttributePair[Any]] = info.typed_search_attributes.search_attributes  # type: ignore[assignment]
         pairs[:] = sorted(typed.values(), key=lambda pair: pair.key.name)
         self._upserted = {**self._upserted, **fields}
-        self._send_upsert(fields)
+        self._send_upsert(fields, event_groups)
 
-    def _send_upsert(self, fields: dict[str, common_v1.Payload]) -> None:
+    def _send_upsert(
+        self, fields: dict[str, common_v1.Payload], event_groups: Sequence[EventGroup] | None = None
+    ) -> None:
         self.matcher.schedule(
             _UPSERT_SEARCH_ATTRIBUTES,
             _C_UPSERT,
@@ -515,13 +530,14 @@ class WorkflowRuntime(_Runtime):
             if self.is_replaying
             else command_v1.Command(
                 _C_UPSERT,
+                event_group_markers=self._markers(event_groups),
                 attributes=command_v1.UpsertWorkflowSearchAttributesCommandAttributes(
                     common_v1.SearchAttributes(fields)
                 ),
             ),
         )
 
-    def patch(self, patch_id: str, deprecated: bool) -> bool:
+    def patch(self, patch_id: str, deprecated: bool, event_groups: Sequence[EventGroup] | None = None) -> bool:
         self.assert_not_read_only("patch")
         answer = self._patch_answers.get(patch_id)
         if answer is not None:
@@ -534,7 +550,7 @@ class WorkflowRuntime(_Runtime):
             answer = True
         self._patch_answers[patch_id] = answer
         if answer:
-            self._record_patch(patch_id, deprecated)
+            self._record_patch(patch_id, deprecated, event_groups)
         return answer
 
     def _ask_patch_callback(self, patch_id: str) -> bool:
@@ -548,7 +564,7 @@ class WorkflowRuntime(_Runtime):
             raise TypeError("Patch activation callback must return true or false")
         return answer
 
-    def _record_patch(self, patch_id: str, deprecated: bool) -> None:
+    def _record_patch(self, patch_id: str, deprecated: bool, event_groups: Sequence[EventGroup] | None = None) -> None:
         made = self.matcher.patch_made(patch_id)
         if made:
             return
@@ -558,6 +574,7 @@ class WorkflowRuntime(_Runtime):
             payload = common_v1.Payload({"encoding": b"json/plain"}, data)
             message = command_v1.Command(
                 _C_RECORD_MARKER,
+                event_group_markers=self._markers(event_groups),
                 attributes=command_v1.RecordMarkerCommandAttributes(
                     "core_patch", {"patch-data": common_v1.Payloads([payload])}
                 ),
@@ -568,7 +585,8 @@ class WorkflowRuntime(_Runtime):
             data = json.dumps(ids, separators=(",", ":"), ensure_ascii=False).encode()
             if len(data) < _VERSION_ATTRIBUTE_LIMIT:
                 self._send_upsert(
-                    {_VERSION_ATTRIBUTE: common_v1.Payload({"encoding": b"json/plain", "type": b"KeywordList"}, data)}
+                    {_VERSION_ATTRIBUTE: common_v1.Payload({"encoding": b"json/plain", "type": b"KeywordList"}, data)},
+                    event_groups,
                 )
         self.matcher.make_patch(patch_id)
 

@@ -94,6 +94,7 @@ from perdure.workflow._definition import (
     init,
     run,
 )
+from perdure.workflow._event_groups import EventGroup, create_event_group
 from perdure.workflow._exceptions import (
     ContinueAsNewError,
     ContinueAsNewVersioningBehavior,
@@ -158,6 +159,7 @@ __all__ = [
     "ContinueAsNewError",
     "ContinueAsNewVersioningBehavior",
     "DynamicWorkflowConfig",
+    "EventGroup",
     "ExternalWorkflowHandle",
     "HandlerUnfinishedPolicy",
     "Info",
@@ -191,6 +193,7 @@ __all__ = [
     "as_completed",
     "cancellation_reason",
     "continue_as_new",
+    "create_event_group",
     "current_update_info",
     "defn",
     "deprecate_patch",

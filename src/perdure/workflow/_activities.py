@@ -23,6 +23,7 @@ from perdure.types import (
     ReturnType,
     SelfType,
 )
+from perdure.workflow._event_groups import EventGroup
 from perdure.workflow._exceptions import VersioningIntent
 from perdure.workflow._runtime import _Runtime
 
@@ -66,6 +67,7 @@ class ActivityConfig(TypedDict, total=False):
     versioning_intent: VersioningIntent | None
     summary: str | None
     priority: Priority
+    event_groups: Sequence[EventGroup] | None
 
 
 class _NamedActivityConfig(ActivityConfig, total=False):
@@ -84,6 +86,7 @@ class LocalActivityConfig(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
     activity_id: str | None
     summary: str | None
+    event_groups: Sequence[EventGroup] | None
 
 
 _TRY_CANCEL = ActivityCancellationType.TRY_CANCEL
@@ -149,6 +152,7 @@ def start_activity(
     versioning_intent: VersioningIntent | None = None,
     summary: str | None = None,
     priority: Priority = _DEFAULT_PRIORITY,
+    event_groups: Sequence[EventGroup] | None = None,
 ) -> ActivityHandle[Any]:
     """Start an activity and go on; await the handle for its result.
 
@@ -167,6 +171,7 @@ def start_activity(
         activity_id: by default made by the workflow.
         versioning_intent: deprecated.
         summary: one line about this call for user interfaces.
+        event_groups: the groups its events belong to.
         priority: among the tasks of the queue.
 
     Replay: a command, ScheduleActivityTask; activity id and type must stay the same, arguments may change.
@@ -186,6 +191,7 @@ def start_activity(
         versioning_intent,
         summary,
         priority,
+        event_groups,
     )
 
 
@@ -249,6 +255,7 @@ async def execute_activity(
     versioning_intent: VersioningIntent | None = None,
     summary: str | None = None,
     priority: Priority = _DEFAULT_PRIORITY,
+    event_groups: Sequence[EventGroup] | None = None,
 ) -> Any:
     """Run an activity and give its result; see :func:`start_activity` for the arguments.
 
@@ -270,6 +277,7 @@ async def execute_activity(
         versioning_intent,
         summary,
         priority,
+        event_groups,
     )
 
 
@@ -435,6 +443,7 @@ def start_local_activity(
     cancellation_type: ActivityCancellationType = _TRY_CANCEL,
     activity_id: str | None = None,
     summary: str | None = None,
+    event_groups: Sequence[EventGroup] | None = None,
 ) -> ActivityHandle[Any]:
     """Start an activity on this very worker, within the workflow task: for what is short and may run again.
 
@@ -453,6 +462,7 @@ def start_local_activity(
         cancellation_type: what cancelling the handle does.
         activity_id: by default made by the workflow.
         summary: one line about this call for user interfaces.
+        event_groups: the groups its events belong to.
 
     Replay: the outcome comes from the marker; activity id and type must stay the same.
     """
@@ -468,6 +478,7 @@ def start_local_activity(
         cancellation_type,
         activity_id,
         summary,
+        event_groups,
     )
 
 

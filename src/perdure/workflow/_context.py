@@ -24,6 +24,7 @@ from perdure.common import (
 )
 from perdure.converter import PayloadConverter
 from perdure.types import AnyType, ParamType
+from perdure.workflow._event_groups import EventGroup
 from perdure.workflow._runtime import _Runtime
 
 
@@ -241,15 +242,19 @@ def memo_value(key: str, default: Any = _arg_unset, *, type_hint: type | None = 
     return _Runtime.current().memo_value(key, default, type_hint)
 
 
-def upsert_memo(updates: Mapping[str, Any]) -> None:
+def upsert_memo(updates: Mapping[str, Any], *, event_groups: Sequence[EventGroup] | None = None) -> None:
     """Set memo values; None removes one. Others stay.
 
     Replay: a command, ModifyWorkflowProperties.
     """
-    _Runtime.current().upsert_memo(updates)
+    _Runtime.current().upsert_memo(updates, event_groups)
 
 
-def upsert_search_attributes(attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]) -> None:
+def upsert_search_attributes(
+    attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]],
+    *,
+    event_groups: Sequence[EventGroup] | None = None,
+) -> None:
     """Set or remove search attributes by updates made from their keys (a dictionary is deprecated).
 
     Replay: a command, UpsertWorkflowSearchAttributes.
@@ -257,7 +262,7 @@ def upsert_search_attributes(attributes: SearchAttributes | Sequence[SearchAttri
     if not attributes:
         return
     _warn_on_deprecated(attributes)
-    _Runtime.current().upsert_search_attributes(attributes)
+    _Runtime.current().upsert_search_attributes(attributes, event_groups)
 
 
 def now() -> datetime:
@@ -317,36 +322,44 @@ def uuid7() -> _uuid.UUID:
     return _uuid.UUID(int=(milliseconds << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b)
 
 
-def patched(id: str) -> bool:
+def patched(id: str, *, event_groups: Sequence[EventGroup] | None = None) -> bool:
     """Whether to take the new code: True unless this point was passed before the patch existed.
 
     Replay: True exactly when the history has the patch's marker. The first answer of a run holds for the whole run.
     """
-    return _Runtime.current().patch(id, False)
+    return _Runtime.current().patch(id, False, event_groups)
 
 
-def deprecate_patch(id: str) -> None:
+def deprecate_patch(id: str, *, event_groups: Sequence[EventGroup] | None = None) -> None:
     """Say that no workflow on the old code is left: the ``patched`` call and the old code may go.
 
     Replay: histories with and without the patch's marker go through.
     """
-    _Runtime.current().patch(id, True)
+    _Runtime.current().patch(id, True, event_groups)
 
 
-async def sleep(duration: float | timedelta, *, summary: str | None = None) -> None:
+async def sleep(
+    duration: float | timedelta, *, summary: str | None = None, event_groups: Sequence[EventGroup] | None = None
+) -> None:
     """Sleep; survives restarts.
 
     Args:
         duration: seconds, or a timedelta.
         summary: one line about this timer for user interfaces.
+        event_groups: the groups its events belong to.
 
     Replay: a command, StartTimer.
     """
-    await _Runtime.current().sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration, summary)
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    await _Runtime.current().sleep(seconds, summary, event_groups)
 
 
 async def wait_condition(
-    fn: Callable[[], bool], *, timeout: timedelta | float | None = None, timeout_summary: str | None = None
+    fn: Callable[[], bool],
+    *,
+    timeout: timedelta | float | None = None,
+    timeout_summary: str | None = None,
+    event_groups: Sequence[EventGroup] | None = None,
 ) -> None:
     """Wait until ``fn()`` is true. It is called whenever the workflow has done something.
 
@@ -354,9 +367,10 @@ async def wait_condition(
         fn: plain function without parameters and without side effects.
         timeout: seconds or timedelta after which :class:`asyncio.TimeoutError` is raised.
         timeout_summary: one line about the timeout's timer for user interfaces.
+        event_groups: the groups the timeout's events belong to.
 
     Replay: with a timeout, a command: StartTimer.
     """
     await _Runtime.current().wait_condition(
-        fn, timeout.total_seconds() if isinstance(timeout, timedelta) else timeout, timeout_summary
+        fn, timeout.total_seconds() if isinstance(timeout, timedelta) else timeout, timeout_summary, event_groups
     )

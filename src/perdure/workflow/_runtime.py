@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perdure.converter import PayloadConverter
     from perdure.workflow._activities import ActivityHandle
     from perdure.workflow._context import Info
+    from perdure.workflow._event_groups import EventGroup
     from perdure.workflow._workflow_ops import ChildWorkflowHandle, ExternalWorkflowHandle
 
 
@@ -106,10 +107,14 @@ class _Runtime:
     def memo_value(self, key: str, default: Any, type_hint: type | None) -> Any:
         raise NotImplementedError
 
-    def upsert_memo(self, updates: Mapping[str, Any]) -> None:
+    def upsert_memo(self, updates: Mapping[str, Any], event_groups: Sequence[EventGroup] | None = None) -> None:
         raise NotImplementedError
 
-    def upsert_search_attributes(self, attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]]) -> None:
+    def upsert_search_attributes(
+        self,
+        attributes: SearchAttributes | Sequence[SearchAttributeUpdate[Any]],
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None:
         raise NotImplementedError
 
     def has_last_completion_result(self) -> bool:
@@ -121,13 +126,21 @@ class _Runtime:
     def last_failure(self) -> BaseException | None:
         raise NotImplementedError
 
-    def patch(self, patch_id: str, deprecated: bool) -> bool:
+    def patch(self, patch_id: str, deprecated: bool, event_groups: Sequence[EventGroup] | None = None) -> bool:
         raise NotImplementedError
 
-    async def sleep(self, seconds: float, summary: str | None) -> None:
+    async def sleep(
+        self, seconds: float, summary: str | None, event_groups: Sequence[EventGroup] | None = None
+    ) -> None:
         raise NotImplementedError
 
-    async def wait_condition(self, fn: Callable[[], bool], timeout: float | None, timeout_summary: str | None) -> None:
+    async def wait_condition(
+        self,
+        fn: Callable[[], bool],
+        timeout: float | None,
+        timeout_summary: str | None,
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None:
         raise NotImplementedError
 
     def start_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:

@@ -28,6 +28,7 @@ from perdure.types import (
     SelfType,
 )
 from perdure.workflow._activities import _Future
+from perdure.workflow._event_groups import EventGroup
 from perdure.workflow._exceptions import ContinueAsNewVersioningBehavior, VersioningIntent
 from perdure.workflow._runtime import _Runtime
 
@@ -55,21 +56,45 @@ class ChildWorkflowHandle(_ChildFuture[SelfType, ReturnType]):
         raise NotImplementedError
 
     @overload
-    async def signal(self, signal: MethodSyncOrAsyncNoParam[SelfType, None]) -> None: ...
-
-    @overload
-    async def signal(self, signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None], arg: ParamType) -> None: ...
-
-    @overload
     async def signal(
-        self, signal: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[None] | None], *, args: Sequence[Any]
+        self, signal: MethodSyncOrAsyncNoParam[SelfType, None], *, event_groups: Sequence[EventGroup] | None = None
     ) -> None: ...
 
     @overload
-    async def signal(self, signal: str, arg: Any = _arg_unset, *, args: Sequence[Any] = ()) -> None: ...
+    async def signal(
+        self,
+        signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None],
+        arg: ParamType,
+        *,
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None: ...
+
+    @overload
+    async def signal(
+        self,
+        signal: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[None] | None],
+        *,
+        args: Sequence[Any],
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None: ...
+
+    @overload
+    async def signal(
+        self,
+        signal: str,
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = (),
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None: ...
 
     async def signal(
-        self, signal: str | Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = ()
+        self,
+        signal: str | Callable[..., Any],
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = (),
+        event_groups: Sequence[EventGroup] | None = None,
     ) -> None:
         """Send it a signal, named by a string or by its handler.
 
@@ -92,16 +117,36 @@ class ExternalWorkflowHandle(Generic[SelfType]):
         raise NotImplementedError
 
     @overload
-    async def signal(self, signal: MethodSyncOrAsyncNoParam[SelfType, None]) -> None: ...
+    async def signal(
+        self, signal: MethodSyncOrAsyncNoParam[SelfType, None], *, event_groups: Sequence[EventGroup] | None = None
+    ) -> None: ...
 
     @overload
-    async def signal(self, signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None], arg: ParamType) -> None: ...
+    async def signal(
+        self,
+        signal: MethodSyncOrAsyncSingleParam[SelfType, ParamType, None],
+        arg: ParamType,
+        *,
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None: ...
 
     @overload
-    async def signal(self, signal: str, arg: Any = _arg_unset, *, args: Sequence[Any] = ()) -> None: ...
+    async def signal(
+        self,
+        signal: str,
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = (),
+        event_groups: Sequence[EventGroup] | None = None,
+    ) -> None: ...
 
     async def signal(
-        self, signal: str | Callable[..., Any], arg: Any = _arg_unset, *, args: Sequence[Any] = ()
+        self,
+        signal: str | Callable[..., Any],
+        arg: Any = _arg_unset,
+        *,
+        args: Sequence[Any] = (),
+        event_groups: Sequence[EventGroup] | None = None,
     ) -> None:
         """Send it a signal, named by a string or by its handler; returns when it is in the other's history.
 
@@ -109,7 +154,7 @@ class ExternalWorkflowHandle(Generic[SelfType]):
         """
         raise NotImplementedError
 
-    async def cancel(self, *, reason: str = "") -> None:
+    async def cancel(self, *, reason: str = "", event_groups: Sequence[EventGroup] | None = None) -> None:
         """Ask it to cancel; returns when the request is in the other's history.
 
         Replay: a command, RequestCancelExternalWorkflowExecution.
@@ -159,6 +204,7 @@ class ChildWorkflowConfig(TypedDict, total=False):
     static_details: str | None
     priority: Priority
     versioning_override: VersioningOverride | None
+    event_groups: Sequence[EventGroup] | None
 
 
 class _NamedChildWorkflowConfig(ChildWorkflowConfig, total=False):
@@ -221,6 +267,7 @@ async def start_child_workflow(
     static_details: str | None = None,
     priority: Priority = Priority.default,
     versioning_override: VersioningOverride | None = None,
+    event_groups: Sequence[EventGroup] | None = None,
 ) -> ChildWorkflowHandle[Any, Any]:
     """Start a child workflow; returns when it has started. Await the handle for its result.
 
@@ -246,6 +293,7 @@ async def start_child_workflow(
         static_details: more about it for user interfaces.
         priority: of its tasks.
         versioning_override: overrules the versioning behavior of its worker.
+        event_groups: the groups its events belong to.
 
     Raises:
         WorkflowAlreadyStartedError: a workflow of that id is running.
@@ -272,6 +320,7 @@ async def start_child_workflow(
         "static_details": static_details,
         "priority": priority,
         "versioning_override": versioning_override,
+        "event_groups": event_groups,
     }
     return await runtime.start_child_workflow(workflow, _arg_or_args(arg, args), options)
 
@@ -346,6 +395,7 @@ def continue_as_new(
     search_attributes: SearchAttributes | TypedSearchAttributes | None = None,
     versioning_intent: VersioningIntent | None = None,
     initial_versioning_behavior: ContinueAsNewVersioningBehavior | None = None,
+    event_groups: Sequence[EventGroup] | None = None,
 ) -> NoReturn:
     """Leave this run and start the workflow anew with a fresh history. Does not return: it raises.
 
@@ -362,6 +412,7 @@ def continue_as_new(
         search_attributes: by default this run's.
         versioning_intent: deprecated.
         initial_versioning_behavior: which deployment version the new run begins on.
+        event_groups: the groups the last event belongs to.
 
     Replay: a command, ContinueAsNewWorkflowExecution. Wait for :func:`all_handlers_finished` first.
     """
@@ -378,6 +429,7 @@ def continue_as_new(
             "search_attributes": search_attributes,
             "versioning_intent": versioning_intent,
             "initial_versioning_behavior": initial_versioning_behavior,
+            "event_groups": event_groups,
         },
     )
 
