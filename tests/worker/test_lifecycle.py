@@ -253,8 +253,9 @@ async def test_a_broken_executor_ends_the_worker(service: FakeService, fake_clie
 
     worker = Worker(fake_client, task_queue="tq", activities=[sync_add], activity_executor=Broken())
     scheduled = service.schedule(sync_add, 1, 2)
-    with pytest.raises(concurrent.futures.BrokenExecutor):
+    with pytest.raises(RuntimeError, match=r"^Activity worker failed$") as raised:
         await worker.run()
+    assert isinstance(raised.value.__cause__, concurrent.futures.BrokenExecutor)
     await scheduled.failure()
 
 
@@ -273,7 +274,7 @@ async def test_transient_poll_errors_are_retried(
 async def test_an_unknown_namespace_is_refused(service: FakeService) -> None:
     client = Client(service, namespace="other")  # type: ignore[arg-type]
     worker = Worker(client, task_queue="tq", activities=[add])
-    with pytest.raises(RuntimeError, match="Namespace 'other' does not exist"):
+    with pytest.raises(RuntimeError, match="Worker validation failed: namespace 'other' does not exist"):
         await worker.run()
     await worker.shutdown()
 

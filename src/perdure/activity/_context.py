@@ -102,10 +102,7 @@ class ActivityContext:
         """
         context = current_context.get(None)
         if context is None:
-            raise RuntimeError(
-                "Not in activity context: call this inside an activity, or run the function with "
-                "perdure.testing.ActivityEnvironment."
-            )
+            raise RuntimeError("Not in activity context")
         return context
 
     @property

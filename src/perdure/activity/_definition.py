@@ -65,8 +65,8 @@ def defn(
         for parameter in inspect.signature(called).parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 raise TypeError(
-                    f"Activity cannot have keyword-only arguments: {_describe(fn)} takes {parameter.name!r} by "
-                    "keyword; make it positional."
+                    f"Make {parameter.name!r} of {_describe(fn)} positional: an activity cannot have keyword-only "
+                    "arguments"
                 )
         setattr(
             fn,

@@ -396,7 +396,9 @@ class ActivityWorker:
         running.context.run(log_failure, error)
         await self._fail(task, *await self.encode_failure(running, error))
         if isinstance(error, concurrent.futures.BrokenExecutor):
-            self._on_fatal(error)
+            failed = RuntimeError("Activity worker failed")
+            failed.__cause__ = error
+            self._on_fatal(failed)
 
     async def encode_failure(self, running: RunningActivity, error: BaseException) -> tuple[Failure, Payloads | None]:
         """The failure to answer with, and heartbeat details that the service may not have."""
@@ -561,11 +563,11 @@ def _arg_types(definition: Definition, count: int) -> list[type] | None:
 def stopped(details: ActivityCancellationDetails) -> ApplicationError | None:
     """The failure of an attempt that ended because it was told to stop, but not by a cancel request."""
     if details.paused:
-        return ApplicationError("The activity was paused", type="ActivityPause")
+        return ApplicationError("Unhandled activity cancel error produced by activity pause", type="ActivityPause")
     if details.reset:
-        return ApplicationError("The activity was reset", type="ActivityReset")
+        return ApplicationError("Unhandled activity cancel error produced by activity reset", type="ActivityReset")
     if details.worker_shutdown:
-        return ApplicationError("The worker shut down before the activity was done", type="WorkerShutdown")
+        return ApplicationError("The worker shut down and the activity did not complete in time", type="WorkerShutdown")
     if details.timed_out:
         return ApplicationError("The activity outlived its timeout", type="ActivityTimeout")
     return None

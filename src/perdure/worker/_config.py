@@ -167,8 +167,12 @@ def _validate_values(config: WorkerConfig) -> None:
     for name in _COUNTS:
         value = config.get(name)
         if value is not None and (not isinstance(value, int) or value < 1):
-            hint = "; use disable_eager_activity_execution=True for none" if "eager" in name else ""
-            raise ValueError(f"{name} must be positive, not {value!r}{hint}.")
+            if name == "max_eager_activity_reservations_per_workflow_task":
+                raise ValueError(
+                    f"{name} must be positive; use disable_eager_activity_execution=True to disable eager activity "
+                    "execution"
+                )
+            raise ValueError(f"{name} must be positive, not {value!r}.")
     for name in _SIZES:
         value = config.get(name)
         if not isinstance(value, int) or value < 0:

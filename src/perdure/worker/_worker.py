@@ -405,6 +405,10 @@ class Worker:
     async def _run(self) -> None:
         if self._started:
             raise RuntimeError("Already started")
+        if self._pid != os.getpid():
+            raise AssertionError(
+                f"Cannot use worker across forks: it was made in process {self._pid}; make another one in the child"
+            )
         self._check_client(self._client)
         self._started = True
         try:
@@ -432,6 +436,11 @@ class Worker:
         """Refuse a client that is closed, lazy, or lives on another loop, thread or process."""
         if client.service_client.config.lazy:
             raise RuntimeError("Lazy clients cannot be used for workers; connect with lazy=False.")
+        if client._pid != os.getpid():
+            raise AssertionError(
+                f"Cannot create worker across forks: its client was connected in process {client._pid}; connect another "
+                "one in the child"
+            )
         if asyncio._get_running_loop() is not None:
             client._check_usable()
 
@@ -441,7 +450,8 @@ class Worker:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise RuntimeError(
-                    f"Namespace {self._client.namespace!r} does not exist; connect the client with one that does."
+                    f"Worker validation failed: namespace {self._client.namespace!r} does not exist; connect the "
+                    "client with one that does."
                 ) from error
             raise
 
