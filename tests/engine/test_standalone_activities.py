@@ -9,6 +9,7 @@ import pytest
 
 from perdure.api.activity import v1 as activity_v1
 from perdure.api.common import v1 as common_v1
+from perdure.api.errordetails import v1 as errordetails_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.service import RPCError, RPCStatusCode
 from tests.engine.driver import Driver, S, application_failure, driving, payloads, queue
@@ -21,7 +22,12 @@ async def start(d: Driver, activity_id: str = "a", **options: Any) -> ws.StartAc
     options.setdefault("input", payloads(b"1"))
     return await d.engine.start_activity_execution(
         ws.StartActivityExecutionRequest(
-            "default", "me", activity_id=activity_id, activity_type=common_v1.ActivityType("A"), task_queue=queue(), **options
+            "default",
+            "me",
+            activity_id=activity_id,
+            activity_type=common_v1.ActivityType("A"),
+            task_queue=queue(),
+            **options,
         )
     )
 
@@ -138,7 +144,9 @@ async def test_id_policies(d: Driver) -> None:
     with pytest.raises(RPCError) as taken:
         await start(d)
     assert taken.value.status is RPCStatusCode.ALREADY_EXISTS
-    assert taken.value.details[0].run_id == first.run_id
+    detail = taken.value.detail(errordetails_v1.ActivityExecutionAlreadyStartedFailure)
+    assert isinstance(detail, errordetails_v1.ActivityExecutionAlreadyStartedFailure)
+    assert detail.run_id == first.run_id
     existing = await start(d, id_conflict_policy=2)
     assert (existing.run_id, existing.started) == (first.run_id, False)
     await d.complete_activity(await d.poll_activity())

@@ -6,6 +6,33 @@ Python SDK.
 """
 
 from perdure.activity import ActivityCancellationDetails
+from perdure.client._activity_execution import (
+    ActivityExecution,
+    ActivityExecutionAsyncIterator,
+    ActivityExecutionCount,
+    ActivityExecutionCountAggregationGroup,
+    ActivityExecutionDescription,
+    ActivityExecutionStatus,
+    PendingActivityState,
+)
+from perdure.client._activity_handle import ActivityHandle
+from perdure.client._activity_inputs import (
+    CancelActivityInput,
+    CountActivitiesInput,
+    DescribeActivityInput,
+    ListActivitiesInput,
+    PauseActivityInput,
+    StartActivityInput,
+    TerminateActivityInput,
+    UnpauseActivityInput,
+    UpdateActivityOptionsInput,
+)
+from perdure.client._activity_options import (
+    ActivityExecutionOptions,
+    ActivityOptionsKey,
+    ActivityOptionsKeys,
+    ActivityOptionsUpdate,
+)
 from perdure.client._async_activity import AsyncActivityHandle, AsyncActivityIDReference
 from perdure.client._client import Client, ClientConfig, ClientConnectConfig
 from perdure.client._exceptions import (
@@ -81,6 +108,27 @@ __all__ = [
     "ActivitySerializationContext",
     "SerializationContext",
     "WithSerializationContext",
+    "ActivityExecution",
+    "ActivityExecutionAsyncIterator",
+    "ActivityExecutionCount",
+    "ActivityExecutionCountAggregationGroup",
+    "ActivityExecutionDescription",
+    "ActivityExecutionStatus",
+    "PendingActivityState",
+    "ActivityHandle",
+    "CancelActivityInput",
+    "CountActivitiesInput",
+    "DescribeActivityInput",
+    "ListActivitiesInput",
+    "PauseActivityInput",
+    "StartActivityInput",
+    "TerminateActivityInput",
+    "UnpauseActivityInput",
+    "UpdateActivityOptionsInput",
+    "ActivityExecutionOptions",
+    "ActivityOptionsKey",
+    "ActivityOptionsKeys",
+    "ActivityOptionsUpdate",
     "WorkflowSerializationContext",
     "ActivityFailureError",
     "AsyncActivityCancelledError",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Required, Self, TypedDict, U
 
 from perdure._search_attributes import _warn_on_deprecated_search_attributes
 from perdure.client import _check, _definitions
+from perdure.client._activity_calls import ActivityCalls
 from perdure.client._async_activity import AsyncActivityHandle, AsyncActivityIDReference
 from perdure.client._conversion import Conversion
 from perdure.client._impl import ClientImpl
@@ -110,7 +111,7 @@ class ClientConnectConfig(TypedDict, total=False):
     durability: str | None
 
 
-class Client:
+class Client(ActivityCalls, UpdateWithStartMethods):
     """Starts workflows and talks to them. Made by :meth:`connect`.
 
     A client belongs to the event loop it was connected on. From another thread, hand its coroutines over with
@@ -698,7 +699,7 @@ class Client:
 
     @overload
     def get_async_activity_handle(
-        self, *, workflow_id: str, run_id: str | None, activity_id: str
+        self, *, workflow_id: str | None, run_id: str | None, activity_id: str
     ) -> AsyncActivityHandle: ...
 
     @overload
@@ -712,7 +713,10 @@ class Client:
         activity_id: str | None = None,
         task_token: bytes | None = None,
     ) -> AsyncActivityHandle:
-        """A handle of an activity that is completed from outside, by its task token or by its ids. Asks nobody."""
+        """A handle of an activity that is completed from outside, by its task token or by its ids. Asks nobody.
+
+        Without a ``workflow_id`` it is a standalone activity's.
+        """
         where = "get_async_activity_handle"
         if task_token is not None:
             if workflow_id is not None or run_id is not None or activity_id is not None:
@@ -722,7 +726,7 @@ class Client:
                 raise ValueError(f"{where}: task_token must not be empty")
             return AsyncActivityHandle(self, task_token)
         _check.text(where, "activity_id", activity_id)
-        _check.text(where, "workflow_id", workflow_id)
+        _check.optional_text(where, "workflow_id", workflow_id)
         _check.optional_text(where, "run_id", run_id)
         return AsyncActivityHandle(self, AsyncActivityIDReference(workflow_id, run_id, cast("str", activity_id)))
 

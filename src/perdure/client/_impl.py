@@ -9,6 +9,7 @@ from perdure.api.common.v1 import Payloads, WorkflowExecution
 from perdure.api.failure.v1 import Failure
 from perdure.api.query.v1 import WorkflowQuery
 from perdure.api.update.v1 import Input, Meta, Request, WaitPolicy
+from perdure.client._activity_impl import ActivityClientImpl
 from perdure.api.workflowservice import v1 as ws
 from perdure.client._async_activity import AsyncActivityIDReference
 from perdure.client._exceptions import (
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     )
 
 
-class ClientImpl(OutboundInterceptor):
+class ClientImpl(ActivityClientImpl, OutboundInterceptor):
     """What interceptors end at."""
 
     def __init__(self, client: Client) -> None:

@@ -10,6 +10,25 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from perdure.api.common.v1 import Payload, TimeSkippingConfig
+    from perdure.api.workflowservice.v1 import StartWorkflowExecutionResponse
+    from perdure.client._activity_execution import (
+        ActivityExecutionAsyncIterator,
+        ActivityExecutionCount,
+        ActivityExecutionDescription,
+    )
+    from perdure.client._activity_handle import ActivityHandle
+    from perdure.client._activity_inputs import (
+        CancelActivityInput,
+        CountActivitiesInput,
+        DescribeActivityInput,
+        ListActivitiesInput,
+        PauseActivityInput,
+        StartActivityInput,
+        TerminateActivityInput,
+        UnpauseActivityInput,
+        UpdateActivityOptionsInput,
+    )
+    from perdure.client._activity_options import ActivityExecutionOptions
     from perdure.client._async_activity import AsyncActivityIDReference
     from perdure.client._workflow_execution import (
         WorkflowExecutionAsyncIterator,
@@ -298,3 +317,47 @@ class OutboundInterceptor:
     async def report_cancellation_async_activity(self, input: ReportCancellationAsyncActivityInput) -> None:
         """Called for every :meth:`AsyncActivityHandle.report_cancellation`."""
         await self.next.report_cancellation_async_activity(input)
+    async def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
+        """Called for every :meth:`Client.start_activity` and what is made of it."""
+        return await self.next.start_activity(input)
+
+    async def cancel_activity(self, input: CancelActivityInput) -> None:
+        """Called for every :meth:`ActivityHandle.cancel`."""
+        await self.next.cancel_activity(input)
+
+    async def terminate_activity(self, input: TerminateActivityInput) -> None:
+        """Called for every :meth:`ActivityHandle.terminate`."""
+        await self.next.terminate_activity(input)
+
+    async def pause_activity(self, input: PauseActivityInput) -> None:
+        """Called for every :meth:`ActivityHandle.pause`."""
+        await self.next.pause_activity(input)
+
+    async def unpause_activity(self, input: UnpauseActivityInput) -> None:
+        """Called for every :meth:`ActivityHandle.unpause`."""
+        await self.next.unpause_activity(input)
+
+    async def update_activity_options(self, input: UpdateActivityOptionsInput) -> ActivityExecutionOptions:
+        """Called for :meth:`ActivityHandle.update_options` and :meth:`ActivityHandle.restore_original_options`."""
+        return await self.next.update_activity_options(input)
+
+    async def describe_activity(self, input: DescribeActivityInput) -> ActivityExecutionDescription:
+        """Called for every :meth:`ActivityHandle.describe`."""
+        return await self.next.describe_activity(input)
+
+    def list_activities(self, input: ListActivitiesInput) -> ActivityExecutionAsyncIterator:
+        """Called for every :meth:`Client.list_activities`."""
+        return self.next.list_activities(input)
+
+    async def count_activities(self, input: CountActivitiesInput) -> ActivityExecutionCount:
+        """Called for every :meth:`Client.count_activities`."""
+        return await self.next.count_activities(input)
+
+    async def start_update_with_start_workflow(
+        self, input: StartWorkflowUpdateWithStartInput
+    ) -> WorkflowUpdateHandle[Any]:
+        """Called for every :meth:`Client.start_update_with_start_workflow` and
+        :meth:`Client.execute_update_with_start_workflow`.
+        """
+        return await self.next.start_update_with_start_workflow(input)
+
