@@ -6,6 +6,8 @@ engine because of a transition (a reply, an activity's dispatch, another run's e
 until the commit is durable. Workflow tasks do not wait: workflow code has no side effects.
 
 A failed commit fails everything that waited for it and drops its runs from memory; they are read again from the store.
+
+Compiled as it is by the native build; ``core.pxd`` declares the attributes.
 """
 
 from __future__ import annotations
@@ -54,8 +56,6 @@ RECOVERY_PAGE = 10_000
 
 class Batch:
     """What one commit makes durable, and what waits for it."""
-
-    __slots__ = ("began", "deliveries", "documents", "failures", "looked_at", "looks", "marks", "runs", "waiters")
 
     def __init__(self, began: float) -> None:
         #: Loop time of the first change; how many changes there were; how often it was looked at, and how many then.
@@ -140,13 +140,19 @@ class Core:
         """The run, if it is in memory."""
         return self._runs.get(run_id)
 
+    def at_hand(self, key: RunKey) -> Run | None:
+        """The run, if it is in memory; it counts as used."""
+        run = self._runs.get(key[2])
+        if run is None:
+            return None
+        self._runs.move_to_end(key[2])
+        run.used_at = self.loop.time()
+        return run if run.key[1] == key[1] and run.key[0] == key[0] else None
+
     async def load(self, key: RunKey) -> Run | None:
         """The run, from memory or the store; None when there is none."""
-        run = self._runs.get(key.run_id)
-        if run is not None:
-            self._runs.move_to_end(key.run_id)
-            run.used_at = self.loop.time()
-            return run if run.key[1] == key[1] and run.key[0] == key[0] else None
+        if key[2] in self._runs:
+            return self.at_hand(key)
         waiting = self._loading.get(key.run_id)
         if waiting is not None:
             return await asyncio.shield(waiting)
@@ -383,7 +389,10 @@ class Core:
         self._forming = None
         self._travelling.append(batch)
         try:
-            updates = [self._take_update(run) for run in batch.runs if not run.is_gone]
+            updates = []
+            for run in batch.runs:
+                if not run.is_gone:
+                    updates.append(self._take_update(run))
         except Exception as error:
             logger.exception("a commit could not be formed")
             self._failed(batch, error)
@@ -404,6 +413,10 @@ class Core:
         except BaseException as error:
             self._failed(batch, error if isinstance(error, Exception) else RuntimeError("the engine was stopped"))
             raise
+        self._settled(batch)
+
+    def _settled(self, batch: Batch) -> None:
+        """The batch is durable: let go what waited for it, and send the next one off."""
         self._travelling.remove(batch)
         self._failures_in_row = 0
         for run in batch.runs:

@@ -2,6 +2,8 @@
 
 A queue holds one of the two, never both. What must survive a restart is in the store's task rows, not here; a task
 here names its run and event and is checked against the run's state when a poller takes it, so stale ones are harmless.
+
+Compiled as it is by the native build; ``matching.pxd`` declares the attributes.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from perdure.engine.deadlines import Deadlines
-    from perdure.store.api import RunKey, TaskKind
     from collections.abc import Callable
 
+    from perdure.engine.deadlines import Deadlines
+    from perdure.store.api import RunKey, TaskKind
 
 STICKY_WORKER_TIMEOUT = 10.0
 
@@ -32,8 +34,6 @@ class Task(NamedTuple):
 class Poller:
     """A poll that waits. ``task`` is what it was given; a poll can be reserved before its task is durable."""
 
-    __slots__ = ("future", "identity")
-
     def __init__(self, future: asyncio.Future[object], identity: str) -> None:
         self.future = future
         self.identity = identity
@@ -41,8 +41,6 @@ class Poller:
 
 class TaskQueue:
     """One queue of one kind."""
-
-    __slots__ = ("identities", "last_poll", "name", "pollers", "tasks")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,7 +79,10 @@ class TaskQueue:
         """Whether anybody polled lately enough to be believed alive."""
         if now - self.last_poll < STICKY_WORKER_TIMEOUT:
             return True
-        return any(not poller.future.done() for poller in self.pollers)
+        for poller in self.pollers:
+            if not poller.future.done():
+                return True
+        return False
 
 
 class Matching:
@@ -91,24 +92,24 @@ class Matching:
         self._loop = loop
         self._deadlines = deadlines
         self._queues: dict[tuple[str, int, str], TaskQueue] = {}
-
         #: Namespace ids whose queues are another's: those of standalone activities, see ``standalone_activities``.
         self.aliases: dict[str, str] = {}
         #: Told of every new queue: gives those with limits what keeps them, see ``queue_limits``.
         self.on_new_queue: Callable[[tuple[str, int, str], TaskQueue], None] | None = None
+
     def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
         """The queue of that name, made on first use."""
         key = (namespace_id, int(kind), name)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = TaskQueue(name)
             owner = self.aliases.get(namespace_id)
             if owner is not None:
                 queue = self._queues[key] = self.queue(owner, kind, name)
                 return queue
-        return queue
+            queue = self._queues[key] = TaskQueue(name)
             if self.on_new_queue is not None:
                 self.on_new_queue(key, queue)
+        return queue
 
     def known(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue | None:
         """The queue of that name, if anybody used it."""

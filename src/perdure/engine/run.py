@@ -1,4 +1,7 @@
-"""A run in memory: its state, what of it is not durable yet, and who waits for it."""
+"""A run in memory: its state, what of it is not durable yet, and who waits for it.
+
+Compiled as it is by the native build; ``run.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,6 @@ MAX_TAIL = 512
 class PendingQuery:
     """A query that waits for the pending workflow task."""
 
-    __slots__ = ("future", "query")
-
     def __init__(self, query: query_v1.WorkflowQuery, future: asyncio.Future[object]) -> None:
         self.query = query
         self.future = future
@@ -43,35 +44,6 @@ class PendingQuery:
 
 class Run:
     """One run. Everything that changes it happens on the event loop, between two awaits."""
-
-    __slots__ = (
-        "batch",
-        "close_waiters",
-        "counted",
-        "event_waiters",
-        "in_flight",
-        "is_dirty",
-        "is_gone",
-        "is_new_current",
-        "key",
-        "persisted",
-        "queries",
-        "rows_due",
-        "state",
-        "stored_timer",
-        "stored_visibility",
-        "tail",
-        "tail_bytes",
-        "touched",
-        "transfers",
-        "transfers_done",
-        "unwritten",
-        "updates",
-        "used_at",
-        "version",
-        "visibility_changed",
-        "workflow_task_row",
-    )
 
     def __init__(self, key: RunKey, state: MutableState, version: int) -> None:
         self.key = key

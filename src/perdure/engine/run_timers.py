@@ -1,6 +1,8 @@
 """When runs are looked at: the near deadlines on a wheel, the far ones in the store's time index.
 
 Each run is armed once, at or before its earliest deadline. An early look does nothing but arm it again.
+
+Compiled as it is by the native build; ``run_timers.pxd`` declares the attributes.
 """
 
 from __future__ import annotations
@@ -36,15 +38,15 @@ class RunTimers:
 
     def arm(self, key: RunKey, due_ms: int) -> None:
         """See to it that the run is looked at when something of it is due. Early looks are harmless."""
-        armed = self.armed.get(key.run_id)
+        armed = self.armed.get(key[2])
         if armed is not None:
             if due_ms and armed[1] <= due_ms:
                 return
             self._wheel.cancel(armed[0])
-            del self.armed[key.run_id]
+            del self.armed[key[2]]
         if due_ms == 0 or due_ms - self._core.now() // NS_PER_MS > HORIZON_MS:
             return
-        self.armed[key.run_id] = (self._wheel.arm(due_ms, key), due_ms)
+        self.armed[key[2]] = (self._wheel.arm(due_ms, key), due_ms)
         if self._wake is None or due_ms < self._wake_ms:
             self._schedule_wake(due_ms)
 

@@ -1,4 +1,7 @@
-"""What of a run is not durable yet, as the one update that a commit takes."""
+"""What of a run is not durable yet, as the one update that a commit takes.
+
+Compiled as it is by the native build; ``updates.pxd`` declares the types.
+"""
 
 from __future__ import annotations
 
