@@ -192,7 +192,7 @@ class Schedules:
             await waiter
 
     async def _work(self, schedule: Schedule) -> None:
-        delay = 0.05
+        delay = 0.0
         try:
             while schedule.is_wanted and not schedule.is_deleted:
                 schedule.is_wanted = False
@@ -200,13 +200,13 @@ class Schedules:
                     async with self.changing(schedule):
                         if not schedule.is_deleted:
                             await self.turn(schedule)
-                    delay = 0.05
+                    delay = 0.0
                 except (RPCError, StoreError) as error:
                     logger.warning("schedule %r is tried again: %s", schedule.id, error)
                     schedule.is_wanted = True
                     self._tell(schedule)
                     await asyncio.sleep(delay)
-                    delay = min(delay * 2, 5.0)
+                    delay = min(max(delay * 2, 0.05), 5.0)
                 if not schedule.is_wanted:
                     self._tell(schedule)
         finally:
