@@ -63,9 +63,13 @@ from perdure.client._interceptor import (
     SignalWorkflowInput,
     StartWorkflowInput,
     StartWorkflowUpdateInput,
+    StartWorkflowUpdateWithStartInput,
     TerminateWorkflowInput,
+    UpdateWithStartStartWorkflowInput,
+    UpdateWithStartUpdateWorkflowInput,
 )
 from perdure.client._plugin import Plugin
+from perdure.client._update_with_start import WithStartWorkflowOperation
 from perdure.client._workflow_execution import (
     WorkflowExecution,
     WorkflowExecutionAsyncIterator,
@@ -104,10 +108,6 @@ from perdure.service import (
 )
 
 __all__ = [
-    "ActivityCancellationDetails",
-    "ActivitySerializationContext",
-    "SerializationContext",
-    "WithSerializationContext",
     "ActivityExecution",
     "ActivityExecutionAsyncIterator",
     "ActivityExecutionCount",
@@ -129,6 +129,10 @@ __all__ = [
     "ActivityOptionsKey",
     "ActivityOptionsKeys",
     "ActivityOptionsUpdate",
+    "ActivityCancellationDetails",
+    "ActivitySerializationContext",
+    "SerializationContext",
+    "WithSerializationContext",
     "WorkflowSerializationContext",
     "ActivityFailureError",
     "AsyncActivityCancelledError",
@@ -167,8 +171,12 @@ __all__ = [
     "SignalWorkflowInput",
     "StartWorkflowInput",
     "StartWorkflowUpdateInput",
+    "StartWorkflowUpdateWithStartInput",
     "TLSConfig",
     "TerminateWorkflowInput",
+    "UpdateWithStartStartWorkflowInput",
+    "UpdateWithStartUpdateWorkflowInput",
+    "WithStartWorkflowOperation",
     "WorkflowContinuedAsNewError",
     "WorkflowExecution",
     "WorkflowExecutionAsyncIterator",

@@ -24,6 +24,7 @@ from perdure.client._interceptor import (
 )
 from perdure.client._plugin import Plugin
 from perdure.client._start import start_workflow
+from perdure.client._update_with_start import UpdateWithStartMethods
 from perdure.client._workflow_execution import (
     MAX_PAGE_SIZE,
     WorkflowExecutionAsyncIterator,
@@ -315,8 +316,8 @@ class Client(ActivityCalls, UpdateWithStartMethods):
         if self._is_closed:
             raise RuntimeError("this client is closed; connect another one")
         if self._pid != os.getpid():
-            raise RuntimeError(
-                f"this client was connected in process {self._pid} before a fork; connect another one in the child"
+            raise AssertionError(
+                f"Cannot use client across forks: it was connected in process {self._pid}; connect another one in the child"
             )
         loop = asyncio.get_running_loop()
         if hasattr(loop, "run_until_idle"):

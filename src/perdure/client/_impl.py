@@ -8,9 +8,8 @@ from perdure.activity import ActivityCancellationDetails
 from perdure.api.common.v1 import Payloads, WorkflowExecution
 from perdure.api.failure.v1 import Failure
 from perdure.api.query.v1 import WorkflowQuery
-from perdure.api.update.v1 import Input, Meta, Request, WaitPolicy
-from perdure.client._activity_impl import ActivityClientImpl
 from perdure.api.workflowservice import v1 as ws
+from perdure.client._activity_impl import ActivityClientImpl
 from perdure.client._async_activity import AsyncActivityIDReference
 from perdure.client._exceptions import (
     AsyncActivityCancelledError,
@@ -32,9 +31,11 @@ from perdure.client._interceptor import (
     SignalWorkflowInput,
     StartWorkflowInput,
     StartWorkflowUpdateInput,
+    StartWorkflowUpdateWithStartInput,
     TerminateWorkflowInput,
 )
 from perdure.client._start import start_workflow
+from perdure.client._update_with_start import UpdateWithStart
 from perdure.client._workflow_execution import (
     WorkflowExecutionAsyncIterator,
     WorkflowExecutionCount,
@@ -42,7 +43,13 @@ from perdure.client._workflow_execution import (
     WorkflowExecutionStatus,
 )
 from perdure.client._workflow_history import WorkflowHistoryEventAsyncIterator
-from perdure.client._workflow_update import WorkflowUpdateHandle, WorkflowUpdateStage, waiting_for_update
+from perdure.client._workflow_update import (
+    WorkflowUpdateHandle,
+    WorkflowUpdateStage,
+    update_id_of,
+    update_request,
+    waiting_for_update,
+)
 from perdure.common import _arg_unset
 from perdure.converter import StorageDriverActivityInfo, StorageDriverStoreContext, StorageDriverWorkflowInfo
 from perdure.service import RPCError, RPCStatusCode
@@ -202,22 +209,8 @@ class ClientImpl(ActivityClientImpl, OutboundInterceptor):
 
     async def start_workflow_update(self, input: StartWorkflowUpdateInput) -> WorkflowUpdateHandle[Any]:
         client = self._client
-        conversion = client._conversion
-        update_id = input.update_id or client._new_request_id()
-        request = ws.UpdateWorkflowExecutionRequest(
-            namespace=client.namespace,
-            workflow_execution=WorkflowExecution(input.id, input.run_id or ""),
-            first_execution_run_id=input.first_execution_run_id or "",
-            wait_policy=WaitPolicy(int(input.wait_for_stage)),
-            request=Request(
-                meta=Meta(update_id, client.identity),
-                input=Input(
-                    await conversion.encode_headers(input.headers),
-                    input.update,
-                    await conversion.encode(input.id, input.args, input.run_id),
-                ),
-            ),
-        )
+        request = await update_request(client, input.id, input.run_id, input)
+        request.first_execution_run_id = input.first_execution_run_id or ""
         metadata = client._metadata(input.rpc_metadata)
         with waiting_for_update():
             # Not yet durable when it is only admitted: sent again, with its id, until it is.
@@ -230,7 +223,7 @@ class ClientImpl(ActivityClientImpl, OutboundInterceptor):
         execution = response.update_ref.workflow_execution if response.update_ref else None
         handle: WorkflowUpdateHandle[Any] = WorkflowUpdateHandle(
             client,
-            update_id,
+            update_id_of(request),
             input.id,
             workflow_run_id=(execution.run_id if execution else input.run_id) or None,
             result_type=input.ret_type,
@@ -239,6 +232,11 @@ class ClientImpl(ActivityClientImpl, OutboundInterceptor):
         if input.wait_for_stage == WorkflowUpdateStage.COMPLETED:
             await handle._outcome(input.rpc_metadata, input.rpc_timeout)
         return handle
+
+    async def start_update_with_start_workflow(
+        self, input: StartWorkflowUpdateWithStartInput
+    ) -> WorkflowUpdateHandle[Any]:
+        return await UpdateWithStart(self._client, input).start()
 
     async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:
         client = self._client

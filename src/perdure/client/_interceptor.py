@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from perdure.api.common.v1 import Payload, TimeSkippingConfig
@@ -200,6 +200,57 @@ class StartWorkflowUpdateInput:
 
 
 @dataclass
+class UpdateWithStartUpdateWorkflowInput:
+    """The update in the input of :meth:`OutboundInterceptor.start_update_with_start_workflow`."""
+
+    update_id: str | None
+    update: str
+    args: Sequence[Any]
+    wait_for_stage: WorkflowUpdateStage
+    headers: Mapping[str, Payload]
+    ret_type: type | None
+
+
+@dataclass
+class UpdateWithStartStartWorkflowInput:
+    """The start in the input of :meth:`OutboundInterceptor.start_update_with_start_workflow`."""
+
+    workflow: str
+    args: Sequence[Any]
+    id: str
+    task_queue: str
+    execution_timeout: timedelta | None
+    run_timeout: timedelta | None
+    task_timeout: timedelta | None
+    id_reuse_policy: WorkflowIDReusePolicy
+    id_conflict_policy: WorkflowIDConflictPolicy
+    retry_policy: RetryPolicy | None
+    cron_schedule: str
+    memo: Mapping[str, Any] | None
+    search_attributes: TypedSearchAttributes | SearchAttributes | None
+    start_delay: timedelta | None
+    headers: Mapping[str, Payload]
+    static_summary: str | None
+    static_details: str | None
+    ret_type: type | None
+    priority: Priority
+    versioning_override: VersioningOverride | None = None
+    time_skipping_config: TimeSkippingConfig | None = None
+
+
+@dataclass
+class StartWorkflowUpdateWithStartInput:
+    """Input of :meth:`OutboundInterceptor.start_update_with_start_workflow`."""
+
+    start_workflow_input: UpdateWithStartStartWorkflowInput
+    update_workflow_input: UpdateWithStartUpdateWorkflowInput
+    rpc_metadata: Mapping[str, str | bytes]
+    rpc_timeout: timedelta | None
+    _on_start: Callable[[StartWorkflowExecutionResponse], None]
+    _on_start_error: Callable[[BaseException], None]
+
+
+@dataclass
 class HeartbeatAsyncActivityInput:
     """Input of :meth:`OutboundInterceptor.heartbeat_async_activity`."""
 
@@ -302,21 +353,6 @@ class OutboundInterceptor:
         """Called for every :meth:`WorkflowHandle.start_update` and :meth:`WorkflowHandle.execute_update`."""
         return await self.next.start_workflow_update(input)
 
-    async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:
-        """Called for every :meth:`AsyncActivityHandle.heartbeat`."""
-        await self.next.heartbeat_async_activity(input)
-
-    async def complete_async_activity(self, input: CompleteAsyncActivityInput) -> None:
-        """Called for every :meth:`AsyncActivityHandle.complete`."""
-        await self.next.complete_async_activity(input)
-
-    async def fail_async_activity(self, input: FailAsyncActivityInput) -> None:
-        """Called for every :meth:`AsyncActivityHandle.fail`."""
-        await self.next.fail_async_activity(input)
-
-    async def report_cancellation_async_activity(self, input: ReportCancellationAsyncActivityInput) -> None:
-        """Called for every :meth:`AsyncActivityHandle.report_cancellation`."""
-        await self.next.report_cancellation_async_activity(input)
     async def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
         """Called for every :meth:`Client.start_activity` and what is made of it."""
         return await self.next.start_activity(input)
@@ -361,3 +397,18 @@ class OutboundInterceptor:
         """
         return await self.next.start_update_with_start_workflow(input)
 
+    async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:
+        """Called for every :meth:`AsyncActivityHandle.heartbeat`."""
+        await self.next.heartbeat_async_activity(input)
+
+    async def complete_async_activity(self, input: CompleteAsyncActivityInput) -> None:
+        """Called for every :meth:`AsyncActivityHandle.complete`."""
+        await self.next.complete_async_activity(input)
+
+    async def fail_async_activity(self, input: FailAsyncActivityInput) -> None:
+        """Called for every :meth:`AsyncActivityHandle.fail`."""
+        await self.next.fail_async_activity(input)
+
+    async def report_cancellation_async_activity(self, input: ReportCancellationAsyncActivityInput) -> None:
+        """Called for every :meth:`AsyncActivityHandle.report_cancellation`."""
+        await self.next.report_cancellation_async_activity(input)

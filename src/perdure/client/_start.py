@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure.api.common.v1 import Payload, Payloads, SearchAttributes, TimeSkippingConfig, WorkflowType
@@ -66,8 +66,9 @@ async def start_workflow(
     priority: Priority,
     versioning_override: VersioningOverride | None,
     time_skipping_config: TimeSkippingConfig | None,
+    update: Callable[[StartWorkflowExecutionRequest], Awaitable[WorkflowHandle[Any, Any]]] | None = None,
 ) -> WorkflowHandle[Any, Any]:
-    """Start a workflow, or signal it and start it if need be.
+    """Start a workflow, or signal or update it and start it if need be.
 
     Called once per workflow, so with positional arguments, and an argument at its default costs nothing.
     """
@@ -129,6 +130,8 @@ async def start_workflow(
             return await _signal_with_start(
                 client, request, start_signal, start_signal_args, ret_type, rpc_metadata, rpc_timeout
             )
+        if update is not None:
+            return await update(request)
         response = await client._service.start_workflow_execution(
             request, metadata=client._metadata(rpc_metadata), timeout=rpc_timeout
         )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Generic, cast
 
 from perdure.api.common.v1 import WorkflowExecution
 from perdure.api.enums.v1 import UpdateWorkflowExecutionLifecycleStage as _Stage
-from perdure.api.update.v1 import Outcome, UpdateRef, WaitPolicy
-from perdure.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest
+from perdure.api.update.v1 import Input, Meta, Outcome, Request, UpdateRef, WaitPolicy
+from perdure.api.workflowservice.v1 import PollWorkflowExecutionUpdateRequest, UpdateWorkflowExecutionRequest
 from perdure.client import _check
 from perdure.client._exceptions import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from perdure.service import RPCError, RPCStatusCode
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from perdure.client._client import Client
+    from perdure.client._interceptor import StartWorkflowUpdateInput, UpdateWithStartUpdateWorkflowInput
 
 
 class WorkflowUpdateStage(IntEnum):
@@ -29,6 +30,35 @@ class WorkflowUpdateStage(IntEnum):
     ADMITTED = int(_Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ADMITTED)
     ACCEPTED = int(_Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED)
     COMPLETED = int(_Stage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED)
+
+
+async def update_request(
+    client: Client,
+    workflow_id: str,
+    run_id: str | None,
+    input: StartWorkflowUpdateInput | UpdateWithStartUpdateWorkflowInput,
+) -> UpdateWorkflowExecutionRequest:
+    """The request of an update; of the current run, if none is named."""
+    conversion = client._conversion
+    return UpdateWorkflowExecutionRequest(
+        namespace=client.namespace,
+        workflow_execution=WorkflowExecution(workflow_id, run_id or ""),
+        wait_policy=WaitPolicy(int(input.wait_for_stage)),
+        request=Request(
+            meta=Meta(input.update_id or client._new_request_id(), client.identity),
+            input=Input(
+                await conversion.encode_headers(input.headers),
+                input.update,
+                await conversion.encode(workflow_id, input.args, run_id),
+            ),
+        ),
+    )
+
+
+def update_id_of(request: UpdateWorkflowExecutionRequest) -> str:
+    """The id in a request of :func:`update_request`."""
+    assert request.request is not None and request.request.meta is not None
+    return request.request.meta.update_id
 
 
 @contextmanager

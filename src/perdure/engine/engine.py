@@ -19,6 +19,7 @@ from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
 from perdure.engine.limits import TASK_LONG_POLL
 from perdure.engine.messages import Messages
+from perdure.engine.multi_operations import MultiOperations
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
 from perdure.engine.resets import Resets
@@ -59,6 +60,7 @@ class Engine(ActivityRpcs, ScheduleRpcs):
         self._activity_tasks = ActivityTasks(core, namespaces)
         self._add_activity_rpcs(core, namespaces, closing)
         self._starts = Starts(core, namespaces, closing, self._workflow_tasks)
+        self._multi_operations = MultiOperations(core, namespaces, self._starts, self._workflow_updates)
         self._messages = Messages(core, namespaces, closing)
         self._add_schedule_rpcs(core, namespaces, self._starts, self._messages)
         self._histories = Histories(core, namespaces)
@@ -284,6 +286,13 @@ class Engine(ActivityRpcs, ScheduleRpcs):
         """Temporal's PollWorkflowExecutionUpdate."""
         self._check()
         return await self._workflow_updates.poll(request, _seconds(timeout))
+
+    async def execute_multi_operation(
+        self, request: ws.ExecuteMultiOperationRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.ExecuteMultiOperationResponse:
+        """Temporal's ExecuteMultiOperation."""
+        self._check()
+        return await self._multi_operations.execute(request, _seconds(timeout))
 
     async def poll_workflow_task_queue(
         self, request: ws.PollWorkflowTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None

@@ -35,14 +35,14 @@ _ALLOW_DUPLICATE = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE)
 _FAILED_ONLY = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY)
 _REJECT_DUPLICATE = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE)
 _TERMINATE_IF_RUNNING = int(_Reuse.WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING)
-_FAIL = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
-_USE_EXISTING = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING)
+FAIL = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
+USE_EXISTING = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING)
 _TERMINATE_EXISTING = int(_Conflict.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING)
 _CLOSED_CLEANLY = (
     int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED),
     int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW),
 )
-_RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
+RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 
 
 class Parent:
@@ -75,7 +75,7 @@ class Starts:
         """
         core = self._core
         check_start(request)
-        reuse, conflict = _policies(request, _FAIL)
+        reuse, conflict = policies(request, FAIL)
         namespace = self._namespaces.get(request.namespace)
         namespace_id = namespace.namespace_id
         if request.search_attributes is not None:
@@ -88,14 +88,14 @@ class Starts:
                 return ws.StartWorkflowExecutionResponse(
                     run_id=current.key.run_id, started=True, status=s.status, first_execution_run_id=s.first_run_id
                 )
-            if not _may_start(current, reuse, conflict):
+            if not may_start(current, reuse, conflict):
                 await core.durable(current)
                 return ws.StartWorkflowExecutionResponse(
                     run_id=current.key.run_id, started=False, status=s.status, first_execution_run_id=s.first_run_id
                 )
-        run = self._replace(namespace_id, current, request)
+        run = self.replace(namespace_id, current, request)
         response = ws.StartWorkflowExecutionResponse(
-            run_id=run.key.run_id, started=True, status=_RUNNING, first_execution_run_id=run.key.run_id
+            run_id=run.key.run_id, started=True, status=RUNNING, first_execution_run_id=run.key.run_id
         )
         if request.request_eager_execution and run.state.task_scheduled_id:
             response.eager_workflow_task = await self._tasks.start(
@@ -116,9 +116,9 @@ class Starts:
         check_start(request)
         limits.check_id(request.signal_name, "SignalName")
         limits.check_payloads(request.signal_input, "SignalInput")
-        if request.workflow_id_conflict_policy == _FAIL:
+        if request.workflow_id_conflict_policy == FAIL:
             raise invalid_argument("WorkflowIdConflictPolicy FAIL cannot be used with SignalWithStart.")
-        reuse, conflict = _policies(request, _USE_EXISTING)
+        reuse, conflict = policies(request, USE_EXISTING)
         namespace = self._namespaces.get(request.namespace)
         namespace_id = namespace.namespace_id
         if request.search_attributes is not None:
@@ -129,7 +129,7 @@ class Starts:
             return ws.SignalWithStartWorkflowExecutionResponse(
                 run_id=run.key.run_id, started=True, first_execution_run_id=run.state.first_run_id
             )
-        started = run is None or _may_start(run, reuse, conflict)
+        started = run is None or may_start(run, reuse, conflict)
         signal = history_v1.WorkflowExecutionSignaledEventAttributes(
             signal_name=request.signal_name,
             input=request.signal_input,
@@ -138,7 +138,7 @@ class Starts:
             request_id=request.request_id,
         )
         if started:
-            run = self._replace(namespace_id, run, request, signal)
+            run = self.replace(namespace_id, run, request, signal)
         else:
             assert run is not None
             if not request.request_id or request.request_id not in run.state.signal_request_ids:
@@ -151,7 +151,7 @@ class Starts:
             run_id=run.key.run_id, started=started, first_execution_run_id=run.state.first_run_id
         )
 
-    def _replace(
+    def replace(
         self,
         namespace_id: str,
         current: Run | None,
@@ -174,8 +174,8 @@ class Starts:
 
     def check_may_start(self, current: Run, request: StartRequest, new_run_id: str) -> None:
         """Raise ALREADY_EXISTS unless a child may take the workflow id over."""
-        reuse, conflict = _policies(request, _FAIL)
-        if _may_start(current, reuse, conflict) and current.is_open:
+        reuse, conflict = policies(request, FAIL)
+        if may_start(current, reuse, conflict) and current.is_open:
             self._terminate(current, new_run_id)
 
     def create(
@@ -243,7 +243,8 @@ def check_signal(run: Run) -> None:
         raise resource_exhausted("workflow operation can not be applied because workflow is closing", BUSY_WORKFLOW)
 
 
-def _policies(request: StartRequest, default_conflict: int) -> tuple[int, int]:
+def policies(request: StartRequest, default_conflict: int) -> tuple[int, int]:
+    """What to do about a closed and about an open run of the same workflow id."""
     reuse = request.workflow_id_reuse_policy or _ALLOW_DUPLICATE
     conflict = request.workflow_id_conflict_policy
     if reuse == _TERMINATE_IF_RUNNING:
@@ -259,11 +260,11 @@ def _policies(request: StartRequest, default_conflict: int) -> tuple[int, int]:
     return reuse, conflict or default_conflict
 
 
-def _may_start(current: Run, reuse: int, conflict: int) -> bool:
+def may_start(current: Run, reuse: int, conflict: int) -> bool:
     """Whether a new run takes the id over; False: the open run is used. Raises ALREADY_EXISTS."""
     s = current.state
     if current.is_open:
-        if conflict == _USE_EXISTING:
+        if conflict == USE_EXISTING:
             return False
         if conflict == _TERMINATE_EXISTING:
             return True

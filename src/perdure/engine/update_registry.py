@@ -23,6 +23,7 @@ ADMITTED = int(UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_L
 ACCEPTED = int(UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED)
 COMPLETED = int(UpdateWorkflowExecutionLifecycleStage.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED)
 
+ABORTED_BY_CLOSING = "workflow update was aborted by closing workflow"
 CLOSED_WHILE_ACCEPTED = update_v1.Outcome(
     failure=failure_v1.Failure(
         message="Workflow Update failed because the Workflow completed before the Update completed.",
@@ -193,7 +194,7 @@ class UpdateRegistry:
             elif is_continuing:
                 self._refuse(update_id, RunContinued())
             else:
-                self._refuse(update_id, not_found("workflow update was aborted by closing workflow"))
+                self._refuse(update_id, not_found(ABORTED_BY_CLOSING))
         self._leave_if_empty()
 
     def fail(self, error: Exception) -> None:

@@ -106,27 +106,27 @@ class WorkflowUpdates:
         """What the caller hears once the update that was admitted is far enough. Raises RunContinued."""
         update_id = request.request.meta.update_id  # type: ignore[union-attr]
         reached, outcome = await self._reached(run, update_id, stage, deadline)
-        return ws.UpdateWorkflowExecutionResponse(_reference(run, update_id), outcome, reached)
+        return ws.UpdateWorkflowExecutionResponse(reference(run, update_id), outcome, reached)
 
     async def poll(
         self, request: ws.PollWorkflowExecutionUpdateRequest, timeout: float | None
     ) -> ws.PollWorkflowExecutionUpdateResponse:
         """Temporal's PollWorkflowExecutionUpdate."""
-        reference = request.update_ref
-        if reference is None:
+        asked = request.update_ref
+        if asked is None:
             raise invalid_argument("UpdateRef is not set on request.")
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         stage = 0 if request.wait_policy is None else request.wait_policy.lifecycle_stage
         deadline = None if timeout is None else self._core.loop.time() + timeout
         while True:
-            run = await find_run(self._core, namespace_id, reference.workflow_execution)
-            if not stage_of(run, reference.update_id):
-                raise not_found(f"update {reference.update_id!r} not found")
+            run = await find_run(self._core, namespace_id, asked.workflow_execution)
+            if not stage_of(run, asked.update_id):
+                raise not_found(f"update {asked.update_id!r} not found")
             try:
-                reached, outcome = await self._reached(run, reference.update_id, stage, deadline)
+                reached, outcome = await self._reached(run, asked.update_id, stage, deadline)
             except RunContinued:
                 continue
-            return ws.PollWorkflowExecutionUpdateResponse(outcome, reached, _reference(run, reference.update_id))
+            return ws.PollWorkflowExecutionUpdateResponse(outcome, reached, reference(run, asked.update_id))
 
     def admit(self, run: Run, request: ws.UpdateWorkflowExecutionRequest) -> None:
         """Take an update in, unless the run knows its id, and see to it that a workflow task will carry it."""
@@ -187,7 +187,8 @@ class WorkflowUpdates:
 
     async def outcome(self, run: Run, update_id: str) -> update_v1.Outcome:
         """The outcome of an update that is completed."""
-        event_id = run.state.updates[update_id][2]
+        updates = run.state.updates
+        event_id = 0 if updates is None else updates[update_id][2]
         if not event_id:
             return CLOSED_WHILE_ACCEPTED
         attributes: Any = (await self._core.event(run, event_id)).attributes
@@ -273,7 +274,7 @@ class WorkflowUpdates:
             for update_id, outcome in plan.completed:
                 registry.completed(update_id, outcome)
             for update_id in plan.accepted:
-                if not is_closing or s.updates[update_id][2]:
+                if not is_closing or stage_of(run, update_id) == COMPLETED:
                     registry.accepted(update_id)
             for update_id, failure in plan.rejected:
                 if s.updates is not None and update_id in s.updates:
@@ -360,5 +361,6 @@ def _bad(message: str) -> CommandError:
     return CommandError(_BAD_MESSAGE, message)
 
 
-def _reference(run: Run, update_id: str) -> update_v1.UpdateRef:
+def reference(run: Run, update_id: str) -> update_v1.UpdateRef:
+    """Which update of which run."""
     return update_v1.UpdateRef(common_v1.WorkflowExecution(run.key.workflow_id, run.key.run_id), update_id)

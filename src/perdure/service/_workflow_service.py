@@ -152,6 +152,16 @@ class WorkflowService(ActivityService, ScheduleService, Protocol):
         """Temporal's DeleteWorkflowExecution."""
         ...
 
+    async def execute_multi_operation(
+        self,
+        request: ws.ExecuteMultiOperationRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.ExecuteMultiOperationResponse:
+        """Temporal's ExecuteMultiOperation."""
+        ...
+
     async def update_workflow_execution(
         self,
         request: ws.UpdateWorkflowExecutionRequest,

@@ -17,6 +17,20 @@ class CancellationAlreadyRequestedFailure(Message):
     """The execution was asked to cancel before."""
 
 
+class MultiOperationExecutionFailure(Message):
+    """Some of several operations failed; how each ended."""
+
+    statuses: list[MultiOperationExecutionFailureOperationStatus] = []
+
+
+class MultiOperationExecutionFailureOperationStatus(Message):
+    """How one of several operations ended: a gRPC status."""
+
+    code: int = 0
+    message: str = ""
+    details: list[object] = []
+
+
 class NamespaceAlreadyExistsFailure(Message):
     """A namespace of that name exists."""
 

@@ -65,6 +65,10 @@ class Failure(Message):
     encoded_attributes: common_v1.Payload | None = None
 
 
+class MultiOperationExecutionAborted(Message):
+    """Temporal's ``temporal.api.failure.v1.MultiOperationExecutionAborted``: another operation is at fault."""
+
+
 class NexusHandlerFailureInfo(Message):
     """Temporal's ``temporal.api.failure.v1.NexusHandlerFailureInfo``."""
 

@@ -128,6 +128,32 @@ class DeleteScheduleResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DeleteScheduleResponse``."""
 
 
+class DeleteWorkerDeploymentRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkerDeploymentRequest``."""
+
+    namespace: str = ""
+    deployment_name: str = ""
+    identity: str = ""
+
+
+class DeleteWorkerDeploymentResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkerDeploymentResponse``."""
+
+
+class DeleteWorkerDeploymentVersionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkerDeploymentVersionRequest``."""
+
+    namespace: str = ""
+    version: str = ""
+    skip_drainage: bool = False
+    identity: str = ""
+    deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+
+
+class DeleteWorkerDeploymentVersionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkerDeploymentVersionResponse``."""
+
+
 class DeleteWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkflowExecutionRequest``."""
 
@@ -237,6 +263,45 @@ class DescribeTaskQueueResponseEffectiveRateLimit(Message):
     rate_limit_source: int = 0
 
 
+class DescribeWorkerDeploymentRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerDeploymentRequest``."""
+
+    namespace: str = ""
+    deployment_name: str = ""
+
+
+class DescribeWorkerDeploymentResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerDeploymentResponse``."""
+
+    conflict_token: bytes = b""
+    worker_deployment_info: deployment_v1.WorkerDeploymentInfo | None = None
+
+
+class DescribeWorkerDeploymentVersionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerDeploymentVersionRequest``."""
+
+    namespace: str = ""
+    version: str = ""
+    deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+    report_task_queue_stats: bool = False
+
+
+class DescribeWorkerDeploymentVersionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerDeploymentVersionResponse``."""
+
+    worker_deployment_version_info: deployment_v1.WorkerDeploymentVersionInfo | None = None
+    version_task_queues: list[DescribeWorkerDeploymentVersionResponseVersionTaskQueue] = []
+
+
+class DescribeWorkerDeploymentVersionResponseVersionTaskQueue(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerDeploymentVersionResponse.VersionTaskQueue``."""
+
+    name: str = ""
+    type: int = 0
+    stats: taskqueue_v1.TaskQueueStats | None = None
+    stats_by_priority_key: dict[int, taskqueue_v1.TaskQueueStats] = {}
+
+
 class DescribeWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkflowExecutionRequest``."""
 
@@ -255,6 +320,34 @@ class DescribeWorkflowExecutionResponse(Message):
     callbacks: list[workflow_v1.CallbackInfo] = []
     pending_nexus_operations: list[workflow_v1.PendingNexusOperationInfo] = []
     workflow_extended_info: workflow_v1.WorkflowExecutionExtendedInfo | None = None
+
+
+class ExecuteMultiOperationRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ExecuteMultiOperationRequest``."""
+
+    namespace: str = ""
+    operations: list[ExecuteMultiOperationRequestOperation] = []
+    resource_id: str = ""
+
+
+class ExecuteMultiOperationRequestOperation(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ExecuteMultiOperationRequest.Operation``: one of its fields is set."""
+
+    start_workflow: StartWorkflowExecutionRequest | None = None
+    update_workflow: UpdateWorkflowExecutionRequest | None = None
+
+
+class ExecuteMultiOperationResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ExecuteMultiOperationResponse``."""
+
+    responses: list[ExecuteMultiOperationResponseResponse] = []
+
+
+class ExecuteMultiOperationResponseResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ExecuteMultiOperationResponse.Response``: one of its fields is set."""
+
+    start_workflow: StartWorkflowExecutionResponse | None = None
+    update_workflow: UpdateWorkflowExecutionResponse | None = None
 
 
 class GetSystemInfoRequest(Message):
@@ -284,6 +377,35 @@ class GetSystemInfoResponseCapabilities(Message):
     nexus: bool = False
     server_scaled_deployments: bool = False
     server_scaled_provider_cloud_run: bool = False
+
+
+class GetWorkerBuildIdCompatibilityRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkerBuildIdCompatibilityRequest``."""
+
+    namespace: str = ""
+    task_queue: str = ""
+    max_sets: int = 0
+
+
+class GetWorkerBuildIdCompatibilityResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkerBuildIdCompatibilityResponse``."""
+
+    major_version_sets: list[taskqueue_v1.CompatibleVersionSet] = []
+
+
+class GetWorkerTaskReachabilityRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkerTaskReachabilityRequest``."""
+
+    namespace: str = ""
+    build_ids: list[str] = []
+    task_queues: list[str] = []
+    reachability: int = 0
+
+
+class GetWorkerTaskReachabilityResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetWorkerTaskReachabilityResponse``."""
+
+    build_id_reachability: list[taskqueue_v1.BuildIdReachability] = []
 
 
 class GetWorkflowExecutionHistoryRequest(Message):
@@ -369,6 +491,32 @@ class ListSchedulesResponse(Message):
 
     schedules: list[schedule_v1.ScheduleListEntry] = []
     next_page_token: bytes = b""
+
+
+class ListWorkerDeploymentsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkerDeploymentsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+
+
+class ListWorkerDeploymentsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkerDeploymentsResponse``."""
+
+    next_page_token: bytes = b""
+    worker_deployments: list[ListWorkerDeploymentsResponseWorkerDeploymentSummary] = []
+
+
+class ListWorkerDeploymentsResponseWorkerDeploymentSummary(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkerDeploymentsResponse.WorkerDeploymentSummary``."""
+
+    name: str = ""
+    create_time: int | None = None
+    routing_config: deployment_v1.RoutingConfig | None = None
+    latest_version_summary: deployment_v1.WorkerDeploymentInfoWorkerDeploymentVersionSummary | None = None
+    current_version_summary: deployment_v1.WorkerDeploymentInfoWorkerDeploymentVersionSummary | None = None
+    ramping_version_summary: deployment_v1.WorkerDeploymentInfoWorkerDeploymentVersionSummary | None = None
 
 
 class ListWorkflowExecutionsRequest(Message):
@@ -904,6 +1052,68 @@ class RespondWorkflowTaskFailedResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskFailedResponse``."""
 
 
+class SetWorkerDeploymentCurrentVersionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentCurrentVersionRequest``."""
+
+    namespace: str = ""
+    deployment_name: str = ""
+    version: str = ""
+    conflict_token: bytes = b""
+    identity: str = ""
+    ignore_missing_task_queues: bool = False
+    build_id: str = ""
+    allow_no_pollers: bool = False
+
+
+class SetWorkerDeploymentCurrentVersionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentCurrentVersionResponse``."""
+
+    conflict_token: bytes = b""
+    previous_version: str = ""
+    previous_deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+
+
+class SetWorkerDeploymentManagerRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentManagerRequest``."""
+
+    namespace: str = ""
+    deployment_name: str = ""
+    manager_identity: str | None = None
+    self: bool | None = None
+    conflict_token: bytes = b""
+    identity: str = ""
+
+
+class SetWorkerDeploymentManagerResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentManagerResponse``."""
+
+    conflict_token: bytes = b""
+    previous_manager_identity: str = ""
+
+
+class SetWorkerDeploymentRampingVersionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentRampingVersionRequest``."""
+
+    namespace: str = ""
+    deployment_name: str = ""
+    version: str = ""
+    percentage: float = 0.0
+    conflict_token: bytes = b""
+    identity: str = ""
+    ignore_missing_task_queues: bool = False
+    build_id: str = ""
+    allow_no_pollers: bool = False
+
+
+class SetWorkerDeploymentRampingVersionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentRampingVersionResponse``."""
+
+    conflict_token: bytes = b""
+    previous_version: str = ""
+    previous_percentage: float = 0.0
+    previous_deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+
+
 class ShutdownWorkerRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ShutdownWorkerRequest``."""
 
@@ -1229,6 +1439,54 @@ class UpdateTaskQueueConfigResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.UpdateTaskQueueConfigResponse``."""
 
     config: taskqueue_v1.TaskQueueConfig | None = None
+
+
+class UpdateWorkerBuildIdCompatibilityRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkerBuildIdCompatibilityRequest``."""
+
+    namespace: str = ""
+    task_queue: str = ""
+    add_new_build_id_in_new_default_set: str | None = None
+    add_new_compatible_build_id: UpdateWorkerBuildIdCompatibilityRequestAddNewCompatibleVersion | None = None
+    promote_set_by_build_id: str | None = None
+    promote_build_id_within_set: str | None = None
+    merge_sets: UpdateWorkerBuildIdCompatibilityRequestMergeSets | None = None
+
+
+class UpdateWorkerBuildIdCompatibilityRequestAddNewCompatibleVersion(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkerBuildIdCompatibilityRequest.AddNewCompatibleVersion``."""
+
+    new_build_id: str = ""
+    existing_compatible_build_id: str = ""
+    make_set_default: bool = False
+
+
+class UpdateWorkerBuildIdCompatibilityRequestMergeSets(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkerBuildIdCompatibilityRequest.MergeSets``."""
+
+    primary_set_build_id: str = ""
+    secondary_set_build_id: str = ""
+
+
+class UpdateWorkerBuildIdCompatibilityResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkerBuildIdCompatibilityResponse``."""
+
+
+class UpdateWorkerDeploymentVersionMetadataRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkerDeploymentVersionMetadataRequest``."""
+
+    namespace: str = ""
+    version: str = ""
+    upsert_entries: dict[str, common_v1.Payload] = {}
+    remove_entries: list[str] = []
+    deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+    identity: str = ""
+
+
+class UpdateWorkerDeploymentVersionMetadataResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateWorkerDeploymentVersionMetadataResponse``."""
+
+    metadata: deployment_v1.VersionMetadata | None = None
 
 
 class UpdateWorkflowExecutionOptionsRequest(Message):
