@@ -29,24 +29,16 @@ _BucketKey = tuple[str, str, str | None, int]
 class _Entries:
     """Records by position; put in order when somebody asks."""
 
-    __slots__ = ("_order", "records")
+    __slots__ = ("order", "records")
 
     def __init__(self) -> None:
         self.records: dict[Position, VisibilityRecord] = {}
-        self._order: list[Position] | None = None
-
-    def put(self, position: Position, record: VisibilityRecord) -> None:
-        self.records[position] = record
-        self._order = None
-
-    def remove(self, position: Position) -> None:
-        if self.records.pop(position, None) is not None:
-            self._order = None
+        self.order: list[Position] | None = None
 
     def ordered(self) -> list[Position]:
-        if self._order is None:
-            self._order = sorted(self.records)
-        return self._order
+        if self.order is None:
+            self.order = sorted(self.records)
+        return self.order
 
 
 class Records:
@@ -55,49 +47,48 @@ class Records:
     def __init__(self) -> None:
         self._runs: dict[str, VisibilityRecord] = {}
         self._buckets: dict[_BucketKey, _Entries] = {}
-        self._terms: dict[Attribute, dict[bytes, _Entries]] = {}
+        self._terms: dict[Attribute, dict[bytes, dict[Position, VisibilityRecord]]] = {}
         #: Run ids by ordered workflow id; made when first asked for.
         self._by_workflow_id: dict[bytes, set[str]] | None = None
 
     def change(self, removed: VisibilityRecord | None, added: VisibilityRecord | None) -> None:
         """Take a record out, put one in."""
         if removed is not None:
-            self._remove(removed)
+            position = visibility_position(removed)
+            key = _bucket_key(removed)
+            bucket = self._buckets.get(key)
+            if bucket is not None and bucket.records.pop(position, None) is not None:
+                bucket.order = None
+                if not bucket.records:
+                    del self._buckets[key]
+            if removed.search_attributes or removed.parent_workflow_id:
+                self._remove_terms(removed, position)
+            if added is None:
+                self._runs.pop(removed.key.run_id, None)
+                if self._by_workflow_id is not None:
+                    self._by_workflow_id[ordered_text(removed.key.workflow_id)].discard(removed.key.run_id)
         if added is not None:
-            self._add(added)
+            position = visibility_position(added)
+            key = _bucket_key(added)
+            bucket = self._buckets.get(key)
+            if bucket is None:
+                bucket = self._buckets[key] = _Entries()
+            bucket.records[position] = added
+            bucket.order = None
+            self._runs[added.key.run_id] = added
+            if self._by_workflow_id is not None and removed is None:
+                self._by_workflow_id.setdefault(ordered_text(added.key.workflow_id), set()).add(added.key.run_id)
+            if added.search_attributes or added.parent_workflow_id:
+                for attribute, term in record_terms(added):
+                    self._terms.setdefault(attribute, {}).setdefault(term, {})[position] = added
 
-    def _add(self, record: VisibilityRecord) -> None:
-        position = visibility_position(record)
-        key = _bucket_key(record)
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = _Entries()
-        bucket.put(position, record)
-        self._runs[record.key.run_id] = record
-        if self._by_workflow_id is not None:
-            self._by_workflow_id.setdefault(ordered_text(record.key.workflow_id), set()).add(record.key.run_id)
-        if record.search_attributes or record.parent_workflow_id:
-            for attribute, term in record_terms(record):
-                self._terms.setdefault(attribute, {}).setdefault(term, _Entries()).put(position, record)
-
-    def _remove(self, record: VisibilityRecord) -> None:
-        position = visibility_position(record)
-        key = _bucket_key(record)
-        bucket = self._buckets.get(key)
-        if bucket is not None:
-            bucket.remove(position)
-            if not bucket.records:
-                del self._buckets[key]
-        self._runs.pop(record.key.run_id, None)
-        if self._by_workflow_id is not None:
-            self._by_workflow_id.get(ordered_text(record.key.workflow_id), set()).discard(record.key.run_id)
-        if record.search_attributes or record.parent_workflow_id:
-            for attribute, term in record_terms(record):
-                entries = self._terms.get(attribute, {}).get(term)
-                if entries is not None:
-                    entries.remove(position)
-                    if not entries.records:
-                        del self._terms[attribute][term]
+    def _remove_terms(self, record: VisibilityRecord, position: Position) -> None:
+        for attribute, term in record_terms(record):
+            entries = self._terms.get(attribute, {}).get(term)
+            if entries is not None:
+                entries.pop(position, None)
+                if not entries:
+                    del self._terms[attribute][term]
 
     # Reading
 
@@ -148,11 +139,11 @@ class Records:
             case Term(attribute, term):
                 entries = self._terms.get(attribute, {}).get(term)
                 if entries is not None:
-                    yield entries.records
+                    yield entries
             case TermRange(attribute, low, high):
                 for term, entries in self._terms.get(attribute, {}).items():
                     if low <= term and (not high or term < high):
-                        yield entries.records
+                        yield entries
             case WorkflowIds():
                 for run_id in self._run_ids(part):
                     yield self._one(run_id)
