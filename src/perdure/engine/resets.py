@@ -14,6 +14,7 @@ from perdure.api.enums.v1 import (
     EventType,
     ResetReapplyExcludeType,
     ResetReapplyType,
+    UpdateAdmittedEventOrigin,
     WorkflowTaskFailedCause,
 )
 from perdure.api.failure import v1 as failure_v1
@@ -30,6 +31,9 @@ from perdure.store.api import RunKey, RunUpdate, StoreError
 
 _RESET = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW)
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+_ADMITTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED)
+_UPDATES = frozenset((_ADMITTED, int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)))
+_REAPPLY = int(UpdateAdmittedEventOrigin.UPDATE_ADMITTED_EVENT_ORIGIN_REAPPLY)
 _CONTINUED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)
 _CHILD_STARTED = int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
 _CHILD_EVENTS = range(
@@ -50,7 +54,7 @@ class Resets:
     async def reset(self, request: ws.ResetWorkflowExecutionRequest) -> ws.ResetWorkflowExecutionResponse:
         """Temporal's ResetWorkflowExecution.
 
-        Atomic: the new run with the copied part of the history, the reapplied signals and the end of the current run.
+        Atomic: the new run with the copied part of the history, the reapplied signals and updates, and the end of the current run.
         """
         core = self._core
         if not request.request_id:
@@ -90,8 +94,8 @@ class Resets:
             else:
                 chain = chain + current.state.buffered
         self._reapply_children(run, own)
-        if _reapplies_signals(request):
-            self._reapply_signals(run, own + chain)
+        excluded = _excluded(request)
+        self._reapply_messages(run, [event for event in own + chain if event.event_type not in excluded])
         transitions.schedule_workflow_task(run.state, core.now())
         base.state.reset_run_id = key.run_id
         core.touch(base)
@@ -166,11 +170,18 @@ class Resets:
         s.sticky_queue = ""
         core.absorb(run)
 
-    def _reapply_signals(self, run: Run, events: list[HistoryEvent]) -> None:
-        """Signals that came after the reset point hold in the new run, too."""
+    def _reapply_messages(self, run: Run, events: list[HistoryEvent]) -> None:
+        """Signals that came and updates that were accepted after the reset point hold in the new run, too."""
+        s = run.state
         for event in events:
+            attributes: Any = event.attributes
             if event.event_type == _SIGNALED:
-                transitions.signal(run.state, self._core.now(), event.attributes, False, event.extras)
+                transitions.signal(s, self._core.now(), attributes, False, event.extras)
+            elif event.event_type in _UPDATES:
+                request = attributes.request if event.event_type == _ADMITTED else attributes.accepted_request
+                if request is not None and (s.updates is None or request.meta.update_id not in s.updates):
+                    admitted = history_v1.WorkflowExecutionUpdateAdmittedEventAttributes(request, _REAPPLY)
+                    transitions.write(s, _ADMITTED, admitted, self._core.now())
 
     def _reapply_children(self, run: Run, events: list[HistoryEvent]) -> None:
         """So do the fates of children that the copied part of the history started."""
@@ -230,7 +241,14 @@ class Resets:
             raise unavailable(f"The store did not forget the run: {error}. It is safe to try again.") from None
 
 
-def _reapplies_signals(request: ws.ResetWorkflowExecutionRequest) -> bool:
-    if request.reset_reapply_type == int(ResetReapplyType.RESET_REAPPLY_TYPE_NONE):
-        return False
-    return int(ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL) not in request.reset_reapply_exclude_types
+def _excluded(request: ws.ResetWorkflowExecutionRequest) -> set[int]:
+    """The types of events that are not to be reapplied."""
+    excluded: set[int] = set()
+    types = request.reset_reapply_exclude_types
+    is_none = request.reset_reapply_type == int(ResetReapplyType.RESET_REAPPLY_TYPE_NONE)
+    if is_none or int(ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL) in types:
+        excluded.add(_SIGNALED)
+    is_signal_only = request.reset_reapply_type == int(ResetReapplyType.RESET_REAPPLY_TYPE_SIGNAL)
+    if is_none or is_signal_only or int(ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE) in types:
+        excluded |= _UPDATES
+    return excluded
