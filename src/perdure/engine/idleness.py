@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure.engine.ids import decode_token
+from perdure.engine.limits import NS_PER_MS
 from perdure.service import RPCError
 from perdure.store.api import RunKey, TaskKind
 
@@ -18,6 +19,8 @@ _PAGE = 100
 
 async def is_held(core: Core, task_tokens: set[bytes]) -> bool:
     """Whether a worker has a task, or is about to get one. Tokens of tasks that ended are taken out of the set."""
+    if core.alarms.working:
+        return True
     for token in list(task_tokens):
         if await _is_running(core, token):
             return True
@@ -61,10 +64,17 @@ async def _is_wanted(core: Core, kind: int, queue: TaskQueue, task: Task) -> boo
 
 
 async def next_deadline(core: Core) -> int | None:
-    """When (epoch ms) an open run has something due next; 0: never; None: not before a worker has answered.
+    """When (epoch ns) something is due next; 0: never; None: not before a worker has answered."""
+    due_ms = await _next_deadline_of_runs(core)
+    if due_ms is None:
+        return None
+    due = due_ms * NS_PER_MS
+    alarm = core.alarms.next_due
+    return due if alarm is None else min(due, alarm) if due else alarm
 
-    Entries of the time index may be early, so the runs themselves are asked.
-    """
+
+async def _next_deadline_of_runs(core: Core) -> int | None:
+    """The same of open runs, in ms. Entries of the time index may be early, so the runs themselves are asked."""
     best = 0
     after: tuple[int, RunKey] | None = None
     while True:

@@ -36,7 +36,6 @@ class TimeSkipping:
     """Drives the clock of one engine."""
 
     def __init__(self, engine: Engine, clock: SkippingClock) -> None:
-        self._engine = engine
         self._core = engine.core
         self._clock = clock
         #: Tokens of the tasks that workers have.
@@ -134,12 +133,14 @@ class TimeSkipping:
 
     async def _settle(self) -> None:
         """Wait until what became ready has run its course, as far as it needs no worker's time."""
+        core = self._core
         quiet = 0
         for _ in range(_MAX_TURNS):
             changes = self._changes
-            await self._core.settle()
+            await core.settle()
             await asyncio.sleep(0)
-            quiet = quiet + 1 if changes == self._changes and self._core.is_settled else 0
+            is_quiet = changes == self._changes and core.is_settled and not core.alarms.working
+            quiet = quiet + 1 if is_quiet else 0
             if quiet == _QUIET_TURNS:
                 return
 
@@ -154,10 +155,9 @@ class TimeSkipping:
         """Where the clock may jump to; None: nowhere, for now."""
         if not (self._is_automatic or self._sleepers) or await is_held(self._core, self.task_tokens):
             return None
-        due_ms = await next_deadline(self._core)
-        if due_ms is None:
+        due = await next_deadline(self._core)
+        if due is None:
             return None
-        due = due_ms * _NS_PER_MS
         if self._sleepers:
             wake = self._sleepers[0][0]
             return min(due, wake) if due else wake
@@ -172,7 +172,8 @@ class TimeSkipping:
         if target // _NS_PER_MS > self._horizon_ms:
             self._horizon_ms = self._clock() // _NS_PER_MS + HORIZON_MS
             await self._core.timers.load_horizon()
-        self._engine.poke()
+        self._core.timers.poke()
+        self._core.alarms.poke()
 
     async def _wait(self) -> None:
         delay = _LOOK_AGAIN
