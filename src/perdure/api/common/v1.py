@@ -224,6 +224,18 @@ class Priority(Message):
     fairness_weight: float = 0.0
 
 
+class ResetOptions(Message):
+    """Temporal's ``temporal.api.common.v1.ResetOptions``."""
+
+    first_workflow_task: bool | None = None
+    last_workflow_task: bool | None = None
+    workflow_task_id: int = 0
+    build_id: str = ""
+    reset_reapply_type: int = 0
+    current_run_only: bool = False
+    reset_reapply_exclude_types: list[int] = []
+
+
 class RetryPolicy(Message):
     """Temporal's ``temporal.api.common.v1.RetryPolicy``."""
 

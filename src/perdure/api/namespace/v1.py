@@ -31,6 +31,12 @@ class NamespaceConfig(Message):
     custom_search_attribute_aliases: dict[str, str] = {}
 
 
+class NamespaceFilter(Message):
+    """Temporal's ``temporal.api.namespace.v1.NamespaceFilter``."""
+
+    include_deleted: bool = False
+
+
 class NamespaceInfo(Message):
     """Temporal's ``temporal.api.namespace.v1.NamespaceInfo``."""
 
@@ -73,3 +79,12 @@ class NamespaceInfoLimits(Message):
     blob_size_limit_error: int = 0
     memo_size_limit_error: int = 0
     workflow_task_completion_size_limit_error: int = 0
+
+
+class UpdateNamespaceInfo(Message):
+    """Temporal's ``temporal.api.namespace.v1.UpdateNamespaceInfo``."""
+
+    description: str = ""
+    owner_email: str = ""
+    data: dict[str, str] = {}
+    state: int = 0

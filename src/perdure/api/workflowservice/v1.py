@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from perdure.api._message import Message
 from perdure.api.activity import v1 as activity_v1
+from perdure.api.batch import v1 as batch_v1
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
 from perdure.api.failure import v1 as failure_v1
+from perdure.api.filter import v1 as filter_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.namespace import v1 as namespace_v1
 from perdure.api.nexus import v1 as nexus_v1
@@ -165,6 +167,17 @@ class DeleteWorkflowExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DeleteWorkflowExecutionResponse``."""
 
 
+class DeprecateNamespaceRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeprecateNamespaceRequest``."""
+
+    namespace: str = ""
+    security_token: str = ""
+
+
+class DeprecateNamespaceResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeprecateNamespaceResponse``."""
+
+
 class DescribeActivityExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DescribeActivityExecutionRequest``."""
 
@@ -187,6 +200,30 @@ class DescribeActivityExecutionResponse(Message):
     outcome: activity_v1.ActivityExecutionOutcome | None = None
     long_poll_token: bytes = b""
     callbacks: list[activity_v1.CallbackInfo] = []
+
+
+class DescribeBatchOperationRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeBatchOperationRequest``."""
+
+    namespace: str = ""
+    job_id: str = ""
+
+
+class DescribeBatchOperationResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeBatchOperationResponse``."""
+
+    operation_type: int = 0
+    job_id: str = ""
+    state: int = 0
+    start_time: int | None = None
+    close_time: int | None = None
+    total_operation_count: int = 0
+    complete_operation_count: int = 0
+    failure_operation_count: int = 0
+    identity: str = ""
+    reason: str = ""
+    query: str = ""
+    executions: list[common_v1.Execution] = []
 
 
 class DescribeNamespaceRequest(Message):
@@ -350,6 +387,16 @@ class ExecuteMultiOperationResponseResponse(Message):
     update_workflow: UpdateWorkflowExecutionResponse | None = None
 
 
+class GetSearchAttributesRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetSearchAttributesRequest``."""
+
+
+class GetSearchAttributesResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetSearchAttributesResponse``."""
+
+    keys: dict[str, int] = {}
+
+
 class GetSystemInfoRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.GetSystemInfoRequest``."""
 
@@ -459,6 +506,73 @@ class ListActivityExecutionsResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ListActivityExecutionsResponse``."""
 
     executions: list[activity_v1.ActivityExecutionListInfo] = []
+    next_page_token: bytes = b""
+
+
+class ListBatchOperationsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListBatchOperationsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+
+
+class ListBatchOperationsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListBatchOperationsResponse``."""
+
+    operation_info: list[batch_v1.BatchOperationInfo] = []
+    next_page_token: bytes = b""
+
+
+class ListClosedWorkflowExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListClosedWorkflowExecutionsRequest``."""
+
+    namespace: str = ""
+    maximum_page_size: int = 0
+    next_page_token: bytes = b""
+    start_time_filter: filter_v1.StartTimeFilter | None = None
+    execution_filter: filter_v1.WorkflowExecutionFilter | None = None
+    type_filter: filter_v1.WorkflowTypeFilter | None = None
+    status_filter: filter_v1.StatusFilter | None = None
+
+
+class ListClosedWorkflowExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListClosedWorkflowExecutionsResponse``."""
+
+    executions: list[workflow_v1.WorkflowExecutionInfo] = []
+    next_page_token: bytes = b""
+
+
+class ListNamespacesRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListNamespacesRequest``."""
+
+    page_size: int = 0
+    next_page_token: bytes = b""
+    namespace_filter: namespace_v1.NamespaceFilter | None = None
+
+
+class ListNamespacesResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListNamespacesResponse``."""
+
+    namespaces: list[DescribeNamespaceResponse] = []
+    next_page_token: bytes = b""
+
+
+class ListOpenWorkflowExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListOpenWorkflowExecutionsRequest``."""
+
+    namespace: str = ""
+    maximum_page_size: int = 0
+    next_page_token: bytes = b""
+    start_time_filter: filter_v1.StartTimeFilter | None = None
+    execution_filter: filter_v1.WorkflowExecutionFilter | None = None
+    type_filter: filter_v1.WorkflowTypeFilter | None = None
+
+
+class ListOpenWorkflowExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListOpenWorkflowExecutionsResponse``."""
+
+    executions: list[workflow_v1.WorkflowExecutionInfo] = []
     next_page_token: bytes = b""
 
 
@@ -765,6 +879,28 @@ class RecordActivityTaskHeartbeatResponse(Message):
     activity_reset: bool = False
 
 
+class RegisterNamespaceRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RegisterNamespaceRequest``."""
+
+    namespace: str = ""
+    description: str = ""
+    owner_email: str = ""
+    workflow_execution_retention_period: int | None = None
+    clusters: list[replication_v1.ClusterReplicationConfig] = []
+    active_cluster_name: str = ""
+    data: dict[str, str] = {}
+    security_token: str = ""
+    is_global_namespace: bool = False
+    history_archival_state: int = 0
+    history_archival_uri: str = ""
+    visibility_archival_state: int = 0
+    visibility_archival_uri: str = ""
+
+
+class RegisterNamespaceResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RegisterNamespaceResponse``."""
+
+
 class RequestCancelActivityExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RequestCancelActivityExecutionRequest``."""
 
@@ -1052,6 +1188,22 @@ class RespondWorkflowTaskFailedResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RespondWorkflowTaskFailedResponse``."""
 
 
+class ScanWorkflowExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ScanWorkflowExecutionsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+
+
+class ScanWorkflowExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ScanWorkflowExecutionsResponse``."""
+
+    executions: list[workflow_v1.WorkflowExecutionInfo] = []
+    next_page_token: bytes = b""
+
+
 class SetWorkerDeploymentCurrentVersionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.SetWorkerDeploymentCurrentVersionRequest``."""
 
@@ -1229,6 +1381,34 @@ class StartActivityExecutionResponse(Message):
     eager_activity_task: PollActivityTaskQueueResponse | None = None
 
 
+class StartBatchOperationRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartBatchOperationRequest``."""
+
+    namespace: str = ""
+    visibility_query: str = ""
+    job_id: str = ""
+    reason: str = ""
+    executions: list[common_v1.WorkflowExecution] = []
+    target_executions: list[common_v1.Execution] = []
+    max_operations_per_second: float = 0.0
+    termination_operation: batch_v1.BatchOperationTermination | None = None
+    signal_operation: batch_v1.BatchOperationSignal | None = None
+    cancellation_operation: batch_v1.BatchOperationCancellation | None = None
+    deletion_operation: batch_v1.BatchOperationDeletion | None = None
+    reset_operation: batch_v1.BatchOperationReset | None = None
+    update_workflow_options_operation: batch_v1.BatchOperationUpdateWorkflowExecutionOptions | None = None
+    unpause_activities_operation: batch_v1.BatchOperationUnpauseActivities | None = None
+    reset_activities_operation: batch_v1.BatchOperationResetActivities | None = None
+    update_activity_options_operation: batch_v1.BatchOperationUpdateActivityOptions | None = None
+    cancel_activities_operation: batch_v1.BatchOperationCancelActivities | None = None
+    terminate_activities_operation: batch_v1.BatchOperationTerminateActivities | None = None
+    delete_activities_operation: batch_v1.BatchOperationDeleteActivities | None = None
+
+
+class StartBatchOperationResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartBatchOperationResponse``."""
+
+
 class StartWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.StartWorkflowExecutionRequest``."""
 
@@ -1273,6 +1453,19 @@ class StartWorkflowExecutionResponse(Message):
     link: common_v1.Link | None = None
     status: int = 0
     first_execution_run_id: str = ""
+
+
+class StopBatchOperationRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StopBatchOperationRequest``."""
+
+    namespace: str = ""
+    job_id: str = ""
+    reason: str = ""
+    identity: str = ""
+
+
+class StopBatchOperationResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StopBatchOperationResponse``."""
 
 
 class TerminateActivityExecutionRequest(Message):
@@ -1396,6 +1589,28 @@ class UpdateActivityOptionsResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.UpdateActivityOptionsResponse``."""
 
     activity_options: activity_v1.ActivityOptions | None = None
+
+
+class UpdateNamespaceRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateNamespaceRequest``."""
+
+    namespace: str = ""
+    update_info: namespace_v1.UpdateNamespaceInfo | None = None
+    config: namespace_v1.NamespaceConfig | None = None
+    replication_config: replication_v1.NamespaceReplicationConfig | None = None
+    security_token: str = ""
+    delete_bad_binary: str = ""
+    promote_namespace: bool = False
+
+
+class UpdateNamespaceResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.UpdateNamespaceResponse``."""
+
+    namespace_info: namespace_v1.NamespaceInfo | None = None
+    config: namespace_v1.NamespaceConfig | None = None
+    replication_config: replication_v1.NamespaceReplicationConfig | None = None
+    failover_version: int = 0
+    is_global_namespace: bool = False
 
 
 class UpdateScheduleRequest(Message):
