@@ -23,6 +23,7 @@ from perdure.client._interceptor import (
     StartWorkflowInput,
 )
 from perdure.client._plugin import Plugin
+from perdure.client._schedule_calls import ScheduleCalls
 from perdure.client._start import start_workflow
 from perdure.client._update_with_start import UpdateWithStartMethods
 from perdure.client._workflow_execution import (
@@ -112,7 +113,7 @@ class ClientConnectConfig(TypedDict, total=False):
     durability: str | None
 
 
-class Client(ActivityCalls, UpdateWithStartMethods):
+class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods):
     """Starts workflows and talks to them. Made by :meth:`connect`.
 
     A client belongs to the event loop it was connected on. From another thread, hand its coroutines over with

@@ -34,6 +34,7 @@ from perdure.client._interceptor import (
     StartWorkflowUpdateWithStartInput,
     TerminateWorkflowInput,
 )
+from perdure.client._schedule_impl import ScheduleClientImpl
 from perdure.client._start import start_workflow
 from perdure.client._update_with_start import UpdateWithStart
 from perdure.client._workflow_execution import (
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     )
 
 
-class ClientImpl(ActivityClientImpl, OutboundInterceptor):
+class ClientImpl(ActivityClientImpl, ScheduleClientImpl, OutboundInterceptor):
     """What interceptors end at."""
 
     def __init__(self, client: Client) -> None:

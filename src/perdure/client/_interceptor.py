@@ -30,6 +30,19 @@ if TYPE_CHECKING:
     )
     from perdure.client._activity_options import ActivityExecutionOptions
     from perdure.client._async_activity import AsyncActivityIDReference
+    from perdure.client._schedule_description import ScheduleDescription
+    from perdure.client._schedule_handle import ScheduleAsyncIterator, ScheduleHandle
+    from perdure.client._schedule_inputs import (
+        BackfillScheduleInput,
+        CreateScheduleInput,
+        DeleteScheduleInput,
+        DescribeScheduleInput,
+        ListSchedulesInput,
+        PauseScheduleInput,
+        TriggerScheduleInput,
+        UnpauseScheduleInput,
+        UpdateScheduleInput,
+    )
     from perdure.client._workflow_execution import (
         WorkflowExecutionAsyncIterator,
         WorkflowExecutionCount,
@@ -412,3 +425,39 @@ class OutboundInterceptor:
     async def report_cancellation_async_activity(self, input: ReportCancellationAsyncActivityInput) -> None:
         """Called for every :meth:`AsyncActivityHandle.report_cancellation`."""
         await self.next.report_cancellation_async_activity(input)
+
+    async def create_schedule(self, input: CreateScheduleInput) -> ScheduleHandle:
+        """Called for every :meth:`Client.create_schedule`."""
+        return await self.next.create_schedule(input)
+
+    def list_schedules(self, input: ListSchedulesInput) -> ScheduleAsyncIterator:
+        """Called for every :meth:`Client.list_schedules`."""
+        return self.next.list_schedules(input)
+
+    async def backfill_schedule(self, input: BackfillScheduleInput) -> None:
+        """Called for every :meth:`ScheduleHandle.backfill`."""
+        await self.next.backfill_schedule(input)
+
+    async def delete_schedule(self, input: DeleteScheduleInput) -> None:
+        """Called for every :meth:`ScheduleHandle.delete`."""
+        await self.next.delete_schedule(input)
+
+    async def describe_schedule(self, input: DescribeScheduleInput) -> ScheduleDescription:
+        """Called for every :meth:`ScheduleHandle.describe`."""
+        return await self.next.describe_schedule(input)
+
+    async def pause_schedule(self, input: PauseScheduleInput) -> None:
+        """Called for every :meth:`ScheduleHandle.pause`."""
+        await self.next.pause_schedule(input)
+
+    async def trigger_schedule(self, input: TriggerScheduleInput) -> None:
+        """Called for every :meth:`ScheduleHandle.trigger`."""
+        await self.next.trigger_schedule(input)
+
+    async def unpause_schedule(self, input: UnpauseScheduleInput) -> None:
+        """Called for every :meth:`ScheduleHandle.unpause`."""
+        await self.next.unpause_schedule(input)
+
+    async def update_schedule(self, input: UpdateScheduleInput) -> None:
+        """Called for every :meth:`ScheduleHandle.update`."""
+        await self.next.update_schedule(input)
