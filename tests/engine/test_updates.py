@@ -398,7 +398,7 @@ async def test_an_id_is_made_up_when_none_is_given(d: Driver, u: Updating) -> No
         (lambda r: setattr(r.request.input, "args", payloads(b"x" * 2_100_000)), "more than the limit"),
         (lambda r: setattr(r, "workflow_execution", None), "WorkflowId is not set"),
         (lambda r: setattr(r.wait_policy, "lifecycle_stage", ADMITTED), "waiting on update admitted"),
-        (lambda r: setattr(r, "first_execution_run_id", "other"), "workflow not found"),
+        (lambda r: setattr(r, "first_execution_run_id", "other"), "workflow execution not found"),
     ],
 )
 async def test_bad_requests(d: Driver, change: Any, text: str) -> None:

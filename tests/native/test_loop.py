@@ -271,6 +271,30 @@ class TestClose:
         owner.loop.call_soon(log.append, "never")
         assert not owner.loop.has_ready()
 
+    def test_code_that_looks_is_told_why(self, owner: Owner) -> None:
+        """Also where one coroutine awaits another; what asks for more is closed."""
+        log: list[str] = []
+
+        async def inner() -> None:
+            try:
+                await asyncio.sleep(10)
+            except BaseException as error:
+                log.append(type(error).__name__)
+                await asyncio.sleep(0)
+
+        async def main() -> None:
+            try:
+                await inner()
+            except BaseException as error:
+                log.append(type(error).__name__)
+                raise
+
+        owner.loop.create_task(main())
+        owner.loop.run_until_idle()
+        owner.loop.create_task(main())  # not begun
+        owner.loop.close()
+        assert log == ["_WorkflowBeingEvictedError", "GeneratorExit"]
+
     def test_code_that_resists(self, owner: Owner) -> None:
         log: list[str] = []
 

@@ -485,11 +485,18 @@ cdef class WorkflowLoopCore:
         return 0
 
 
+class _WorkflowBeingEvictedError(BaseException):
+    """Raised in a workflow's coroutines when it leaves memory; named as in Temporal's SDK, for code that looks."""
+
+
 cdef int close_coroutine(object coro) except -1:
     # 1 once closed. Each attempt ends one more of the awaits a coroutine adds when it should finish.
-    cdef int _attempt
-    for _attempt in range(1000):
+    cdef int attempt
+    for attempt in range(1000):
         try:
+            if attempt == 0:
+                coro.throw(_WorkflowBeingEvictedError())
+                continue
             coro.close()
         except KeyboardInterrupt:
             raise

@@ -93,7 +93,7 @@ class WorkflowUpdates:
         while True:
             run = await find_run(self._core, namespace_id, request.workflow_execution)
             if request.first_execution_run_id and run.state.first_run_id != request.first_execution_run_id:
-                raise not_found(f"workflow not found for ID: {run.key.workflow_id}")
+                raise not_found("workflow execution not found")
             self.admit(run, request)
             try:
                 return await self.response(run, request, stage, deadline)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from perdure import workflow
+from perdure._native.loop import _WorkflowBeingEvictedError
 from perdure.common import VersioningBehavior
 from perdure.exceptions import ApplicationError
 from perdure.limits._common import ASK_AGAIN, PREFIX, check_key, check_limit, reach, tell
@@ -72,7 +73,7 @@ class concurrency:
         """Give the place back."""
         assert self._lease is not None
         self._lease.cancel()
-        if kind is not GeneratorExit:
+        if kind not in (GeneratorExit, _WorkflowBeingEvictedError):
             workflow.set_signal_handler(granted_signal(self._lease.id), None)
 
     def _grant(self) -> None:
