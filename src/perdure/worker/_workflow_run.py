@@ -37,7 +37,6 @@ from perdure.worker._interceptor import (
     HandleUpdateInput,
     WorkflowInboundInterceptor,
 )
-from perdure.worker._nondeterminism import explain
 from perdure.worker._watchdog import PotentialDeadlockError
 from perdure.worker._workflow_codec import WorkflowCodec
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
@@ -717,6 +716,8 @@ class WorkflowRun(WorkflowResolutions):
         """The answer for a task that failed, and where told so the workflow with it."""
         cause = _UNHANDLED
         if isinstance(error, HistoryMismatch):
+            from perdure.worker._nondeterminism import explain  # only when it happens
+
             mismatch = NondeterminismError(explain(self, task, events, error))
             mismatch.__cause__ = error
             error, cause = mismatch, _NONDETERMINISM
