@@ -122,6 +122,21 @@ class Cancels:
 
 
 @workflow.defn
+class Refused:
+    """Goes on after a call whose argument cannot be encoded, over a second workflow task."""
+
+    @workflow.run
+    async def run(self) -> list[int]:
+        try:
+            await _local(double, object(), start_to_close_timeout=SOON)  # type: ignore[arg-type]
+        except TypeError as error:
+            SEEN.append(type(error))
+        first = await _local(double, 1, start_to_close_timeout=SOON)
+        await workflow.sleep(0.001)
+        return [first, await _local(double, first, start_to_close_timeout=SOON)]
+
+
+@workflow.defn
 class Waits:
     @workflow.run
     async def run(self) -> str:
@@ -144,7 +159,7 @@ async def client() -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def worker(client: Client, **options: Any) -> AsyncIterator[Worker]:
-    workflows = [Calculates, Retries, WaitsLong, TimesOut, Cancels, Waits, Leaves]
+    workflows = [Calculates, Retries, WaitsLong, TimesOut, Cancels, Refused, Waits, Leaves]
     async with Worker(client, task_queue="tq", workflows=workflows, activities=ACTIVITIES, **options) as worker:
         yield worker
 
@@ -174,6 +189,13 @@ async def test_retries_after_a_timer_of_the_workflow(client: Client) -> None:
     async with worker(client):
         assert await execute(client, WaitsLong.run, 3) == 3
     assert SEEN == [1, 2, 3]
+
+
+async def test_arguments_that_cannot_be_encoded_fail_the_same_on_replay(client: Client) -> None:
+    async with worker(client, max_cached_workflows=0):
+        assert await execute(client, Refused.run) == [2, 4]
+    assert len(SEEN) > 1
+    assert set(SEEN) == {TypeError}
 
 
 async def test_timeout(client: Client) -> None:

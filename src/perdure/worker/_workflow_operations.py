@@ -311,11 +311,15 @@ class WorkflowOperations(WorkflowRuntime):
         input = handle._input
         self._activity_seq += 1
         activity_id = input.activity_id or str(self._activity_seq)
+        converter = self.converters_for_activity(input.activity, activity_id, None, is_local=True)[0]
+        if input.args and self.is_replaying:
+            _check_encodable(converter, input.args)
+        payloads = None
+        if input.args and not self.is_replaying:
+            payloads = common_v1.Payloads(converter.to_payloads(input.args))
         command = self.matcher.schedule_local(self._activity_seq, activity_id, input.activity, handle)
         handle._command = command
-        payloads = None
-        if input.args and self.matcher.is_open_local(command):
-            converter = self.converters_for_activity(input.activity, activity_id, None, is_local=True)[0]
+        if input.args and payloads is None and self.matcher.is_open_local(command):
             payloads = common_v1.Payloads(converter.to_payloads(input.args))
         command.detail = LocalActivity(
             command, input, payloads, attempt, original_schedule_time_ns, self.time_ns, handle._event_group_markers
