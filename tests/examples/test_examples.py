@@ -95,6 +95,16 @@ TOLD = {
         r"  flight to Venice cancelled",
         r"Venice: nothing booked, because .*no cars in Venice",
     ],
+    "schedules": [
+        r"  report sales",
+        r"paused: the office is closed",
+        r"  report sales",
+        r"  08:00 UTC, weekday|  07:00 UTC, weekday",
+        r"  report for the desk of Thursday, 2026-01-08",
+        r"  report for the desk of Friday, 2026-01-09",
+        r"  report for the desk of Monday, 2026-01-12",
+        r"deleted; there are 0 schedules",
+    ],
     "signals_and_queries": [r"  3 x tea at 4", r"total    21", r"no cup   12", r"to pay   12"],
     "subscription": [
         r"  ada pays 10 for month 3",

@@ -98,13 +98,22 @@ class _TracingMatcher(Matcher):
         super().__init__(run_id, workflow_type)
         self.places: dict[tuple[WorkflowCommand, int], Place | None] = {}
 
-    def schedule(self, kind: int, command_type: int, *rest: Any) -> WorkflowCommand:
-        command = super().schedule(kind, command_type, *rest)
+    def schedule(
+        self,
+        kind: int,
+        command_type: int,
+        seq: int,
+        identity: Any,
+        type_name: Any,
+        target: Any,
+        message: Any,
+    ) -> WorkflowCommand:
+        command = super().schedule(kind, command_type, seq, identity, type_name, target, message)
         self.places[command, command_type] = _call_site()
         return command
 
-    def schedule_local(self, *args: Any) -> WorkflowCommand:
-        command = super().schedule_local(*args)
+    def schedule_local(self, seq: int, identity: Any, type_name: Any, target: Any) -> WorkflowCommand:
+        command = super().schedule_local(seq, identity, type_name, target)
         self.places[command, 9] = _call_site()
         return command
 
