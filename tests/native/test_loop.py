@@ -326,6 +326,7 @@ class TestClose:
         owner.loop.create_task(unstarted())
         owner.loop.close()
         assert log == ["swallowed"] * 40
+        assert owner.loop.is_stuck
         assert not any(entry.startswith("cancel") for entry in owner.trace)
         gc.collect()
         assert owner.errors == []

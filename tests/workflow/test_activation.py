@@ -640,6 +640,28 @@ class WithFinally:
 
 
 @workflow.defn
+class Unclosable:
+    @workflow.run
+    async def run(self) -> None:
+        self.task = asyncio.create_task(self.wait_for_ever())
+
+    async def wait_for_ever(self) -> None:
+        while True:
+            try:
+                await workflow.wait_condition(lambda: False)
+            except BaseException:
+                pass
+
+
+def test_what_cannot_be_evicted_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    server = MiniServer(Unclosable)
+    server.turn()
+    assert server.run is not None
+    server.run.evict()
+    assert f"Timed out running eviction job for run ID {server.run.run_id}" in caplog.text
+
+
+@workflow.defn
 class AboutItself:
     @workflow.run
     async def run(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ cdef class WorkflowLoopCore:
         bint _running
         bint _closing
         bint _closed
+        readonly bint is_stuck  # closed, but for a coroutine that goes on however often it is closed
         object _stop           # exception that ends run_until_idle() before the next callback
         object _exception_handler
         object _outer_loop     # what was running on this thread before us, put back when we stop

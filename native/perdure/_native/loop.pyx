@@ -478,6 +478,7 @@ cdef class WorkflowLoopCore:
             try:
                 if coro is not None and not close_coroutine(coro):
                     _stuck.append(coro)
+                    self.is_stuck = True
             except KeyboardInterrupt as error:
                 interrupt = error
         if interrupt is not None:

@@ -408,6 +408,8 @@ class WorkflowOperations(WorkflowRuntime):
         timeout_summary: str | None,
         event_groups: Sequence[EventGroup] | None = None,
     ) -> None:
+        if self.is_evicted:
+            await self.loop.create_future()  # not an error at once: code that swallows it and waits again would spin
         self.assert_not_read_only("wait condition")
         if not callable(fn):
             raise TypeError(f"wait_condition: fn must be a function without parameters, not {_check.kind(fn)}")

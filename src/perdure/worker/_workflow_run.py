@@ -775,6 +775,12 @@ class WorkflowRun(WorkflowResolutions):
                 guard.leave()
         else:
             self.loop.close()
+        if self.loop.is_stuck:
+            logger.error(
+                "Timed out running eviction job for run ID %s: a coroutine of its workflow goes on when it is closed. It "
+                "stays in memory; let it re-raise what ends it.",
+                self.run_id,
+            )
 
 
 def _not_the_process(error: BaseException) -> RuntimeError:
