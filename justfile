@@ -15,7 +15,7 @@ test *args:
     {{ python }} -m pytest {{ args }}
 
 # Everything that must be clean before a commit.
-lint: ruff mypy stubtest imports cython-lint codespell workflows
+lint: ruff mypy pyright stubtest imports cython-lint codespell workflows
 
 ruff:
     {{ python }} -m ruff check
@@ -27,6 +27,10 @@ format:
 
 mypy:
     {{ python }} -m mypy
+
+# The second type checker; its wheel brings its own JavaScript engine.
+pyright:
+    {{ python }} -m pyright --pythonpath "$({{ python }} -c 'import sys; print(sys.executable)')"
 
 # The stubs of the native modules against what was built (needs perdure installed or `just develop`).
 stubtest:

@@ -28,64 +28,55 @@ ProtocolSelfType = TypeVar("ProtocolSelfType", contravariant=True)
 class CallableAsyncNoParam(Protocol[ProtocolReturnType]):
     """An async function without parameters."""
 
-    def __call__(self) -> Awaitable[ProtocolReturnType]:
-        """Call it."""
+    def __call__(self) -> Awaitable[ProtocolReturnType]: ...
 
 
 class CallableSyncNoParam(Protocol[ProtocolReturnType]):
     """A plain function without parameters."""
 
-    def __call__(self) -> ProtocolReturnType:
-        """Call it."""
+    def __call__(self) -> ProtocolReturnType: ...
 
 
 class CallableAsyncSingleParam(Protocol[ProtocolParamType, ProtocolReturnType]):
     """An async function of one parameter."""
 
-    def __call__(self, __arg: ProtocolParamType, /) -> Awaitable[ProtocolReturnType]:
-        """Call it."""
+    def __call__(self, __arg: ProtocolParamType, /) -> Awaitable[ProtocolReturnType]: ...
 
 
 class CallableSyncSingleParam(Protocol[ProtocolParamType, ProtocolReturnType]):
     """A plain function of one parameter."""
 
-    def __call__(self, __arg: ProtocolParamType, /) -> ProtocolReturnType:
-        """Call it."""
+    def __call__(self, __arg: ProtocolParamType, /) -> ProtocolReturnType: ...
 
 
 class MethodAsyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
     """An async method without parameters, unbound."""
 
-    def __call__(__self, self: ProtocolSelfType) -> Awaitable[ProtocolReturnType]:
-        """Call it."""
+    def __call__(__self, self: ProtocolSelfType) -> Awaitable[ProtocolReturnType]: ...
 
 
 class MethodSyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
     """A plain method without parameters, unbound."""
 
-    def __call__(__self, self: ProtocolSelfType) -> ProtocolReturnType:
-        """Call it."""
+    def __call__(__self, self: ProtocolSelfType) -> ProtocolReturnType: ...
 
 
 class MethodAsyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, ProtocolReturnType]):
     """An async method of one parameter, unbound."""
 
-    def __call__(self, __self: ProtocolSelfType, __arg: ProtocolParamType, /) -> Awaitable[ProtocolReturnType]:
-        """Call it."""
+    def __call__(self, __self: ProtocolSelfType, __arg: ProtocolParamType, /) -> Awaitable[ProtocolReturnType]: ...
 
 
 class MethodSyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, ProtocolReturnType]):
     """A plain method of one parameter, unbound."""
 
-    def __call__(self, __self: ProtocolSelfType, __arg: ProtocolParamType, /) -> ProtocolReturnType:
-        """Call it."""
+    def __call__(self, __self: ProtocolSelfType, __arg: ProtocolParamType, /) -> ProtocolReturnType: ...
 
 
 class MethodSyncOrAsyncNoParam(Protocol[ProtocolSelfType, ProtocolReturnType]):
     """A method without parameters, plain or async, unbound."""
 
-    def __call__(self, __self: ProtocolSelfType, /) -> ProtocolReturnType | Awaitable[ProtocolReturnType]:
-        """Call it."""
+    def __call__(self, __self: ProtocolSelfType, /) -> ProtocolReturnType | Awaitable[ProtocolReturnType]: ...
 
 
 class MethodSyncOrAsyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType, ProtocolReturnType]):
@@ -93,5 +84,4 @@ class MethodSyncOrAsyncSingleParam(Protocol[ProtocolSelfType, ProtocolParamType,
 
     def __call__(
         self, __self: ProtocolSelfType, __param: ProtocolParamType, /
-    ) -> ProtocolReturnType | Awaitable[ProtocolReturnType]:
-        """Call it."""
+    ) -> ProtocolReturnType | Awaitable[ProtocolReturnType]: ...

@@ -8,7 +8,7 @@ import zlib
 from typing import Any, Self
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import workflow
@@ -49,12 +49,14 @@ payloads = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(payloads)
 async def test_every_payload_comes_back(some: list[Payload]) -> None:
     codec = CodecChain(ZlibCodec(min_size=0), ZstdCodec(min_size=0), aes())
     assert await codec.decode(await codec.encode(some)) == some
 
 
+@settings(deadline=None)
 @given(payloads)
 def test_payload_bytes_are_protobuf(some: list[Payload]) -> None:
     from temporalio.api.common.v1 import Payload as Theirs
@@ -70,6 +72,7 @@ def test_payload_bytes_are_protobuf(some: list[Payload]) -> None:
         assert Payload.FromString(theirs.SerializeToString()) == payload
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_payload_are_refused(data: bytes) -> None:
     try:

@@ -77,7 +77,7 @@ def defn(
                 no_thread_cancel_exception=no_thread_cancel_exception,
             ),
         )
-        return fn
+        return fn  # pyright: ignore[reportReturnType]
 
     return decorate if fn is None else decorate(fn)
 

@@ -315,7 +315,7 @@ class ActivityCalls:
     @overload
     async def start_activity_class(
         self,
-        activity: type[Callable[..., Awaitable[ReturnType]]],
+        activity: Callable[..., Callable[..., Awaitable[ReturnType]]],
         *,
         args: Sequence[Any],
         **options: Unpack[ActivityStartOptions],
@@ -323,7 +323,11 @@ class ActivityCalls:
 
     @overload
     async def start_activity_class(
-        self, activity: type[Callable[..., ReturnType]], *, args: Sequence[Any], **options: Unpack[ActivityStartOptions]
+        self,
+        activity: Callable[..., Callable[..., ReturnType]],
+        *,
+        args: Sequence[Any],
+        **options: Unpack[ActivityStartOptions],
     ) -> ActivityHandle[ReturnType]: ...
 
     async def start_activity_class(
@@ -402,7 +406,7 @@ class ActivityCalls:
     @overload
     async def execute_activity_class(
         self,
-        activity: type[Callable[..., Awaitable[ReturnType]]],
+        activity: Callable[..., Callable[..., Awaitable[ReturnType]]],
         *,
         args: Sequence[Any],
         **options: Unpack[ActivityStartOptions],
@@ -410,7 +414,11 @@ class ActivityCalls:
 
     @overload
     async def execute_activity_class(
-        self, activity: type[Callable[..., ReturnType]], *, args: Sequence[Any], **options: Unpack[ActivityStartOptions]
+        self,
+        activity: Callable[..., Callable[..., ReturnType]],
+        *,
+        args: Sequence[Any],
+        **options: Unpack[ActivityStartOptions],
     ) -> ReturnType: ...
 
     async def execute_activity_class(

@@ -68,7 +68,7 @@ class PydanticJSONPlainPayloadConverter(EncodingPayloadConverter):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Start with the options and no validator."""
-        self.__dict__.update(state)
+        self._to_json_options, self._max_cached = state["_to_json_options"], state["_max_cached"]
         self._make_parts()
 
     @property

@@ -68,7 +68,8 @@ class HintCompiler:
         return convert
 
     def _build(self, hint: Any) -> Convert:
-        simple = _SIMPLE.get(hint) if isinstance(hint, collections.abc.Hashable) else None
+        is_hashable = isinstance(hint, collections.abc.Hashable)
+        simple = _SIMPLE.get(hint) if is_hashable else None
         if simple is not None:
             return simple
         if (supertype := getattr(hint, "__supertype__", None)) is not None:

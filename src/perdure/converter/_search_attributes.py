@@ -114,14 +114,15 @@ def decode_typed_search_attributes(api: SearchAttributesMessage) -> TypedSearchA
         key = SearchAttributeKey._from_metadata_type(name, payload.metadata.get("type", b"").decode())
         if key is None:
             continue
-        value = _from_payload(payload)
+        value: Any = _from_payload(payload)
         index = key.indexed_value_type
         if isinstance(value, list) and index is not SearchAttributeIndexedValueType.KEYWORD_LIST:
-            if len(value) != 1:
+            values: list[Any] = value
+            if len(values) != 1:
                 continue
-            value = value[0]
+            [value] = values
         if index is SearchAttributeIndexedValueType.DATETIME:
-            value = datetime.fromisoformat(value)
+            value = datetime.fromisoformat(str(value))
         elif index is SearchAttributeIndexedValueType.DOUBLE and type(value) is int:
             value = float(value)  # visibility gives a whole number back without its point
         if isinstance(value, key.origin_value_type):
@@ -133,5 +134,5 @@ def decode_search_attribute_value(payload: Payload) -> SearchAttributeValue:
     """The value of one attribute, a datetime where its type says so."""
     value: Any = _from_payload(payload)
     if isinstance(value, str) and payload.metadata.get("type") == b"Datetime":
-        return datetime.fromisoformat(value)
+        return datetime.fromisoformat(str(value))
     return value  # type: ignore[no-any-return]

@@ -17,7 +17,7 @@ from perdure.service._config import (
     RetryConfig,
     TLSConfig,
 )
-from perdure.service._errors import RPCError, RPCStatusCode
+from perdure.service._errors import GrpcStatus, RPCError, RPCStatusCode
 from perdure.service._workflow_service import WorkflowService
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ __all__ = [
     "HttpConnectProxyConfig",
     "KeepAliveConfig",
     "PayloadLimitsConfig",
+    "GrpcStatus",
     "RPCError",
     "RPCStatusCode",
     "RetryConfig",

@@ -6,8 +6,11 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING, Any, cast
 
+from perdure.api.workflowservice.v1 import GetSystemInfoRequest
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import timedelta
 
     from perdure.service._config import ConnectConfig
     from perdure.service._workflow_service import WorkflowService
@@ -38,6 +41,35 @@ class ServiceClient:
         """Pair a service with its configuration."""
         self.config = config
         self.workflow_service = workflow_service
+
+    @property
+    def worker_service_client(self) -> ServiceClient:
+        """The connection that workers use: this one."""
+        return self
+
+    async def check_health(
+        self,
+        *,
+        service: str = "temporal.api.workflowservice.v1.WorkflowService",
+        retry: bool = False,
+        metadata: Mapping[str, str | bytes] = {},
+        timeout: timedelta | None = None,
+    ) -> bool:
+        """Whether the service answers. ``service`` and ``retry`` mean something to a home with a wire only.
+
+        Raises:
+            RPCError: it answers that it does not.
+        """
+        await self.workflow_service.get_system_info(GetSystemInfoRequest(), metadata=metadata or None, timeout=timeout)
+        return True
+
+    def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
+        """Send other headers from the next call on; those of a call itself still come on top."""
+        self.config.rpc_metadata = metadata
+
+    def update_api_key(self, api_key: str | None) -> None:
+        """Use another API key from the next call on, or none."""
+        self.config.api_key = api_key
 
     async def close(self) -> None:
         """Give the connection back. What was acknowledged is durable."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from perdure.api._message import Message
+from perdure.api.common._payload_wire import field, fields
 from perdure.exceptions import TemporalError
 
 
@@ -31,6 +33,16 @@ class RPCStatusCode(IntEnum):
     UNAUTHENTICATED = 16
 
 
+@dataclass(frozen=True)
+class GrpcStatus:
+    """A call's status as gRPC has it: ``google.rpc.Status``."""
+
+    code: int = 0
+    message: str = ""
+    details: Sequence[Message | bytes] = ()
+    """Temporal's detail structs; of an error made from bytes, the ``google.protobuf.Any`` messages as they came."""
+
+
 class RPCError(TemporalError):
     """The service refused or failed a request; nothing of the request was kept.
 
@@ -38,11 +50,17 @@ class RPCError(TemporalError):
     ``WorkflowExecutionAlreadyStartedFailure``, where Temporal sends one.
     """
 
-    def __init__(self, message: str, status: RPCStatusCode, details: Sequence[Message] = ()) -> None:
+    def __init__(self, message: str, status: RPCStatusCode, raw_grpc_status: bytes | Sequence[Message] = b"") -> None:
+        """Make an error. A service in process has no bytes from gRPC: it gives the details instead of them."""
         super().__init__(message)
         self._message = message
         self._status = status
-        self._details = tuple(details)
+        self._raw = b""
+        self._details: tuple[Message, ...] = ()
+        if isinstance(raw_grpc_status, bytes):
+            self._raw = raw_grpc_status
+        else:
+            self._details = tuple(raw_grpc_status)
 
     @property
     def message(self) -> str:
@@ -58,6 +76,26 @@ class RPCError(TemporalError):
     def details(self) -> tuple[Message, ...]:
         """Temporal's detail structs, often none."""
         return self._details
+
+    @property
+    def raw_grpc_status(self) -> bytes:
+        """The ``google.rpc.Status`` as protobuf; of an error that came without one, its code and message."""
+        return self._raw or field(1, int(self._status)) + field(2, self._message.encode())
+
+    @property
+    def grpc_status(self) -> GrpcStatus:
+        """The status with its details."""
+        if not self._raw:
+            return GrpcStatus(int(self._status), self._message, self._details)
+        code, message, details = 0, "", []
+        for number, value in fields(self._raw):
+            if isinstance(value, int):
+                code = value if number == 1 else code
+            elif number == 2:
+                message = value.decode(errors="replace")
+            elif number == 3:
+                details.append(value)
+        return GrpcStatus(code, message, details)
 
     def detail(self, kind: type[Message]) -> Message | None:
         """The first detail of a kind, or None."""

@@ -172,11 +172,12 @@ class _TestedActivity(ActivityContext):
     async def call_async(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an ``async def`` activity as a task."""
         with self._entered():
-            self._task = asyncio.ensure_future(fn(*args, **kwargs))
+            task: asyncio.Task[Any] = asyncio.ensure_future(fn(*args, **kwargs))
+            self._task = task
             details = self._environment._cancellation_details
             if details is not None:
                 self.cancel(details)
-            return await self._task
+            return await task
 
     def cancel(self, details: ActivityCancellationDetails) -> None:
         """Cancel the call."""

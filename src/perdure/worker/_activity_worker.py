@@ -332,7 +332,10 @@ class ActivityWorker:
                 running.raiser = raiser = ThreadExceptionRaiser()
                 running.shield = raiser.shielded
             context = contextvars.copy_context()
-            return await self.loop.run_in_executor(executor, context.run, call_in_thread, running.raiser, fn, args)
+            raiser_of_call = running.raiser
+            return await self.loop.run_in_executor(
+                executor, lambda: context.run(call_in_thread, raiser_of_call, fn, args)
+            )
         manager = self._shared_state_manager
         assert manager is not None and executor is not None
         sender = await manager.register_heartbeater(

@@ -33,6 +33,7 @@ class WatchedRun(Protocol):
 
     def guard_name(self) -> str:
         """The run in words, with workflow type and run id."""
+        ...
 
 
 class PotentialDeadlockError(BaseException):

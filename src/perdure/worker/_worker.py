@@ -219,7 +219,7 @@ class Worker:
         config = self._config
         client_config = self._client.config(active_config=True)
         of_client: Sequence[object] = client_config["interceptors"]
-        self._interceptors = [i for i in of_client if isinstance(i, Interceptor)]
+        self._interceptors: list[Interceptor] = [i for i in of_client if isinstance(i, Interceptor)]
         self._interceptors += config["interceptors"]
         self._identity = config.get("identity") or self._client.identity
         tuner = config.get("tuner") or WorkerTuner.create_fixed(

@@ -47,7 +47,7 @@ def activity_failure(command: WorkflowCommand, event: HistoryEvent | None) -> Fa
     if attributes is not None:
         info.scheduled_event_id = attributes.scheduled_event_id
         info.started_event_id = attributes.started_event_id
-    if event is not None and event.event_type in (_ACTIVITY_FAILED, _ACTIVITY_TIMED_OUT):
+    if event is not None and attributes is not None and event.event_type in (_ACTIVITY_FAILED, _ACTIVITY_TIMED_OUT):
         info.retry_state = attributes.retry_state
         if event.event_type == _ACTIVITY_FAILED:
             info.identity = attributes.identity

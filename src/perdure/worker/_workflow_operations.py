@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from perdure._native.machines import Effect, Input, MachineKind
 from perdure._native.matcher import WorkflowCommand
@@ -443,7 +443,7 @@ class WorkflowOperations(WorkflowRuntime):
         elif isinstance(workflow, type):
             raise TypeError(f"{_CHILD_CALL}: pass the run method of {workflow.__qualname__}, not the class")
         elif callable(workflow):
-            defn = _Definition.must_from_run_fn(workflow)
+            defn = _Definition.must_from_run_fn(cast("Any", workflow))
             if not defn.name:
                 raise TypeError("Cannot invoke dynamic workflow explicitly: give the workflow type as a string")
             name, arg_types, ret_type = defn.name, defn.arg_types, defn.ret_type
@@ -604,7 +604,7 @@ class WorkflowOperations(WorkflowRuntime):
         if isinstance(workflow, str):
             name = workflow
         elif callable(workflow):
-            defn = _Definition.must_from_run_fn(workflow)
+            defn = _Definition.must_from_run_fn(cast("Any", workflow))
             name, arg_types = defn.name, defn.arg_types
         elif workflow is not None:
             raise TypeError(f"Workflow must be None, a string, or callable, not {type(workflow).__name__}")

@@ -39,15 +39,9 @@ from perdure.workflow._activities import (
     execute_activity,
     execute_activity_class,
     execute_activity_method,
-    execute_local_activity,
-    execute_local_activity_class,
-    execute_local_activity_method,
     start_activity,
     start_activity_class,
     start_activity_method,
-    start_local_activity,
-    start_local_activity_class,
-    start_local_activity_method,
 )
 from perdure.workflow._asyncio import as_completed, wait
 from perdure.workflow._context import (
@@ -110,6 +104,14 @@ from perdure.workflow._handlers import (
     query,
     signal,
     update,
+)
+from perdure.workflow._local_activities import (
+    execute_local_activity,
+    execute_local_activity_class,
+    execute_local_activity_method,
+    start_local_activity,
+    start_local_activity_class,
+    start_local_activity_method,
 )
 from perdure.workflow._map import Map, Outcome, map
 from perdure.workflow._unsafe import LoggerAdapter, SandboxImportNotificationPolicy, logger, unsafe

@@ -305,7 +305,9 @@ class _Members:
         elif isinstance(member, UpdateMethodMultiParam):
             kind = None if member._defn.name in self.updates else "update"
         if kind is not None:
-            self.issues.append(f"@workflow.{kind} defined on {member.__qualname__} but not on the override")
+            self.issues.append(
+                f"@workflow.{kind} defined on {getattr(member, '__qualname__', member)} but not on the override"
+            )
 
 
 def _same_parameters(first: Callable[..., Any], second: Callable[..., Any]) -> bool:

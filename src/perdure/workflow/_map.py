@@ -9,13 +9,14 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, G
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
+from perdure._native.loop import _WorkflowBeingEvictedError
 from perdure.workflow._activities import (
     ActivityConfig,
     LocalActivityConfig,
     start_activity,
-    start_local_activity,
 )
 from perdure.workflow._definition import _Definition
+from perdure.workflow._local_activities import start_local_activity
 from perdure.workflow._runtime import _Runtime
 from perdure.workflow._workflow_ops import ChildWorkflowConfig, execute_child_workflow
 
@@ -110,7 +111,7 @@ class Map(AsyncIterator[_Result], Generic[_Item, _Result]):
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Cancel what still runs, and wait until it has ended."""
-        if kind is not GeneratorExit:  # the run leaves memory: nothing is to be cancelled
+        if kind not in (GeneratorExit, _WorkflowBeingEvictedError):  # the run leaves memory: nothing is to be cancelled
             await self.aclose()
 
     async def aclose(self) -> None:
@@ -463,11 +464,12 @@ def _starter(
     if local:
         raise ValueError(f"workflow.map: local=True is for activities, and {_name(function)} is none")
     create_task: Any = asyncio.get_running_loop().create_task
-    if _Definition.from_run_fn(function) is not None:
+    child: Any = function
+    if _Definition.from_run_fn(child) is not None:
         _check_options("a child workflow", options, ChildWorkflowConfig.__annotations__.keys(), "id")
         if item_id is None:
-            return lambda item: create_task(execute_child_workflow(function, item, **options))
-        return lambda item: create_task(execute_child_workflow(function, item, id=item_id(item), **options))
+            return lambda item: create_task(execute_child_workflow(child, item, **options))
+        return lambda item: create_task(execute_child_workflow(child, item, id=item_id(item), **options))
     if options or item_id is not None:
         name = next(iter(options), "item_id")
         raise TypeError(

@@ -371,12 +371,30 @@ def get_external_workflow_handle(workflow_id: str, *, run_id: str | None = None)
     return _Runtime.current().external_workflow_handle(workflow_id, run_id)
 
 
+@overload
 def get_external_workflow_handle_for(
-    workflow: MethodAsyncNoParam[SelfType, Any] | MethodAsyncSingleParam[SelfType, Any, Any],
+    workflow: MethodAsyncNoParam[SelfType, Any], workflow_id: str, *, run_id: str | None = None
+) -> ExternalWorkflowHandle[SelfType]: ...
+
+
+@overload
+def get_external_workflow_handle_for(
+    workflow: MethodAsyncSingleParam[SelfType, Any, Any], workflow_id: str, *, run_id: str | None = None
+) -> ExternalWorkflowHandle[SelfType]: ...
+
+
+@overload
+def get_external_workflow_handle_for(
+    workflow: Callable[Concatenate[SelfType, MultiParamSpec], Awaitable[Any]],
     workflow_id: str,
     *,
     run_id: str | None = None,
-) -> ExternalWorkflowHandle[SelfType]:
+) -> ExternalWorkflowHandle[SelfType]: ...
+
+
+def get_external_workflow_handle_for(
+    workflow: Callable[..., Any], workflow_id: str, *, run_id: str | None = None
+) -> ExternalWorkflowHandle[Any]:
     """:func:`get_external_workflow_handle`, typed by the run method of the other workflow's class."""
     return _Runtime.current().external_workflow_handle(workflow_id, run_id)
 

@@ -24,8 +24,11 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _field(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(data)) + data
+def field(number: int, value: int | bytes) -> bytes:
+    """One field; nothing for a zero."""
+    if isinstance(value, int):
+        return _varint(number << 3 | _VARINT) + _varint(value) if value else b""
+    return _varint(number << 3 | _BYTES) + _varint(len(value)) + value
 
 
 def _block_size(size: int) -> int:
@@ -48,13 +51,13 @@ def payload_size(payload: Payload) -> int:
 def payload_to_bytes(payload: Payload) -> bytes:
     """The payload as protobuf, its metadata in the order of their keys: equal payloads are equal bytes."""
     parts = [
-        _field(_METADATA, _field(1, key.encode()) + _field(2, value)) for key, value in sorted(payload.metadata.items())
+        field(_METADATA, field(1, key.encode()) + field(2, value)) for key, value in sorted(payload.metadata.items())
     ]
     if payload.data:
-        parts.append(_field(_DATA, payload.data))
+        parts.append(field(_DATA, payload.data))
     for details in payload.external_payloads:
         size = details.size_bytes
-        parts.append(_field(_EXTERNAL_PAYLOADS, b"\x08" + _varint(size) if size else b""))
+        parts.append(field(_EXTERNAL_PAYLOADS, field(1, size)))
     return b"".join(parts)
 
 
@@ -71,7 +74,8 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of a message, in order: numbers and blocks. Raises ValueError for bytes that are no message."""
     at = 0
     while at < len(data):
         tag, at = _read_varint(data, at)
@@ -97,14 +101,14 @@ def payload_fields(data: bytes) -> tuple[dict[str, bytes], bytes, list[int]]:
     metadata: dict[str, bytes] = {}
     body = b""
     sizes: list[int] = []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if isinstance(value, int):
             continue
         if number == _METADATA:
-            entry = {key: item for key, item in _fields(value) if isinstance(item, bytes)}
+            entry = {key: item for key, item in fields(value) if isinstance(item, bytes)}
             metadata[entry.get(1, b"").decode()] = entry.get(2, b"")
         elif number == _DATA:
             body = value
         elif number == _EXTERNAL_PAYLOADS:
-            sizes.append(next((size for key, size in _fields(value) if key == 1 and isinstance(size, int)), 0))
+            sizes.append(next((size for key, size in fields(value) if key == 1 and isinstance(size, int)), 0))
     return metadata, body, sizes
