@@ -232,6 +232,9 @@ cdef class MutableState:
     cdef int apply(self, HistoryEvent event) except -1
     cdef object _pending(self, dict table, object key, HistoryEvent event)
     cdef int _started(self, HistoryEvent event) except -1
+    cdef dict _more(self)
+    cdef int _versioned(self, object attributes) except -1
+    cdef int _options_updated(self, object attributes) except -1
     cdef int _merge_memo(self, dict fields) except -1
     cdef int _merge_search_attributes(self, dict fields) except -1
     cdef bint is_flooded(self) noexcept

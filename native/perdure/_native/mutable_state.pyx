@@ -339,7 +339,12 @@ cdef class MutableState:
             self.task_started_id = event.event_id
             self.task_started_ns = event.event_time
         elif kind == 7:
-            self.previous_started_id = event.attrs().started_event_id
+            attributes = event.attrs()
+            self.previous_started_id = attributes.started_event_id
+            if attributes.deployment_version is not None:
+                self._versioned(attributes)
+            elif self.extra is not None:
+                self.extra.pop("version", None)
             self._clear_task()
             self.task_attempt = 1
             self.consecutive_failures = 0
@@ -419,6 +424,8 @@ cdef class MutableState:
         elif kind == 59:
             self.status = STATUS_RUNNING
             self.extra.pop("pause", None)
+        elif kind == 55:
+            self._options_updated(event.attrs())
         return 0
 
     cdef int _update_changed(self, str update_id, int stage, int64_t event_id) except -1:
@@ -479,6 +486,35 @@ cdef class MutableState:
             self._merge_memo(attributes.memo.fields)
         if attributes.search_attributes is not None:
             self._merge_search_attributes(attributes.search_attributes.indexed_fields)
+        if attributes.priority is not None:
+            self._more()["priority"] = _encode(attributes.priority)
+        if attributes.versioning_override is not None:
+            self._more()["override"] = _encode(attributes.versioning_override)
+        version = attributes.inherited_pinned_version
+        if version is not None:
+            self._more()["inherited"] = (version.deployment_name, version.build_id)
+        return 0
+
+    cdef dict _more(self):
+        """What few runs have, by name."""
+        if self.extra is None:
+            self.extra = {}
+        return self.extra
+
+    cdef int _versioned(self, object attributes) except -1:
+        """A worker of a deployment version completed a workflow task: (behavior, deployment name, build id)."""
+        version = attributes.deployment_version
+        self._more()["version"] = (attributes.versioning_behavior, version.deployment_name, version.build_id)
+        self.extra.pop("inherited", None)
+        return 0
+
+    cdef int _options_updated(self, object attributes) except -1:
+        if attributes.unset_versioning_override:
+            self._more().pop("override", None)
+        elif attributes.versioning_override is not None:
+            self._more()["override"] = _encode(attributes.versioning_override)
+        if attributes.priority is not None:
+            self._more()["priority"] = _encode(attributes.priority)
         return 0
 
     cdef int _merge_memo(self, dict fields) except -1:

@@ -12,12 +12,16 @@ from perdure.api.failure import v1 as failure_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.activity_operations import overlay
+from perdure.engine.backlog import DEFAULT_RANK, add_ranked
 from perdure.engine.core import Core
+from perdure.engine.deployments import Deployments
 from perdure.engine.errors import invalid_argument, not_found
 from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.matching import Poller, Task, TaskQueue
 from perdure.engine.namespaces import Namespaces, activities_of
 from perdure.engine.pausing import PAUSED
+from perdure.engine.queue_limits import QueueLimits
+from perdure.engine.routing import Router
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payloads, encode
 from perdure.service import RPCError
@@ -58,6 +62,11 @@ class StartedActivity:
 class ActivityTasks:
     """The activity half of the service."""
 
+    #: Set when the engine is put together.
+    deployments: Deployments
+    queue_limits: QueueLimits
+    router: Router
+
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
         self._namespaces = namespaces
@@ -73,7 +82,10 @@ class ActivityTasks:
             return  # it is dispatched when the pause ends
         activity.task_id = core.next_task_id()
         run.touched.add(scheduled_event_id)
-        queue = core.matching.queue(run.key.namespace_id, TaskKind.ACTIVITY, activity.task_queue)
+        if core.is_routing:
+            queue = self.router.activity_queue(run, activity)
+        else:
+            queue = core.matching.queue(run.key.namespace_id, TaskKind.ACTIVITY, activity.task_queue)
         batch = core.forming(run)
         if activity.event is not None and not queue.tasks:
             poller = queue.reserve()
@@ -84,6 +96,10 @@ class ActivityTasks:
                 batch.failures.append(lambda error: _return_poller(queue, poller))
                 return
         stamp = activity.stamp
+        rank = self.router.activity_rank(run, activity)
+        if rank is not DEFAULT_RANK:
+            batch.deliveries.append(lambda: add_ranked(queue, Task(run.key, scheduled_event_id, stamp), rank))
+            return
         batch.deliveries.append(lambda: queue.add(Task(run.key, scheduled_event_id, stamp)))
 
     def release(self, run: Run, activity: ActivityInfo) -> None:
@@ -144,7 +160,12 @@ class ActivityTasks:
         core = self._core
         name = limits.check_task_queue(request.task_queue)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
-        queue = core.matching.queue(namespace_id, TaskKind.ACTIVITY, name)
+        part = name
+        if request.deployment_options is not None:
+            part = await self.deployments.polled_by(namespace_id, TaskKind.ACTIVITY, name, request.deployment_options)
+        if request.task_queue_metadata is not None and request.task_queue_metadata.max_tasks_per_second:
+            self.queue_limits.worker_rate(namespace_id, name, request.task_queue_metadata.max_tasks_per_second)
+        queue = core.matching.queue(namespace_id, TaskKind.ACTIVITY, part)
         poller_type = LocalPoller if is_local else Poller
         deadline = core.loop.time() + timeout
         while True:

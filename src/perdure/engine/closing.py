@@ -144,7 +144,7 @@ class Closing:
         lived_ms = (self._core.now() - s.start_ns) // NS_PER_MS
         if lived_ms + backoff_ms < MIN_RUN_LIFETIME_MS:
             backoff_ms = MIN_RUN_LIFETIME_MS - lived_ms
-        return msgspec.structs.replace(
+        attributes = msgspec.structs.replace(
             previous,
             continued_execution_run_id=run.key.run_id,
             original_execution_run_id=run_id,
@@ -154,6 +154,9 @@ class Closing:
             first_workflow_task_backoff=backoff_ms * NS_PER_MS,
             eager_execution_accepted=False,
         )
+        if s.extra is not None:
+            self._core.router.hand_down(run, attributes)
+        return attributes
 
     def _continue_as_new(
         self,
@@ -185,6 +188,8 @@ class Closing:
         attributes.header = command.header
         attributes.memo = command.memo
         attributes.search_attributes = command.search_attributes
+        if s.extra is not None:
+            self._core.router.hand_down(run, attributes, command.initial_versioning_behavior)
         if initiator == int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY):
             attributes.attempt = s.attempt + 1
         return Successor(attributes.original_execution_run_id, attributes)

@@ -38,6 +38,8 @@ cdef class Core:
         public object on_delete_run
         public object on_transfer
         public object on_dispatch_activity
+        public object on_dispatch_workflow_task
+        public bint is_routing
         public object on_forced_close
         public object on_limit_exceeded
         public int64_t _cache_limit

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perdure._native import transitions
 from perdure._native.activities import lose_activity
@@ -34,6 +34,9 @@ from perdure.engine.run_timers import RunTimers
 from perdure.engine.updates import make_update
 from perdure.service import RPCError
 from perdure.store.api import Document, RunKey, RunUpdate, Store, StoreError, TaskKind, TaskRow
+
+if TYPE_CHECKING:
+    from perdure.engine.routing import Router
 
 _CLOSED = int(RunState.CLOSED)
 # Plain numbers: looking a member of an enumeration up costs more than the comparison.
@@ -92,8 +95,12 @@ class Core:
         self.on_delete_run: Callable[[Run], Coroutine[Any, Any, None]]
         self.on_transfer: Callable[[Run, TaskRow], Coroutine[Any, Any, None]]
         self.on_dispatch_activity: Callable[[Run, int], None]
+        self.on_dispatch_workflow_task: Callable[[Run], None]
+        self.router: Router
         self.on_forced_close: Callable[[Run], None]
         self.on_limit_exceeded: Callable[[Run], Coroutine[Any, Any, None]]
+        #: Whether any worker deployment is known: then every task is routed, see ``routing``.
+        self.is_routing = False
         self._cache_limit = cache_bytes
         self._cached_bytes = 0
         self._is_eviction_scheduled = False
@@ -309,6 +316,9 @@ class Core:
         """Put the pending workflow task into its queue: the sticky one while its worker polls, else the normal one."""
         s = run.state
         key = run.key
+        if self.is_routing or s.extra is not None:
+            self.on_dispatch_workflow_task(run)
+            return
         if s.sticky_queue:
             queue = self.matching.known(key.namespace_id, TaskKind.WORKFLOW, s.sticky_queue)
             if queue is not None and queue.has_recent_poller(self.loop.time()):

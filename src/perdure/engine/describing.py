@@ -17,6 +17,7 @@ from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.pausing import pause_info
 from perdure.engine.pending import pending_activity
+from perdure.engine.routing import priority_of_run, versioning_info
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payload
 from perdure.store.api import TaskKind, VisibilityRecord
@@ -187,6 +188,11 @@ def _info(run: Run) -> workflow_v1.WorkflowExecutionInfo:
         root_execution=common_v1.WorkflowExecution(s.root_workflow_id or s.workflow_id, s.root_run_id or s.run_id),
         first_run_id=s.first_run_id,
     )
+    if s.extra is not None:
+        info.priority = priority_of_run(run)
+        info.versioning_info = versioning_info(run)
+        if "version" in s.extra:
+            info.worker_deployment_name = s.extra["version"][1]
     if s.parent_workflow_id:
         info.parent_namespace_id = s.parent_namespace_id
         info.parent_execution = common_v1.WorkflowExecution(s.parent_workflow_id, s.parent_run_id)

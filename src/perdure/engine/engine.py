@@ -14,6 +14,7 @@ from perdure.engine.activity_rpcs import ActivityRpcs
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
+from perdure.engine.deployment_rpcs import DeploymentRpcs
 from perdure.engine.describing import Describing
 from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
@@ -44,7 +45,7 @@ def _long_poll(timeout: timedelta | None) -> float:
     return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
-class Engine(ActivityRpcs, ScheduleRpcs):
+class Engine(ActivityRpcs, DeploymentRpcs, ScheduleRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
     in_process = True
@@ -59,6 +60,10 @@ class Engine(ActivityRpcs, ScheduleRpcs):
         self._workflow_tasks = WorkflowTasks(core, namespaces, closing, self._queries, self._workflow_updates)
         self._activity_tasks = ActivityTasks(core, namespaces)
         self._add_activity_rpcs(core, namespaces, closing)
+        self._add_deployment_rpcs(core, namespaces)
+        self._workflow_tasks.deployments = self._activity_tasks.deployments = self._deployments
+        self._activity_tasks.router = self._queries.router = self._router
+        self._activity_tasks.queue_limits = self._queue_limits
         self._starts = Starts(core, namespaces, closing, self._workflow_tasks)
         self._multi_operations = MultiOperations(core, namespaces, self._starts, self._workflow_updates)
         self._messages = Messages(core, namespaces, closing)
@@ -89,6 +94,8 @@ class Engine(ActivityRpcs, ScheduleRpcs):
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
         engine = cls(core, namespaces)
         await core.open()
+        await engine._queue_limits.open()
+        await engine._deployments.open()
         await engine._schedules.open()
         collector.engine_opened()
         return engine

@@ -19,6 +19,7 @@ from perdure.engine.lookup import find_run
 from perdure.engine.matching import Task
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.pausing import PAUSED
+from perdure.engine.routing import Router
 from perdure.engine.run import PendingQuery, Run
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import TaskKind
@@ -36,6 +37,9 @@ _CLOSED_TOO_SOON = "Workflow execution closed before WorkflowTaskStarted event"
 
 class Queries:
     """Queries of runs, open or closed."""
+
+    #: Set when the engine is put together.
+    router: Router
 
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
@@ -110,7 +114,10 @@ class Queries:
                 # A worker that went away without a word: after the time a workflow task would wait, anybody may answer.
                 core.loop.call_later(s.sticky_timeout_ms / 1000, self._fall_back, run, task)
                 return
-        core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, s.task_queue).add(task)
+        if core.is_routing:
+            self.router.query_queue(run).add(task)
+        else:
+            core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, s.task_queue).add(task)
 
     def _fall_back(self, run: Run, task: Task) -> None:
         sticky = self._core.matching.known(run.key.namespace_id, TaskKind.WORKFLOW, run.state.sticky_queue)

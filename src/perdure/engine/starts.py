@@ -8,6 +8,7 @@ from perdure._native import transitions
 from perdure._native.commands import resolve_retry_policy
 from perdure._native.mutable_state import MutableState
 from perdure.api.common import v1 as common_v1
+from perdure.api.deployment import v1 as deployment_v1
 from perdure.api.enums.v1 import (
     ContinueAsNewInitiator,
     WorkflowExecutionStatus,
@@ -18,6 +19,7 @@ from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import cron, limits
+from perdure.engine.backlog import check_priority
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.errors import BUSY_WORKFLOW, already_started, invalid_argument, resource_exhausted
@@ -48,13 +50,15 @@ RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 class Parent:
     """Who starts a child, and its root."""
 
-    __slots__ = ("initiated_event_id", "key", "namespace", "root")
+    __slots__ = ("initiated_event_id", "key", "namespace", "pinned", "root")
 
     def __init__(self, key: RunKey, namespace: str, initiated_event_id: int, root: common_v1.WorkflowExecution) -> None:
         self.key = key
         self.namespace = namespace
         self.initiated_event_id = initiated_event_id
         self.root = root
+        #: The worker deployment version that the child is pinned to because its parent is.
+        self.pinned: deployment_v1.WorkerDeploymentVersion | None = None
 
 
 class Starts:
@@ -225,6 +229,7 @@ def check_start(request: StartRequest) -> None:
     limits.check_memo(request.memo)
     limits.check_search_attributes(request.search_attributes)
     limits.check_user_metadata(request.user_metadata)
+    check_priority(request.priority)
     if request.cron_schedule:
         if request.workflow_start_delay:
             raise invalid_argument("CronSchedule and WorkflowStartDelay may not be used together.")
@@ -319,6 +324,7 @@ def _started_attributes(
         header=request.header,
         workflow_id=key.workflow_id,
         priority=request.priority,
+        versioning_override=request.versioning_override,
     )
     if isinstance(request, ws.StartWorkflowExecutionRequest):
         started.continued_failure = request.continued_failure
@@ -331,4 +337,5 @@ def _started_attributes(
         started.parent_workflow_execution = common_v1.WorkflowExecution(parent.key.workflow_id, parent.key.run_id)
         started.parent_initiated_event_id = parent.initiated_event_id
         started.root_workflow_execution = parent.root
+        started.inherited_pinned_version = parent.pinned
     return started

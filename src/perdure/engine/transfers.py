@@ -27,6 +27,7 @@ from perdure.engine import limits
 from perdure.engine.closing import ChildToClose, CloseTransfer, Closing
 from perdure.engine.core import Core
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.routing import merged, priority_of_run
 from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.engine.starts import Parent, Starts, check_start
 from perdure.service import RPCError, RPCStatusCode
@@ -176,6 +177,9 @@ class Transfers:
         root = common_v1.WorkflowExecution(s.root_workflow_id or s.workflow_id, s.root_run_id or s.run_id)
         key = RunKey(namespace_id, request.workflow_id, run_id)
         parent = Parent(run.key, request.namespace, initiated_id, root)
+        if s.extra is not None:
+            request.priority = merged(request.priority, priority_of_run(run))
+            parent.pinned = core.router.inherited(run, "" if request.task_queue is None else request.task_queue.name)
         return self._starts.create(key, request, parent=parent)
 
     def _release(self, child: Run | None) -> None:

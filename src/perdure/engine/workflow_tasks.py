@@ -17,12 +17,14 @@ from perdure.engine import limits
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.cron import Cron
+from perdure.engine.deployments import Deployments
 from perdure.engine.errors import invalid_argument, not_found
 from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.matching import Poller, Task
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
+from perdure.engine.routing import show_version, version_stamps
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
 from perdure.engine.workflow_updates import WorkflowUpdates, may_discard
@@ -66,6 +68,9 @@ def cause_name(cause: int) -> str:
 class WorkflowTasks:
     """The workflow half of what workers ask of the service."""
 
+    #: Set when the engine is put together.
+    deployments: Deployments
+
     def __init__(
         self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries, updates: WorkflowUpdates
     ) -> None:
@@ -85,7 +90,10 @@ class WorkflowTasks:
         name = limits.check_task_queue(request.task_queue)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         is_sticky = request.task_queue is not None and request.task_queue.kind == _STICKY
-        queue = core.matching.queue(namespace_id, TaskKind.WORKFLOW, name)
+        part = name
+        if request.deployment_options is not None and not is_sticky:
+            part = await self.deployments.polled_by(namespace_id, TaskKind.WORKFLOW, name, request.deployment_options)
+        queue = core.matching.queue(namespace_id, TaskKind.WORKFLOW, part)
         deadline = core.loop.time() + timeout
         while True:
             task = await core.matching.poll(queue, request.identity, deadline - core.loop.time(), Poller)
@@ -216,13 +224,15 @@ class WorkflowTasks:
 
         was_local = s.task_owner_epoch != 0
         identity = request.identity
-        stamps = {}
+        stamps: dict[str, Any] = {}
         if request.binary_checksum or request.worker_version_stamp is not None or request.metering_metadata is not None:
             stamps = {
                 "binary_checksum": request.binary_checksum,
                 "worker_version": request.worker_version_stamp,
                 "metering_metadata": request.metering_metadata,
             }
+        if request.versioning_behavior or request.deployment_options is not None:
+            stamps.update(version_stamps(request))
         response = ws.RespondWorkflowTaskCompletedResponse()
         completed_id = 0
         if s.speculative is not None and may_discard(run, request, plan):
@@ -230,6 +240,8 @@ class WorkflowTasks:
             response.reset_history_event_id = s.previous_started_id
         else:
             completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, **stamps)
+            if core.is_routing:
+                show_version(run)
         if _PROBLEMS in s.search_attributes:
             del s.search_attributes[_PROBLEMS]
             run.visibility_changed = True
@@ -262,7 +274,7 @@ class WorkflowTasks:
             core.absorb(run)
         if request.query_results or run.queries:
             self._queries.answer(run, request.query_results)
-        if request.return_new_workflow_task and s.task_scheduled_id and not s.task_started_id:
+        if request.return_new_workflow_task and s.task_scheduled_id and not s.task_started_id and not core.is_routing:
             response.workflow_task = await self.start(
                 run, identity, is_sticky=True, is_local=was_local, resend=not request.force_create_new_workflow_task
             )

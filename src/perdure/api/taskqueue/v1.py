@@ -7,6 +7,19 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
 
 
+class BuildIdReachability(Message):
+    """Temporal's ``temporal.api.taskqueue.v1.BuildIdReachability``."""
+
+    build_id: str = ""
+    task_queue_reachability: list[TaskQueueReachability] = []
+
+
+class CompatibleVersionSet(Message):
+    """Temporal's ``temporal.api.taskqueue.v1.CompatibleVersionSet``."""
+
+    build_ids: list[str] = []
+
+
 class ConfigMetadata(Message):
     """Temporal's ``temporal.api.taskqueue.v1.ConfigMetadata``."""
 
@@ -92,6 +105,13 @@ class TaskQueueMetadata(Message):
     """Temporal's ``temporal.api.taskqueue.v1.TaskQueueMetadata``."""
 
     max_tasks_per_second: float | None = None
+
+
+class TaskQueueReachability(Message):
+    """Temporal's ``temporal.api.taskqueue.v1.TaskQueueReachability``."""
+
+    task_queue: str = ""
+    reachability: list[int] = []
 
 
 class TaskQueueStats(Message):

@@ -1,0 +1,162 @@
+"""The order of waiting tasks in a queue that knows priorities and fairness keys.
+
+A plain queue is first in, first out. The first task with a priority of its own gives its queue a :class:`FairBacklog`,
+which looks like the deque it replaces. Lower priority keys come first; within one, each fairness key gets a share by
+its weight: a task's *pass* is that of its key's last task plus 1/weight, and passes come in order.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from perdure.api.common import v1 as common_v1
+from perdure.engine.errors import invalid_argument
+from perdure.engine.matching import Task, TaskQueue
+
+DEFAULT_PRIORITY = 3
+LAST_PRIORITY = 5
+MAX_KEY_BYTES = 64
+MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0
+
+
+class Rank(NamedTuple):
+    """The place a task may claim."""
+
+    priority: int = DEFAULT_PRIORITY
+    key: str = ""
+    weight: float = 1.0
+
+    @staticmethod
+    def of(priority: common_v1.Priority | None) -> Rank:
+        """The rank of a Priority message; the default one where there is none."""
+        if priority is None or not (priority.priority_key or priority.fairness_key or priority.fairness_weight):
+            return DEFAULT_RANK
+        return Rank(
+            min(priority.priority_key or DEFAULT_PRIORITY, LAST_PRIORITY),
+            priority.fairness_key,
+            min(max(priority.fairness_weight or 1.0, MIN_WEIGHT), MAX_WEIGHT),
+        )
+
+
+DEFAULT_RANK = Rank()
+
+
+def check_priority(priority: common_v1.Priority | None) -> None:
+    """Refuse a priority out of bounds."""
+    if priority is None:
+        return
+    if priority.priority_key < 0:
+        raise invalid_argument("priority key can't be negative")
+    if len(priority.fairness_key.encode()) > MAX_KEY_BYTES:
+        raise invalid_argument(f"fairness key has more than {MAX_KEY_BYTES} bytes")
+    if priority.fairness_weight < 0:
+        raise invalid_argument("fairness weight can't be negative")
+
+
+class _Level:
+    """The passes of one priority."""
+
+    __slots__ = ("last", "now", "size")
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.last: dict[str, float] = {}
+        self.size = 0
+
+
+class FairBacklog:
+    """Waiting tasks by priority and fair share; a deque to its queue."""
+
+    def __init__(self, tasks: deque[Task]) -> None:
+        self._front: deque[Task] = deque()
+        self._heap: list[tuple[int, float, int, Task]] = []
+        self._levels: dict[int, _Level] = {}
+        self._count = 0
+        #: fairness key -> weight that counts instead of the task's own.
+        self.weights: dict[str, float] = {}
+        for task in tasks:
+            self.append(task)
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._front) + len(self._heap)
+
+    def __iter__(self) -> Iterator[Task]:
+        """Those that wait, in order."""
+        yield from self._front
+        for item in sorted(self._heap):
+            yield item[3]
+
+    def append(self, task: Task) -> None:
+        """Take in a task without a priority of its own."""
+        self.insert(task, DEFAULT_RANK)
+
+    def appendleft(self, task: Task) -> None:
+        """Take back a task that was handed out already."""
+        self._front.appendleft(task)
+
+    def insert(self, task: Task, rank: Rank) -> None:
+        """Take in a task."""
+        level = self._levels.get(rank.priority)
+        if level is None:
+            level = self._levels[rank.priority] = _Level()
+        weight = self.weights.get(rank.key, rank.weight)
+        at = max(level.last.get(rank.key, 0.0), level.now) + 1.0 / weight
+        level.last[rank.key] = at
+        level.size += 1
+        self._count += 1
+        heapq.heappush(self._heap, (rank.priority, at, self._count, task))
+
+    def popleft(self) -> Task:
+        """The next task."""
+        if self._front:
+            return self._front.popleft()
+        priority, at, _, task = heapq.heappop(self._heap)
+        level = self._levels[priority]
+        level.now = at
+        level.size -= 1
+        if not level.size:
+            del self._levels[priority]
+        return task
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._front.clear()
+        self._heap.clear()
+        self._levels.clear()
+
+    def sizes(self) -> dict[int, int]:
+        """How many wait, by priority."""
+        sizes = {priority: level.size for priority, level in self._levels.items()}
+        if self._front:
+            sizes[DEFAULT_PRIORITY] = sizes.get(DEFAULT_PRIORITY, 0) + len(self._front)
+        return sizes
+
+
+def add_ranked(queue: TaskQueue, task: Task, rank: Rank) -> None:
+    """Hand a task to a waiting poll, or let it wait in its place."""
+    if rank is DEFAULT_RANK:
+        queue.add(task)
+        return
+    poller = queue.reserve()
+    if poller is not None:
+        poller.future.set_result(task)
+        return
+    fair_backlog(queue).insert(task, rank)
+
+
+def fair_backlog(queue: TaskQueue) -> FairBacklog:
+    """The queue's backlog as one that knows ranks."""
+    tasks: Any = queue.tasks
+    gate = tasks if hasattr(tasks, "inner") else None  # a queue with a rate limit has its gate in front
+    inner = tasks if gate is None else gate.inner
+    if not isinstance(inner, FairBacklog):
+        inner = FairBacklog(inner)
+        if gate is None:
+            queue.tasks = inner  # type: ignore[assignment]
+        else:
+            gate.inner = inner
+    return inner

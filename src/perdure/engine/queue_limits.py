@@ -1,0 +1,305 @@
+"""Rate limits of task queues: how many tasks a second may leave one.
+
+The limit comes from UpdateTaskQueueConfig, else from the workers' own ``max_task_queue_activities_per_second`` (the
+last one to say it). A queue with a limit has a gate in front of its tasks and its pollers: while the gate is shut,
+both look empty, and a timer hands out what waits when it opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine import limits
+from perdure.engine.backlog import FairBacklog, fair_backlog
+from perdure.engine.core import Core
+from perdure.engine.errors import invalid_argument, unimplemented
+from perdure.engine.matching import Poller, Task, TaskQueue
+from perdure.engine.namespaces import Namespaces
+from perdure.store.api import Document, TaskKind
+
+KIND = "queue"
+#: Seconds of the rate that may leave at once.
+_BURST_SECONDS = 0.05
+_PAGE = 1000
+
+
+class Gate:
+    """Lets so many through a second."""
+
+    def __init__(self, rate: float, time: Callable[[], float]) -> None:
+        self._time = time
+        self._last = time()
+        self.rate = 0.0
+        self._tokens = 0.0
+        self.set_rate(rate)
+
+    def set_rate(self, rate: float) -> None:
+        """Change the rate; 0 shuts the gate for good."""
+        self._refill()
+        self.rate = rate
+        self._burst = max(1.0, rate * _BURST_SECONDS)
+        self._tokens = min(self._tokens, self._burst) if self._tokens else self._burst * (rate > 0)
+
+    def _refill(self) -> None:
+        now = self._time()
+        if self.rate:
+            self._tokens = min(self._tokens + (now - self._last) * self.rate, self._burst)
+        self._last = now
+
+    def is_open(self) -> bool:
+        """Whether one may pass now."""
+        if self._tokens < 1.0:
+            self._refill()
+        return self._tokens >= 1.0
+
+    def take(self) -> None:
+        """One passes."""
+        self._tokens -= 1.0
+
+    def give_back(self) -> None:
+        """One that passed came back."""
+        self._tokens += 1.0
+
+    def delay(self) -> float:
+        """Seconds until the next one may pass."""
+        return max((1.0 - self._tokens) / self.rate, 0.0) if self.rate else 3600.0
+
+
+class Limited:
+    """The gate of one queue and what waits on both sides of it."""
+
+    def __init__(self, queue: TaskQueue, gate: Gate, loop: asyncio.AbstractEventLoop) -> None:
+        self.gate = gate
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self.tasks = _Tasks(self, queue.tasks)
+        self.pollers = _Pollers(self, queue.pollers)
+        queue.tasks = self.tasks  # type: ignore[assignment]
+        queue.pollers = self.pollers  # type: ignore[assignment]
+
+    def look(self) -> None:
+        """Hand out what may pass, and come back for the rest."""
+        tasks, pollers, gate = self.tasks.inner, self.pollers.inner, self.gate
+        while tasks and pollers and gate.is_open():
+            poller = pollers.popleft()
+            if not poller.future.done():
+                gate.take()
+                poller.future.set_result(tasks.popleft())
+        if tasks and pollers and self._timer is None:
+            self._timer = self._loop.call_later(gate.delay(), self._fired)
+
+    def _fired(self) -> None:
+        self._timer = None
+        self.look()
+
+    def hurry(self) -> None:
+        """The rate changed: look now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.look()
+
+
+class _Tasks:
+    """The backlog behind a gate; a deque to its queue."""
+
+    def __init__(self, limited: Limited, inner: Any) -> None:
+        self._limited = limited
+        self.inner: deque[Task] | FairBacklog = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __bool__(self) -> bool:
+        return bool(self.inner) and self._limited.gate.is_open()
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.inner)
+
+    def append(self, task: Task) -> None:
+        self.inner.append(task)
+        self._limited.look()
+
+    def appendleft(self, task: Task) -> None:
+        self._limited.gate.give_back()
+        self.inner.appendleft(task)
+        self._limited.look()
+
+    def popleft(self) -> Task:
+        self._limited.gate.take()
+        return self.inner.popleft()
+
+    def clear(self) -> None:
+        self.inner.clear()
+
+
+class _Pollers:
+    """Waiting polls behind a gate; a deque to their queue."""
+
+    def __init__(self, limited: Limited, inner: Any) -> None:
+        self._limited = limited
+        self.inner: deque[Poller] = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __bool__(self) -> bool:
+        return bool(self.inner) and self._limited.gate.is_open()
+
+    def __iter__(self) -> Iterator[Poller]:
+        return iter(self.inner)
+
+    def __getitem__(self, index: int) -> Poller:
+        return self.inner[index]
+
+    def append(self, poller: Poller) -> None:
+        while self.inner and self.inner[0].future.done():
+            self.inner.popleft()
+        self.inner.append(poller)
+        if self._limited.tasks.inner:
+            self._limited.look()
+
+    def appendleft(self, poller: Poller) -> None:
+        self._limited.gate.give_back()
+        self.inner.appendleft(poller)
+        self._limited.look()
+
+    def popleft(self) -> Poller:
+        poller = self.inner.popleft()
+        if not poller.future.done():
+            self._limited.gate.take()
+        return poller
+
+    def clear(self) -> None:
+        self.inner.clear()
+
+
+class QueueConfig(msgspec.Struct, array_like=True):
+    """What UpdateTaskQueueConfig said of a queue."""
+
+    rate: float | None = None
+    reason: str = ""
+    identity: str = ""
+    time_ns: int = 0
+    weights: dict[str, float] = {}
+
+
+class QueueLimits:
+    """Temporal's UpdateTaskQueueConfig, and the limits that workers ask for."""
+
+    def __init__(self, core: Core, namespaces: Namespaces) -> None:
+        self._core = core
+        self._namespaces = namespaces
+        self._configs: dict[tuple[str, int, str], QueueConfig] = {}
+        self._worker_rates: dict[tuple[str, int, str], float] = {}
+        self._limited: dict[tuple[str, int, str], Limited] = {}
+
+    async def open(self) -> None:
+        """Read what the store has."""
+        for namespace in await self._core.store.load_namespaces():
+            after = ""
+            while True:
+                page = await self._core.store.list_documents(namespace.namespace_id, KIND, _PAGE, after)
+                for document in page:
+                    kind, _, name = document.id.partition("/")
+                    key = (namespace.namespace_id, int(kind), name)
+                    self._configs[key] = msgspec.msgpack.decode(document.body, type=QueueConfig)
+                if len(page) < _PAGE:
+                    break
+                after = page[-1].id
+        if self._configs:
+            self._core.matching.on_new_queue = self._prepare
+            for key, queue in list(self._core.matching._queues.items()):
+                self._prepare(key, queue)
+
+    def _prepare(self, key: tuple[str, int, str], queue: TaskQueue) -> None:
+        base = (key[0], key[1], queue.name.partition("\0")[0])
+        config = self._configs.get(base)
+        if config is not None and config.weights:
+            fair_backlog(queue).weights = config.weights
+        rate = config.rate if config is not None and config.rate is not None else self._worker_rates.get(base)
+        limited = self._limited.get(key)
+        if limited is not None:
+            limited.gate.set_rate(rate if rate is not None else float(1_000_000_000))
+            limited.hurry()
+        elif rate is not None:
+            self._limited[key] = Limited(queue, Gate(rate, self._core.loop.time), self._core.loop)
+
+    def _apply(self, base: tuple[str, int, str]) -> None:
+        self._core.matching.on_new_queue = self._prepare
+        for key, queue in list(self._core.matching._queues.items()):
+            if key[:2] == base[:2] and queue.name.partition("\0")[0] == base[2]:
+                self._prepare(key, queue)
+
+    def worker_rate(self, namespace_id: str, name: str, rate: float) -> None:
+        """A worker that polls for activities says how many a second the queue may hand out."""
+        key = (namespace_id, int(TaskKind.ACTIVITY), name)
+        if self._worker_rates.get(key) != rate:
+            self._worker_rates[key] = rate
+            self._apply(key)
+
+    def rate(self, namespace_id: str, kind: int, name: str) -> tuple[float, int]:
+        """The rate that holds, and its RateLimitSource: 1 by the API, 2 by a worker, 3 the system's."""
+        key = (namespace_id, kind, name)
+        config = self._configs.get(key)
+        if config is not None and config.rate is not None:
+            return config.rate, 1
+        if key in self._worker_rates:
+            return self._worker_rates[key], 2
+        return 100_000.0, 3
+
+    def config(self, namespace_id: str, kind: int, name: str) -> taskqueue_v1.TaskQueueConfig:
+        """What was configured, as describe shows it."""
+        config = self._configs.get((namespace_id, kind, name))
+        message = taskqueue_v1.TaskQueueConfig()
+        if config is None:
+            return message
+        if config.time_ns:
+            message.queue_rate_limit = taskqueue_v1.RateLimitConfig(
+                None if config.rate is None else taskqueue_v1.RateLimit(config.rate),
+                taskqueue_v1.ConfigMetadata(config.reason, config.identity, config.time_ns),
+            )
+        message.fairness_weight_overrides = dict(config.weights)
+        return message
+
+    async def update(self, request: ws.UpdateTaskQueueConfigRequest) -> ws.UpdateTaskQueueConfigResponse:
+        """Temporal's UpdateTaskQueueConfig."""
+        limits.check_id(request.task_queue, "TaskQueue")
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        if request.task_queue_type not in (1, 2):
+            raise invalid_argument("TaskQueueType must be workflow or activity.")
+        if request.update_fairness_key_rate_limit_default is not None:
+            raise unimplemented("A rate limit per fairness key")
+        kind = int(TaskKind.WORKFLOW if request.task_queue_type == 1 else TaskKind.ACTIVITY)
+        key = (namespace_id, kind, request.task_queue)
+        config = msgspec.structs.replace(self._configs.get(key) or QueueConfig())
+        update = request.update_queue_rate_limit
+        if update is not None:
+            if kind == int(TaskKind.WORKFLOW):
+                raise invalid_argument("Setting rate limit on workflow task queues is not allowed.")
+            config.rate = None if update.rate_limit is None else update.rate_limit.requests_per_second
+            if config.rate is not None and config.rate < 0:
+                raise invalid_argument("RequestsPerSecond must not be negative.")
+            config.reason, config.identity, config.time_ns = update.reason, request.identity, self._core.now()
+        weights = {**config.weights, **request.set_fairness_weight_overrides}
+        for name in request.unset_fairness_weight_overrides:
+            weights.pop(name, None)
+        if any(weight <= 0 for weight in weights.values()):
+            raise invalid_argument("Fairness weights must be greater than 0.")
+        config.weights = weights
+        batch = self._core.put_document(
+            Document(namespace_id, KIND, f"{kind}/{request.task_queue}", msgspec.msgpack.encode(config))
+        )
+        waiter: asyncio.Future[None] = self._core.loop.create_future()
+        batch.waiters.append(waiter)
+        await waiter
+        self._configs[key] = config
+        self._apply(key)
+        return ws.UpdateTaskQueueConfigResponse(self.config(namespace_id, kind, request.task_queue))
