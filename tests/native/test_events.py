@@ -100,6 +100,24 @@ def test_attributes_stay_bytes_until_they_are_read() -> None:
         _ = second.timer_fired_event_attributes
 
 
+def test_code_for_protobuf_messages_can_ask_what_is_set() -> None:
+    summary = common_v1.Payload(data=b"s")
+    event = HistoryEvent(
+        1,
+        17,
+        attributes=history_v1.TimerStartedEventAttributes("t"),
+        extras=history_v1.EventExtras(sdk_v1.UserMetadata(summary)),
+    )
+    assert event.HasField("timer_started_event_attributes")
+    assert not event.HasField("timer_fired_event_attributes")
+    assert event.HasField("user_metadata") and not HistoryEvent(1).HasField("user_metadata")
+    assert event.user_metadata.HasField("summary") and not event.user_metadata.HasField("details")
+    with pytest.raises(AttributeError):
+        event.HasField("no_such_field")
+    with pytest.raises(AttributeError):
+        summary.HasField("no_such_field")
+
+
 def test_ids_must_be_consecutive() -> None:
     def event(number: int) -> HistoryEvent:
         return HistoryEvent(number, 17, 5, history_v1.TimerStartedEventAttributes("a"))

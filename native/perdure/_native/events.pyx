@@ -122,6 +122,12 @@ cdef class HistoryEvent:
         """Whether the attributes have been built (False: still the bytes they came in)."""
         return self._raw is None
 
+    def HasField(self, name):
+        """Whether the event has these attributes or this field, as of protobuf messages."""
+        if name in _fields:
+            return _fields[name] == self.event_type
+        return getattr(self, name) is not None
+
     def __getattr__(self, name):
         event_type = _fields.get(name)
         if event_type is not None and event_type == self.event_type:
