@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import activity, limits, workflow
-from perdure.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from perdure.exceptions import ApplicationError
+from perdure.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from perdure.exceptions import ApplicationError, CancelledError
 from perdure.limits._concurrency import Semaphore, semaphore_id
 from perdure.limits._rate_limit import RateLimiter
 from perdure.worker import Replayer, Worker
@@ -61,8 +61,10 @@ class Limited:
         self.may_leave = False
 
     @workflow.run
-    async def run(self, limit: int, what: str = "work") -> None:
-        async with limits.concurrency("k", limit=limit):
+    async def run(
+        self, limit: int, what: str = "work", on_conflict: Literal["queue", "cancel_new", "cancel_old"] = "queue"
+    ) -> None:
+        async with limits.concurrency("k", limit=limit, on_conflict=on_conflict):
             self.inside = True
             if what == "work":
                 await workflow.execute_activity(work, workflow.info().workflow_id, start_to_close_timeout=SECOND * 10)
@@ -162,6 +164,42 @@ async def test_who_waits_no_more_leaves_the_line() -> None:
         await holder.signal(Limited.leave)
         await holder.result()
         assert await client.execute_workflow(Impatient.run, id="i2", task_queue="q") in ("inside", "gave up")
+
+
+async def test_a_new_one_may_be_refused() -> None:
+    async with await Client.connect("memory:") as client, working(client):
+        holder = await start(client, "holder", 1, "stay")
+        await until(lambda: holder.query(Limited.is_inside))
+        with pytest.raises(WorkflowFailureError) as caught:
+            await (await start(client, "new", 1, "work", "cancel_new")).result()
+        assert isinstance(caught.value.cause, ApplicationError)
+        assert (caught.value.cause.type, caught.value.cause.message) == (
+            "LimitExceeded",
+            "all 1 places of 'k' are taken",
+        )
+        assert await places(client) == (1, 0)
+        await holder.signal(Limited.leave)
+        await holder.result()
+        await until(lambda: _is(places(client), (0, 0)))
+        await (await start(client, "new", 1, "work", "cancel_new")).result()
+        assert world.order == ["new"]
+
+
+async def test_an_old_one_may_be_cancelled() -> None:
+    async with await Client.connect("memory:") as client, working(client):
+        handles = [await start(client, "w0", 2, "stay")]
+        await until(lambda: handles[0].query(Limited.is_inside))
+        for number in range(1, 6):
+            handles.append(await start(client, f"w{number}", 2, "stay", "cancel_old"))
+            await until(lambda: handles[-1].query(Limited.is_inside))
+        for handle in handles[:4]:
+            with pytest.raises(WorkflowFailureError) as caught:
+                await handle.result()
+            assert isinstance(caught.value.cause, CancelledError)
+        for handle in handles[4:]:
+            await handle.signal(Limited.leave)
+            await handle.result()
+        await Replayer(workflows=[Limited]).replay_workflow(await handles[2].fetch_history())
 
 
 async def test_a_terminated_semaphore_or_lease_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,3 +353,5 @@ async def test_refusals() -> None:
         limits.concurrency("k", limit=0)
     with pytest.raises(ValueError, match="key must be a text"):
         limits.concurrency("", limit=1)
+    with pytest.raises(ValueError, match="on_conflict must be"):
+        limits.concurrency("k", limit=1, on_conflict="wait")  # type: ignore[arg-type]

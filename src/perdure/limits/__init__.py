@@ -13,8 +13,8 @@ A limit holds for a namespace: workflows of all types and task queues that name 
 keeps it runs on the task queue of whoever named the key first.
 """
 
-from perdure.limits._concurrency import concurrency
+from perdure.limits._concurrency import LimitExceededError, concurrency
 from perdure.limits._debounce import debounce
 from perdure.limits._rate_limit import rate_limit
 
-__all__ = ["concurrency", "debounce", "rate_limit"]
+__all__ = ["LimitExceededError", "concurrency", "debounce", "rate_limit"]
