@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from perdure.api.common import v1 as common_v1
 from perdure.engine.errors import invalid_argument
-from perdure.engine.matching import Task, TaskQueue
+from perdure.engine.matching import Matching, Task, TaskQueue
 
 DEFAULT_PRIORITY = 3
 LAST_PRIORITY = 5
@@ -160,3 +160,21 @@ def fair_backlog(queue: TaskQueue) -> FairBacklog:
         else:
             gate.inner = inner
     return inner
+
+
+def parts_of(matching: Matching, namespace_id: str, kind: int, name: str) -> list[TaskQueue]:
+    """A queue and its parts for versions of worker deployments."""
+    return [
+        queue
+        for (owner, of_kind, full), queue in matching._queues.items()
+        if owner == namespace_id and of_kind == int(kind) and full.partition("\0")[0] == name
+    ]
+
+
+def sizes_of(queue: TaskQueue) -> dict[int, int]:
+    """How many tasks wait in a queue, by priority."""
+    tasks: Any = queue.tasks
+    inner = getattr(tasks, "inner", tasks)
+    if isinstance(inner, FairBacklog):
+        return inner.sizes()
+    return {DEFAULT_PRIORITY: len(inner)} if inner else {}

@@ -18,6 +18,7 @@ from perdure.api.enums.v1 import VersionDrainageStatus, WorkerDeploymentVersionS
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
+from perdure.engine.backlog import parts_of
 from perdure.engine.core import Core
 from perdure.engine.errors import failed_precondition, invalid_argument, not_found
 from perdure.engine.namespaces import Namespaces
@@ -177,9 +178,8 @@ class Deployments:
         """Send the tasks that wait in any part of a queue where they belong now."""
         core = self._core
         waiting: list[Task] = []
-        for (owner, of_kind, full), queue in list(core.matching._queues.items()):
-            if (owner, of_kind) == (namespace_id, kind) and full.partition("\0")[0] == name:
-                _take_all(queue, waiting)
+        for queue in parts_of(core.matching, namespace_id, kind, name):
+            _take_all(queue, waiting)
         for task in waiting:
             run = await core.load(task.key)
             if run is None or not run.is_open:

@@ -10,6 +10,7 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
+from perdure.engine.backlog import parts_of, sizes_of
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument
 from perdure.engine.limits import NS_PER_MS
@@ -17,6 +18,7 @@ from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.pausing import pause_info
 from perdure.engine.pending import pending_activity
+from perdure.engine.queue_limits import QueueLimits
 from perdure.engine.routing import priority_of_run, versioning_info
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payload
@@ -24,11 +26,16 @@ from perdure.store.api import TaskKind, VisibilityRecord
 from perdure.store.visibility import Query, parse_query
 
 _decode_fields = msgspec.msgpack.Decoder(dict[str, common_v1.Payload]).decode
+#: Seconds after its last poll for which a poller is shown.
+_POLLER_MEMORY = 300.0
 _ACTIVITY_QUEUE = int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
 
 class Describing:
     """Answers about runs and queues. Never changes anything."""
+
+    #: Set when the engine is put together.
+    queue_limits: QueueLimits
 
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
@@ -148,14 +155,20 @@ class Describing:
         response = ws.DescribeTaskQueueResponse()
         queue = self._core.matching.known(namespace_id, kind, name)
         backlog = 0
-        if queue is not None:
-            backlog = len(queue.tasks)
-            now = self._core.now()
-            loop_now = self._core.loop.time()
+        by_priority: dict[int, int] = {}
+        now = self._core.now()
+        loop_now = self._core.loop.time()
+        rate, source = self.queue_limits.rate(namespace_id, int(kind), name)
+        for queue in parts_of(self._core.matching, namespace_id, kind, name):
+            backlog += len(queue.tasks)
+            for priority, count in sizes_of(queue).items():
+                by_priority[priority] = by_priority.get(priority, 0) + count
             for identity, seen in queue.identities.items():
-                response.pollers.append(
-                    taskqueue_v1.PollerInfo(
-                        last_access_time=now - int((loop_now - seen) * 1e9), identity=identity, rate_per_second=100_000
+                if loop_now - seen < _POLLER_MEMORY:
+                    response.pollers.append(
+                        taskqueue_v1.PollerInfo(
+                            last_access_time=now - int((loop_now - seen) * 1e9), identity=identity, rate_per_second=rate
+                        )
                     )
                 )
         if request.include_task_queue_status:
@@ -193,6 +206,13 @@ def _info(run: Run) -> workflow_v1.WorkflowExecutionInfo:
         info.versioning_info = versioning_info(run)
         if "version" in s.extra:
             info.worker_deployment_name = s.extra["version"][1]
+            response.stats_by_priority_key = {
+                priority: taskqueue_v1.TaskQueueStats(approximate_backlog_count=count)
+                for priority, count in sorted(by_priority.items())
+            }
+        if request.report_config:
+            response.config = self.queue_limits.config(namespace_id, int(kind), name)
+            response.effective_rate_limit = ws.DescribeTaskQueueResponseEffectiveRateLimit(rate, source)
     if s.parent_workflow_id:
         info.parent_namespace_id = s.parent_namespace_id
         info.parent_execution = common_v1.WorkflowExecution(s.parent_workflow_id, s.parent_run_id)

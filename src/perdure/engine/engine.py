@@ -71,6 +71,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, ScheduleRpcs):
         self._histories = Histories(core, namespaces)
         self._describing = Describing(core, namespaces)
         self._resets = Resets(core, namespaces, closing)
+        self._describing.queue_limits = self._queue_limits
         self._transfers = Transfers(core, namespaces, self._starts, closing)
 
     @classmethod

@@ -61,6 +61,7 @@ class Gate:
 
     def take(self) -> None:
         """One passes."""
+        self._refill()
         self._tokens -= 1.0
 
     def give_back(self) -> None:
