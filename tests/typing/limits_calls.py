@@ -23,7 +23,7 @@ async def debounces(client: Client) -> None:
     assert_type(handle, WorkflowHandle[Reindex, int])
     named = await limits.debounce(client, "Reindex", "a", id="i", task_queue="q", period=SECOND, timeout=SECOND)
     assert_type(named, WorkflowHandle[Any, Any])
-    await limits.debounce(client, Reindex.run, 3, id="i", task_queue="q", period=SECOND)  # type: ignore[call-overload]
+    await limits.debounce(client, Reindex.run, 3, id="i", task_queue="q", period=SECOND)  # type: ignore[misc]
     await limits.debounce(client, Reindex.run, "a", id="i", task_queue="q")  # type: ignore[call-overload]
 
 

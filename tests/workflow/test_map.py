@@ -6,6 +6,8 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -296,6 +298,62 @@ async def test_it_goes_on_as_new_when_the_history_is_long() -> None:
         length = (await first.describe()).history_length
         assert length < 4096 + 200 * 8
         await replay(first)
+
+
+@workflow.defn
+class Shuffled:
+    """Calls that end in any order, some of them failing."""
+
+    @workflow.run
+    async def run(self, seed: int, concurrency: int, ordered: bool) -> list[tuple[int, int | None]]:
+        rng = Random(seed)
+
+        async def call(number: int) -> int:
+            for _ in range(rng.randrange(3)):
+                if rng.random() < 0.5:
+                    await asyncio.sleep(rng.randrange(4) / 1000)
+                else:
+                    await workflow.execute_activity(double, number, start_to_close_timeout=TEN_SECONDS)
+            if rng.random() < 0.2:
+                raise ApplicationError("no")
+            return number
+
+        mapped = workflow.map(call, range(30), concurrency=concurrency, ordered=ordered)
+        return [(outcome.item, outcome.result) async for outcome in mapped.outcomes()]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_any_order_of_completion_replays(ordered: bool) -> None:
+    async with (
+        await Client.connect("memory:") as client,
+        Worker(client, task_queue="q", workflows=[Shuffled], activities=[double], max_cached_workflows=0),
+    ):
+        handles = [
+            await client.start_workflow(Shuffled.run, args=[seed, seed % 7 + 1, ordered], id=f"s{seed}", task_queue="q")
+            for seed in range(15)
+        ]
+        for handle in handles:
+            outcomes = await handle.result()
+            items = [item for item, _ in outcomes]
+            assert (items if ordered else sorted(items)) == list(range(30))
+            assert all(result in (item, None) for item, result in outcomes)
+
+
+async def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
+    url = f"lmdb:{tmp_path / 'data'}?durability=process"
+    count = 400
+
+    async def seen(client: Client) -> int:
+        events = (await client.get_workflow_handle("sum").fetch_history()).events
+        return sum(event.event_type == 12 for event in events)
+
+    async with await Client.connect(url) as client, working(client):
+        await client.start_workflow(Sum.run, count, id="sum", task_queue="q")
+        while await seen(client) < 20:
+            await asyncio.sleep(0)
+    async with await Client.connect(url) as client, working(client):
+        assert await client.get_workflow_handle_for(Sum.run, "sum").result() == (count * (count - 1), count, 1)
+        assert await seen(client) == count
 
 
 @workflow.defn
