@@ -348,6 +348,9 @@ cdef set _allowed = {
     "pydevd", "pytest", "sentry_sdk", "structlog", "tokenize", "traceback", "tracemalloc", "unittest", "warnings",
     "zipimport", "zoneinfo",
 }
+# Single modules that load on first use. Not all of pydantic: a default_factory is called from its C code, without a
+# frame of its own, and must get the workflow's time.
+cdef set _loaders = {"pydantic.plugin._loader"}
 
 
 def allow(*modules):
@@ -370,7 +373,7 @@ cdef Culprit culprit():
     while frame is not None:
         name = frame.f_globals.get("__name__")
         root = name.partition(".")[0] if type(name) is str else ""
-        if root in _allowed:
+        if root in _allowed or name in _loaders:
             return None
         if root not in _stdlib:
             found = Culprit.__new__(Culprit)

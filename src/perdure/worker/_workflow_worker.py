@@ -26,6 +26,7 @@ from perdure.common import VersioningBehavior
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.worker import _watchdog
 from perdure.worker._interceptor import WorkflowInterceptorClassInput
+from perdure.worker._restricted import RestrictedWorkflowAccessError
 from perdure.worker._run_cache import CachedRun, RunCache, evict
 from perdure.worker._workflow_codec import activate_through_codec
 from perdure.worker._workflow_run import WorkflowRun
@@ -133,7 +134,7 @@ class WorkflowWorker:
     def start(self) -> None:
         """Guard workflow code from now on, and watch that it yields."""
         if self._options.is_guarded:
-            guard.install()
+            guard.install(RestrictedWorkflowAccessError)
         if self._options.deadlock_timeout:
             _watchdog.start()
             self._is_watched = True

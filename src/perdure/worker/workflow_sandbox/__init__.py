@@ -6,7 +6,13 @@ through. The determinism guard that takes the sandbox's place needs no configura
 ``@workflow.defn``, or ``UnsandboxedWorkflowRunner`` for a whole worker.
 """
 
-from perdure._native.guard import RestrictedError as RestrictedWorkflowAccessError
+from perdure.worker._restricted import RestrictedWorkflowAccessError, UnintentionalPassthroughError
 from perdure.worker.workflow_sandbox._names import SandboxedWorkflowRunner, SandboxMatcher, SandboxRestrictions
 
-__all__ = ["RestrictedWorkflowAccessError", "SandboxMatcher", "SandboxRestrictions", "SandboxedWorkflowRunner"]
+__all__ = [
+    "RestrictedWorkflowAccessError",
+    "SandboxMatcher",
+    "SandboxRestrictions",
+    "SandboxedWorkflowRunner",
+    "UnintentionalPassthroughError",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -28,6 +28,28 @@ class SandboxMatcher:
     all_uses: ClassVar[SandboxMatcher]
     all_runtime: ClassVar[SandboxMatcher]
     all_uses_runtime: ClassVar[SandboxMatcher]
+
+    @classmethod
+    def nested_child(cls, path: Sequence[str], child: SandboxMatcher) -> SandboxMatcher:
+        """A matcher that has ``child`` at the end of a path."""
+        for name in reversed(path):
+            child = cls(children={name: child})
+        return child
+
+    def access_matcher(self, context: Any, *child_path: str, include_use: bool = False) -> SandboxMatcher | None:
+        """None: nothing is refused by a matcher."""
+        return None
+
+    def match_access(self, context: Any, *child_path: str, include_use: bool = False) -> bool:
+        """False: nothing is refused by a matcher."""
+        return False
+
+    def child_matcher(self, *child_path: str) -> SandboxMatcher | None:
+        """The matcher at the end of a path, if there is one."""
+        matcher: SandboxMatcher | None = self
+        for name in child_path:
+            matcher = None if matcher is None else matcher.children.get(name)
+        return matcher
 
     def __or__(self, other: SandboxMatcher) -> SandboxMatcher:
         """Both together."""
@@ -66,6 +88,11 @@ class SandboxRestrictions:
     disable_lazy_sys_module_passthrough: bool = False
 
     default: ClassVar[SandboxRestrictions]
+    invalid_module_members_default: ClassVar[SandboxMatcher] = SandboxMatcher.none
+    passthrough_modules_minimum: ClassVar[AbstractSet[str]] = frozenset()
+    passthrough_modules_with_temporal: ClassVar[AbstractSet[str]] = frozenset({"perdure"})
+    passthrough_modules_maximum: ClassVar[AbstractSet[str]] = frozenset({"perdure"})
+    passthrough_modules_default: ClassVar[AbstractSet[str]] = frozenset({"perdure"})
 
     def with_passthrough_modules(self, *modules: str) -> SandboxRestrictions:
         """These restrictions with more modules shared."""
@@ -80,7 +107,11 @@ class SandboxRestrictions:
         return replace(self, import_notification_policy=policy)
 
 
-SandboxRestrictions.default = SandboxRestrictions(frozenset(), SandboxMatcher.none, SandboxMatcher.none)
+SandboxRestrictions.default = SandboxRestrictions(
+    SandboxRestrictions.passthrough_modules_default,
+    SandboxMatcher.none,
+    SandboxRestrictions.invalid_module_members_default,
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +119,7 @@ class SandboxedWorkflowRunner(WorkflowRunner):
     """Runs workflow code under the determinism guard, which is the default."""
 
     restrictions: SandboxRestrictions = SandboxRestrictions.default
+    runner_class: type[Any] | None = None
 
     @property
     def is_guarded(self) -> bool:
