@@ -153,7 +153,6 @@ class Describing:
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         kind = TaskKind.ACTIVITY if request.task_queue_type == _ACTIVITY_QUEUE else TaskKind.WORKFLOW
         response = ws.DescribeTaskQueueResponse()
-        queue = self._core.matching.known(namespace_id, kind, name)
         backlog = 0
         by_priority: dict[int, int] = {}
         now = self._core.now()
@@ -170,11 +169,17 @@ class Describing:
                             last_access_time=now - int((loop_now - seen) * 1e9), identity=identity, rate_per_second=rate
                         )
                     )
-                )
         if request.include_task_queue_status:
             response.task_queue_status = taskqueue_v1.TaskQueueStatus(backlog_count_hint=backlog)
         if request.report_stats:
             response.stats = taskqueue_v1.TaskQueueStats(approximate_backlog_count=backlog)
+            response.stats_by_priority_key = {
+                priority: taskqueue_v1.TaskQueueStats(approximate_backlog_count=count)
+                for priority, count in sorted(by_priority.items())
+            }
+        if request.report_config:
+            response.config = self.queue_limits.config(namespace_id, int(kind), name)
+            response.effective_rate_limit = ws.DescribeTaskQueueResponseEffectiveRateLimit(rate, source)
         return response
 
 
@@ -206,13 +211,6 @@ def _info(run: Run) -> workflow_v1.WorkflowExecutionInfo:
         info.versioning_info = versioning_info(run)
         if "version" in s.extra:
             info.worker_deployment_name = s.extra["version"][1]
-            response.stats_by_priority_key = {
-                priority: taskqueue_v1.TaskQueueStats(approximate_backlog_count=count)
-                for priority, count in sorted(by_priority.items())
-            }
-        if request.report_config:
-            response.config = self.queue_limits.config(namespace_id, int(kind), name)
-            response.effective_rate_limit = ws.DescribeTaskQueueResponseEffectiveRateLimit(rate, source)
     if s.parent_workflow_id:
         info.parent_namespace_id = s.parent_namespace_id
         info.parent_execution = common_v1.WorkflowExecution(s.parent_workflow_id, s.parent_run_id)
