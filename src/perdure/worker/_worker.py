@@ -19,6 +19,7 @@ from perdure.api.taskqueue.v1 import TaskQueue, TaskQueueMetadata
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client
 from perdure.common import HeaderCodecBehavior, MetricMeter
+from perdure.runtime import Runtime
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.worker._activity_registry import ActivityRegistry
 from perdure.worker._activity_worker import ActivityWorker
@@ -213,6 +214,8 @@ class Worker:
         self._context_exiting = False
         self._own_executor: concurrent.futures.ThreadPoolExecutor | None = None
         self._groups: list[PollerGroup] = []
+        self._eager_tasks: set[asyncio.Task[None]] = set()
+        self._is_ready = asyncio.Event()
         self._make_halves()
 
     def _make_halves(self) -> None:
@@ -239,6 +242,11 @@ class Worker:
                 sticky_queue_name=f"{self._identity}-{uuid.uuid4().hex}",
             )
 
+    def _metric_meter(self) -> MetricMeter:
+        """Where the client's runtime wants metrics."""
+        runtime = self._client.service_client.config.runtime
+        return runtime.metric_meter if isinstance(runtime, Runtime) else MetricMeter.noop
+
     def _run_options(self) -> RunOptions:
         config = self._config
         deployment = config.get("deployment_config")
@@ -256,7 +264,7 @@ class Worker:
             disable_eager_activity_execution=config["disable_eager_activity_execution"] or self._activities is None,
             extern_functions=extern_functions,
             patch_activation_callback=config.get("patch_activation_callback"),
-            metric_meter=MetricMeter.noop,
+            metric_meter=self._metric_meter(),
             build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
             deployment_version=None if deployment is None else deployment.version,
             is_guarded=config["workflow_runner"].is_guarded,
@@ -289,7 +297,7 @@ class Worker:
             executor=executor,
             shared_state_manager=config.get("shared_state_manager"),
             interceptors=self._interceptors,
-            metric_meter=MetricMeter.noop,
+            metric_meter=self._metric_meter(),
             max_heartbeat_interval=config["max_heartbeat_throttle_interval"].total_seconds(),
             default_heartbeat_interval=config["default_heartbeat_throttle_interval"].total_seconds(),
             on_fatal=self._fail,
@@ -364,6 +372,7 @@ class Worker:
         if self._context_task is None:
             raise RuntimeError("Can only use async with inside a task")
         self._context_run = asyncio.get_running_loop().create_task(self._run_in_context(), name="perdure worker")
+        self._offer_eagerly()
         return self
 
     async def _run_in_context(self) -> None:
@@ -414,7 +423,11 @@ class Worker:
         try:
             await self._check_namespace()
             self._start()
+            self._is_ready.set()
         except BaseException:
+            self._refuse_eagerly()
+            for task in self._eager_tasks:
+                task.cancel()
             self._shutdown_complete.set()
             raise
         error: BaseException | None = None
@@ -465,6 +478,7 @@ class Worker:
         if self._workflows is not None:
             self._groups += self._workflow_pollers(self._workflows, in_process)
             self._workflows.start()
+            self._offer_eagerly()
         for group in self._groups:
             group.start()
 
@@ -576,13 +590,41 @@ class Worker:
         except Exception:
             logger.warning("Fatal error handler failed", exc_info=True)
 
+    def _eager_key(self) -> tuple[str, str]:
+        return self._client.namespace, self._config["task_queue"]
+
+    def _offer_eagerly(self) -> None:
+        """Ask for the first tasks of workflows that this connection starts eagerly."""
+        if self._workflows is not None:
+            self._client.service_client._eager_workers[self._eager_key()] = self._take_eagerly
+
+    def _refuse_eagerly(self) -> None:
+        eager_workers = self._client.service_client._eager_workers
+        if eager_workers.get(self._eager_key()) == self._take_eagerly:
+            del eager_workers[self._eager_key()]
+
+    def _take_eagerly(self, task: ws.PollWorkflowTaskQueueResponse) -> None:
+        """Handle the workflow task that came with a start."""
+        handling = asyncio.get_running_loop().create_task(self._handle_eagerly(task))
+        self._eager_tasks.add(handling)
+        handling.add_done_callback(self._eager_tasks.discard)
+
+    async def _handle_eagerly(self, task: ws.PollWorkflowTaskQueueResponse) -> None:
+        assert self._workflows is not None
+        try:
+            await self._is_ready.wait()
+            await self._workflows.handle(task, cast("asyncio.Task[None]", asyncio.current_task()))
+        except Exception as error:
+            self._fail(error)
+
     async def _shut_down(self) -> None:
         grace = self._config["graceful_shutdown_timeout"].total_seconds()
+        self._refuse_eagerly()
         for group in self._groups:
             group.stop()
         if self._activities is not None:
             self._activities.notify_shutdown()
-        drained = asyncio.gather(*(group.wait() for group in self._groups))
+        drained = asyncio.gather(*(group.wait() for group in self._groups), *self._eager_tasks)
         try:
             if self._activities is not None:
                 await asyncio.wait([drained], timeout=grace)

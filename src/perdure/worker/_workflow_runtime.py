@@ -48,6 +48,7 @@ from perdure.converter import (
     encode_typed_search_attribute_value,
 )
 from perdure.exceptions import FailureError
+from perdure.runtime._meter import RecordingMeter
 from perdure.worker._workflow_local import Execute
 from perdure.workflow import EventGroup, Info, ParentInfo, ReadOnlyContextError, RootInfo, _event_groups
 from perdure.workflow._definition import _Definition
@@ -190,6 +191,7 @@ class WorkflowRuntime(_Runtime):
     _signal_seq = 0
     _cancel_seq = 0
     _timer_summary: str | None = None
+    _meter: MetricMeter | None = None
     _timer_groups: Sequence[EventGroup] | None = None
     _last_markers: Sequence[EventGroupMarker] = ()
     """The event groups that continue-as-new was called with or in."""
@@ -343,7 +345,18 @@ class WorkflowRuntime(_Runtime):
         return self.converter
 
     def metric_meter(self) -> MetricMeter:
-        return self.options.metric_meter
+        if self._meter is None:
+            meter = self.options.metric_meter
+            if isinstance(meter, RecordingMeter):
+                meter = meter.recording_if(lambda: not self.is_replaying).with_additional_attributes(
+                    {
+                        "namespace": self.options.namespace,
+                        "task_queue": self.options.task_queue,
+                        "workflow_type": self.workflow_type,
+                    }
+                )
+            self._meter = meter
+        return self._meter
 
     def extern_functions(self) -> Mapping[str, Callable[..., Any]]:
         return self.options.extern_functions
