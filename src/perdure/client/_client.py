@@ -484,7 +484,8 @@ class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods):
             start_signal_args: Its arguments.
             rpc_metadata: Headers of the call.
             rpc_timeout: Bounds the call.
-            request_eager_start: Accepted; an embedded home hands tasks over in memory anyway.
+            request_eager_start: Give the first task to a worker of this connection together with the start, if one
+                has the task queue. An embedded home hands tasks over in memory anyway.
             priority: Which of the waiting tasks go first.
             versioning_override: Overrules the versioning behavior of the worker.
             stack_level: Whose line a warning names.
@@ -610,7 +611,7 @@ class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods):
                 self, name, arguments, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,
                 id_conflict_policy, retry_policy, cron_schedule, memo, search_attributes, start_delay, {},
                 start_signal, start_signal_args, static_summary, static_details, result_type or ret_type,
-                rpc_metadata, rpc_timeout, priority, versioning_override, None,
+                rpc_metadata, rpc_timeout, priority, versioning_override, None, None, request_eager_start,
             )  # fmt: skip
         input_ = StartWorkflowInput(
             name, arguments, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,

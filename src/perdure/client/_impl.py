@@ -105,6 +105,7 @@ class ClientImpl(ActivityClientImpl, ScheduleClientImpl, OutboundInterceptor):
             input.priority,
             input.versioning_override,
             input.time_skipping_config,
+            request_eager_start=input.request_eager_start,
         )
 
     async def cancel_workflow(self, input: CancelWorkflowInput) -> None:

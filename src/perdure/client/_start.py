@@ -67,6 +67,7 @@ async def start_workflow(
     versioning_override: VersioningOverride | None,
     time_skipping_config: TimeSkippingConfig | None,
     update: Callable[[StartWorkflowExecutionRequest], Awaitable[WorkflowHandle[Any, Any]]] | None = None,
+    request_eager_start: bool = False,
 ) -> WorkflowHandle[Any, Any]:
     """Start a workflow, or signal or update it and start it if need be.
 
@@ -132,6 +133,8 @@ async def start_workflow(
             )
         if update is not None:
             return await update(request)
+        if request_eager_start:
+            return await _start_eagerly(client, request, ret_type, rpc_metadata, rpc_timeout)
         response = await client._service.start_workflow_execution(
             request, metadata=client._metadata(rpc_metadata), timeout=rpc_timeout
         )
@@ -145,6 +148,35 @@ async def start_workflow(
         result_type=ret_type,
         start_workflow_response=response,
     )
+
+
+async def _start_eagerly(
+    client: Client,
+    request: StartWorkflowExecutionRequest,
+    ret_type: type | None,
+    rpc_metadata: Mapping[str, str | bytes],
+    rpc_timeout: timedelta | None,
+) -> WorkflowHandle[Any, Any]:
+    """Start a workflow and give its first task to a worker of this connection, if one has that task queue."""
+    assert request.task_queue is not None
+    take = client.service_client._eager_workers.get((request.namespace, request.task_queue.name))
+    request.request_eager_execution = take is not None
+    response = await client._service.start_workflow_execution(
+        request, metadata=client._metadata(rpc_metadata), timeout=rpc_timeout
+    )
+    task = response.eager_workflow_task
+    if take is not None and task is not None:
+        take(task)
+    handle: WorkflowHandle[Any, Any] = WorkflowHandle(
+        client,
+        request.workflow_id,
+        result_run_id=response.run_id,
+        first_execution_run_id=response.first_execution_run_id or response.run_id,
+        result_type=ret_type,
+        start_workflow_response=response,
+    )
+    setattr(handle, "__temporal_eagerly_started", task is not None)
+    return handle
 
 
 async def _signal_with_start(

@@ -56,6 +56,7 @@ class WorkflowHandle(Generic[SelfType, ReturnType]):
     """
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_client",
         "_first_execution_run_id",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import timedelta
 
+    from perdure.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
     from perdure.service._config import ConnectConfig
     from perdure.service._workflow_service import WorkflowService
 
@@ -41,6 +42,8 @@ class ServiceClient:
         """Pair a service with its configuration."""
         self.config = config
         self.workflow_service = workflow_service
+        #: Who takes the first task of a workflow that is started eagerly, by namespace and task queue.
+        self._eager_workers: dict[tuple[str, str], Callable[[PollWorkflowTaskQueueResponse], None]] = {}
 
     @property
     def worker_service_client(self) -> ServiceClient:
