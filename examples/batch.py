@@ -3,6 +3,7 @@
 Run it with ``python examples/batch.py``.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -83,7 +84,12 @@ async def main(url: str) -> None:
         handle = await client.start_workflow(
             SendInvoices.run, args=[INVOICES, Sum()], id="invoices-january", task_queue="invoices"
         )
-        sum = await handle.result()
+        result = asyncio.create_task(handle.result())
+        while not result.done():
+            await asyncio.wait([result], timeout=0.1)
+            sum = await handle.query(SendInvoices.progress)
+            print(f"  run {sum.runs}: {sum.sent + sum.failed} of {INVOICES}")
+        sum = await result
         print(f"{sum.sent} sent, {sum.failed} failed, in {sum.runs} runs of the workflow")
 
 
