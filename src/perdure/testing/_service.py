@@ -64,6 +64,16 @@ class TimeSkippingService:
         with self.skipping.unlocked():
             return await engine.get_workflow_execution_history(request, metadata=metadata, timeout=timeout)
 
+    async def start_workflow_execution(
+        self, request: ws.StartWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.StartWorkflowExecutionResponse:
+        """The first workflow task may come with the response."""
+        self.skipping.change()
+        response = await self._engine.start_workflow_execution(request, metadata=metadata, timeout=timeout)
+        self._take(response.eager_workflow_task)
+        self.skipping.change()
+        return response
+
     async def poll_workflow_task_queue(
         self, request: ws.PollWorkflowTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
     ) -> ws.PollWorkflowTaskQueueResponse:

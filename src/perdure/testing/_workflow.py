@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from perdure import connect
-from perdure.api.common.v1 import Payload, SearchAttributes
+from perdure._times import duration_to_ns
+from perdure.api.operatorservice.v1 import AddSearchAttributesRequest
+from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client, Interceptor, Plugin, WorkflowHandle
 from perdure.common import QueryRejectCondition, SearchAttributeKey
 from perdure.converter import DataConverter
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 #: How long a time-skipping environment keeps closed workflows, unless told: a test may skip years and look back.
 _FOREVER = timedelta(days=36_500)
+_THREE_DAYS = timedelta(days=3)
 
 
 class WorkflowEnvironment:
@@ -99,7 +102,7 @@ class WorkflowEnvironment:
             identity=identity,
             runtime=runtime,
         )
-        return await _LocalEnvironment(client)._prepared(namespace, search_attributes)
+        return await _LocalEnvironment(client)._prepared(namespace, search_attributes, _THREE_DAYS)
 
     @classmethod
     async def start_time_skipping(
@@ -163,7 +166,7 @@ class WorkflowEnvironment:
             await connection.close()
             raise
         environment = _TimeSkippingEnvironment(client, connection, service)
-        return await environment._prepared(namespace, search_attributes)
+        return await environment._prepared(namespace, search_attributes, retention)
 
     def __init__(self, client: Client) -> None:
         """An environment over a client; the factories above do more."""
@@ -265,9 +268,11 @@ class _LocalEnvironment(WorkflowEnvironment):
     def _interceptors(self) -> list[Interceptor]:
         return [AssertionErrorInterceptor()]
 
-    async def _prepared(self, namespace: str, search_attributes: Sequence[SearchAttributeKey[Any]]) -> Self:
+    async def _prepared(
+        self, namespace: str, search_attributes: Sequence[SearchAttributeKey[Any]], retention: timedelta
+    ) -> Self:
         try:
-            await _prepare(self._opened, namespace, search_attributes)
+            await _prepare(self._opened, namespace, search_attributes, retention)
         except BaseException:
             await self.shutdown()
             raise
@@ -325,16 +330,18 @@ def _with_interceptors(client: Client, *interceptors: Interceptor) -> Client:
     return Client(**config)
 
 
-async def _prepare(client: Client, namespace: str, search_attributes: Sequence[SearchAttributeKey[Any]]) -> None:
+async def _prepare(
+    client: Client, namespace: str, search_attributes: Sequence[SearchAttributeKey[Any]], retention: timedelta
+) -> None:
     """Make the namespace unless it is there, and register the search attributes."""
-    namespaces = cast("Any", client.workflow_service).namespaces
-    try:
-        found = namespaces.get(namespace)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        found = await namespaces.register(namespace)
-    # The type of a search attribute is learned from the first value.
-    types = {key.name: Payload({"type": key._metadata_type.encode()}, b"0") for key in search_attributes}
-    if types:
-        await namespaces.learn(found, SearchAttributes(types))
+    if namespace != "default":
+        try:
+            await client.workflow_service.register_namespace(
+                ws.RegisterNamespaceRequest(namespace, workflow_execution_retention_period=duration_to_ns(retention))
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.ALREADY_EXISTS:
+                raise
+    if search_attributes:
+        types = {key.name: int(key.indexed_value_type) for key in search_attributes}
+        await client.operator_service.add_search_attributes(AddSearchAttributesRequest(types, namespace))
