@@ -71,6 +71,8 @@ def test_sandbox_names_are_kept_and_do_nothing() -> None:
     restrictions = RESTRICTIONS.with_passthrough_all_modules()
     assert restrictions.passthrough_all_modules
     assert {"pydantic", "numpy"} <= restrictions.passthrough_modules
+    children = dict(SandboxRestrictions.invalid_module_members_default.children)
+    del children["datetime"]  # as programs do that want pydantic's older versions to see the real class
     nested = SandboxMatcher.nested_child(["a", "b"], SandboxMatcher.all)
     assert nested.child_matcher("a", "b") is SandboxMatcher.all
     assert nested.child_matcher("a", "c") is None

@@ -76,6 +76,10 @@ SandboxMatcher.all_runtime = SandboxMatcher(access={"*"}, only_runtime=True)
 SandboxMatcher.all_uses_runtime = SandboxMatcher(use={"*"}, only_runtime=True)
 
 
+#: Modules with members that the determinism guard replaces or refuses.
+_GUARDED = ("asyncio", "datetime", "io", "os", "random", "socket", "subprocess", "threading", "time", "uuid")
+
+
 @dataclass(frozen=True)
 class SandboxRestrictions:
     """Which modules Temporal's sandbox would share, and which members it would refuse. Without effect."""
@@ -88,7 +92,9 @@ class SandboxRestrictions:
     disable_lazy_sys_module_passthrough: bool = False
 
     default: ClassVar[SandboxRestrictions]
-    invalid_module_members_default: ClassVar[SandboxMatcher] = SandboxMatcher.none
+    invalid_module_members_default: ClassVar[SandboxMatcher] = SandboxMatcher(
+        children=dict.fromkeys(_GUARDED, SandboxMatcher.all_uses_runtime)
+    )
     passthrough_modules_minimum: ClassVar[AbstractSet[str]] = frozenset()
     passthrough_modules_with_temporal: ClassVar[AbstractSet[str]] = frozenset({"perdure"})
     passthrough_modules_maximum: ClassVar[AbstractSet[str]] = frozenset({"perdure"})
