@@ -294,7 +294,9 @@ class WorkflowRuntime(_Runtime):
         if not self.is_replaying:
             return self.options.deployment_version
         completed = self.matcher.completed_attributes
-        if completed is None or completed.deployment_version is None:
+        if completed is None:  # a query: the task that ran last is this worker's
+            return self.options.deployment_version
+        if completed.deployment_version is None:
             return None
         return WorkerDeploymentVersion._from_proto(completed.deployment_version)
 
@@ -303,7 +305,7 @@ class WorkflowRuntime(_Runtime):
             return self.options.build_id
         completed = self.matcher.completed_attributes
         if completed is None:
-            return ""
+            return self.options.build_id
         if completed.deployment_version is not None:
             return str(completed.deployment_version.build_id)
         return "" if completed.worker_version is None else str(completed.worker_version.build_id)
