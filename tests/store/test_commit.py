@@ -330,3 +330,11 @@ async def test_close_finishes_what_is_under_way(backend: Backend, tmp_path: obje
     await asyncio.sleep(0)
     await store.close()
     assert await asyncio.gather(*commits) == [None] * 50
+
+
+async def test_delete_namespace_forgets_it(store: Store) -> None:
+    await store.put_namespace(NamespaceRecord(NAMESPACE, "default", b"1"))
+    await store.put_namespace(NamespaceRecord(OTHER_NAMESPACE, "other"))
+    await store.delete_namespace(NAMESPACE)
+    await store.delete_namespace(NAMESPACE)
+    assert await store.load_namespaces() == [NamespaceRecord(OTHER_NAMESPACE, "other")]

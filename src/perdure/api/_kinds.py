@@ -117,6 +117,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "deployment.WorkerDeploymentVersionInfoVersionTaskQueueInfo": {"type": "TaskQueueType"},
     "errordetails.MultiOperationExecutionFailureOperationStatus": {"code": "int32", "details": "Any"},
+    "errordetails.NamespaceInvalidStateFailure": {"state": "NamespaceState", "allowed_states": "NamespaceState"},
     "errordetails.ResourceExhaustedFailure": {"cause": "ResourceExhaustedCause", "scope": "ResourceExhaustedScope"},
     "failure.ActivityFailureInfo": {"retry_state": "RetryState"},
     "failure.ApplicationFailureInfo": {"category": "ApplicationErrorCategory"},

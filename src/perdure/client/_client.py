@@ -51,6 +51,7 @@ from perdure.service import (
     GrpcCompression,
     HttpConnectProxyConfig,
     KeepAliveConfig,
+    OperatorService,
     PayloadLimitsConfig,
     RetryConfig,
     ServiceClient,
@@ -360,6 +361,11 @@ class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods):
     def workflow_service(self) -> WorkflowService:
         """The service behind this client: Temporal's RPCs as methods."""
         return self._service
+
+    @property
+    def operator_service(self) -> OperatorService:
+        """The operator service behind this client: Temporal's RPCs about search attributes and namespaces."""
+        return self._service_client.operator_service
 
     @property
     def namespace(self) -> str:

@@ -302,7 +302,7 @@ class Closing:
 
     def _after_close(self, run: Run, successor: Successor | None, *, by_reset: bool = False) -> None:
         s = run.state
-        s.delete_at_ms = s.close_ns // NS_PER_MS + self._namespaces.by_id(run.key.namespace_id).retention_ms
+        s.delete_at_ms = s.close_ns // NS_PER_MS + self._namespaces.retention(run.key.namespace_id, s.workflow_type)
         children = []
         if not by_reset:
             children = [

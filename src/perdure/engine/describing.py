@@ -123,6 +123,39 @@ class Describing:
             raise invalid_argument(f"Invalid NextPageToken: {error}") from None
         return ws.ListWorkflowExecutionsResponse([_listed(record) for record in page.records], page.next_page_token)
 
+    async def scan(self, request: ws.ScanWorkflowExecutionsRequest) -> ws.ScanWorkflowExecutionsResponse:
+        """Temporal's ScanWorkflowExecutions: the same listing under another name."""
+        listed = await self.list_runs(
+            ws.ListWorkflowExecutionsRequest(
+                request.namespace, request.page_size, request.next_page_token, request.query
+            )
+        )
+        return ws.ScanWorkflowExecutionsResponse(listed.executions, listed.next_page_token)
+
+    async def list_open(self, request: ws.ListOpenWorkflowExecutionsRequest) -> ws.ListOpenWorkflowExecutionsResponse:
+        """Temporal's ListOpenWorkflowExecutions: filters in fields instead of a query."""
+        tests = ["CloseTime IS NULL", *_older_filters(request, "StartTime")]
+        listed = await self.list_runs(
+            ws.ListWorkflowExecutionsRequest(
+                request.namespace, request.maximum_page_size, request.next_page_token, " AND ".join(tests)
+            )
+        )
+        return ws.ListOpenWorkflowExecutionsResponse(listed.executions, listed.next_page_token)
+
+    async def list_closed(
+        self, request: ws.ListClosedWorkflowExecutionsRequest
+    ) -> ws.ListClosedWorkflowExecutionsResponse:
+        """Temporal's ListClosedWorkflowExecutions: filters in fields instead of a query; times are those of closing."""
+        tests = ["CloseTime IS NOT NULL", *_older_filters(request, "CloseTime")]
+        if request.status_filter is not None:
+            tests.append(f"ExecutionStatus = {request.status_filter.status}")
+        listed = await self.list_runs(
+            ws.ListWorkflowExecutionsRequest(
+                request.namespace, request.maximum_page_size, request.next_page_token, " AND ".join(tests)
+            )
+        )
+        return ws.ListClosedWorkflowExecutionsResponse(listed.executions, listed.next_page_token)
+
     async def count(self, request: ws.CountWorkflowExecutionsRequest) -> ws.CountWorkflowExecutionsResponse:
         """Temporal's CountWorkflowExecutions."""
         namespace_id = self._namespaces.get(request.namespace).namespace_id
@@ -181,6 +214,30 @@ class Describing:
             response.config = self.queue_limits.config(namespace_id, int(kind), name)
             response.effective_rate_limit = ws.DescribeTaskQueueResponseEffectiveRateLimit(rate, source)
         return response
+
+
+def _older_filters(
+    request: ws.ListOpenWorkflowExecutionsRequest | ws.ListClosedWorkflowExecutionsRequest, time: str
+) -> list[str]:
+    """The filter fields of an older list request, as tests of a query."""
+    tests = []
+    times = request.start_time_filter
+    if times is not None:
+        if times.earliest_time is not None:
+            tests.append(f"{time} >= {times.earliest_time}")
+        if times.latest_time is not None:
+            tests.append(f"{time} <= {times.latest_time}")
+    if request.execution_filter is not None:
+        tests.append(f"WorkflowId = {_quote(request.execution_filter.workflow_id)}")
+        if request.execution_filter.run_id:
+            tests.append(f"RunId = {_quote(request.execution_filter.run_id)}")
+    if request.type_filter is not None:
+        tests.append(f"WorkflowType = {_quote(request.type_filter.name)}")
+    return tests
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _fields(encoded: dict[str, bytes]) -> dict[str, common_v1.Payload]:

@@ -21,6 +21,7 @@ from perdure.engine.histories import Histories
 from perdure.engine.limits import TASK_LONG_POLL
 from perdure.engine.messages import Messages
 from perdure.engine.multi_operations import MultiOperations
+from perdure.engine.namespace_rpcs import NamespaceRpcs
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
 from perdure.engine.resets import Resets
@@ -45,7 +46,7 @@ def _long_poll(timeout: timedelta | None) -> float:
     return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
-class Engine(ActivityRpcs, DeploymentRpcs, ScheduleRpcs):
+class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
     in_process = True
@@ -70,9 +71,10 @@ class Engine(ActivityRpcs, DeploymentRpcs, ScheduleRpcs):
         self._add_schedule_rpcs(core, namespaces, self._starts, self._messages)
         self._histories = Histories(core, namespaces)
         self._describing = Describing(core, namespaces)
-        self._resets = Resets(core, namespaces, closing)
         self._describing.queue_limits = self._queue_limits
+        self._resets = Resets(core, namespaces, closing)
         self._transfers = Transfers(core, namespaces, self._starts, closing)
+        self._add_namespace_rpcs(core, namespaces, self)
 
     @classmethod
     async def open(
@@ -98,6 +100,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, ScheduleRpcs):
         await engine._queue_limits.open()
         await engine._deployments.open()
         await engine._schedules.open()
+        await engine._open_namespace_rpcs()
         collector.engine_opened()
         return engine
 
@@ -154,13 +157,6 @@ class Engine(ActivityRpcs, DeploymentRpcs, ScheduleRpcs):
                 count_group_by_execution_status=True,
             ),
         )
-
-    async def describe_namespace(
-        self, request: ws.DescribeNamespaceRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
-    ) -> ws.DescribeNamespaceResponse:
-        """Temporal's DescribeNamespace."""
-        self._check()
-        return self._namespaces.describe(request)
 
     async def start_workflow_execution(
         self, request: ws.StartWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None

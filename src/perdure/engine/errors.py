@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perdure.api.enums.v1 import NamespaceState
 from perdure.api.errordetails import v1 as errordetails_v1
 from perdure.service import RPCError, RPCStatusCode
 
@@ -29,6 +30,26 @@ def namespace_not_found(namespace: str) -> RPCError:
     )
 
 
+def namespace_already_exists(namespace: str) -> RPCError:
+    """The name is taken."""
+    return RPCError(
+        f'Namespace "{namespace}" already exists',
+        RPCStatusCode.ALREADY_EXISTS,
+        [errordetails_v1.NamespaceAlreadyExistsFailure()],
+    )
+
+
+def namespace_not_registered(namespace: str, state: int) -> RPCError:
+    """The namespace is there, but not for this."""
+    word = NamespaceState(state).name.removeprefix("NAMESPACE_STATE_").capitalize()
+    registered = NamespaceState.NAMESPACE_STATE_REGISTERED
+    return RPCError(
+        f"Namespace has invalid state: {word}. Must be Registered.",
+        RPCStatusCode.FAILED_PRECONDITION,
+        [errordetails_v1.NamespaceInvalidStateFailure(namespace, state, [int(registered)])],
+    )
+
+
 def already_started(workflow_id: str, run_id: str, request_id: str, first_run_id: str, is_open: bool) -> RPCError:
     """The workflow id is taken."""
     how = "is running" if is_open else "has been used before and its reuse policy forbids another run"
@@ -36,6 +57,15 @@ def already_started(workflow_id: str, run_id: str, request_id: str, first_run_id
         f"Workflow execution is already started: workflow id {workflow_id!r} {how}. RunId: {run_id}.",
         RPCStatusCode.ALREADY_EXISTS,
         [errordetails_v1.WorkflowExecutionAlreadyStartedFailure(request_id, run_id, first_run_id)],
+    )
+
+
+def batch_already_started(job_id: str) -> RPCError:
+    """The job id is taken."""
+    return RPCError(
+        f"Batch operation {job_id!r} has been started before: a job id is used once.",
+        RPCStatusCode.ALREADY_EXISTS,
+        [errordetails_v1.WorkflowExecutionAlreadyStartedFailure()],
     )
 
 

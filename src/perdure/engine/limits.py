@@ -55,6 +55,12 @@ _SYSTEM_SEARCH_ATTRIBUTES = frozenset(
         "HistorySizeBytes",
         "StateTransitionCount",
         "ExecutionDuration",
+        "TemporalWorkerDeployment",
+        "TemporalWorkerDeploymentVersion",
+        "TemporalWorkflowVersioningBehavior",
+        "TemporalUsedWorkerDeploymentVersions",
+        "TemporalExternalPayloadCount",
+        "TemporalExternalPayloadSizeBytes",
     ]
 )
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from typing import Any
 
 import msgspec
 
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import NamespaceState
-from perdure.api.namespace import v1 as namespace_v1
-from perdure.api.workflowservice import v1 as ws
-from perdure.engine.errors import invalid_argument, namespace_not_found
-from perdure.engine.limits import MAX_BLOB_SIZE, MAX_MEMO_SIZE, NS_PER_MS, NS_PER_S
+from perdure.engine.errors import invalid_argument, namespace_not_found, namespace_not_registered
+from perdure.engine.limits import NS_PER_MS
 from perdure.store.api import NamespaceRecord, Store
+from perdure.store.visibility import SYSTEM_TYPES, parse_duration, payload_value
 
 DEFAULT_NAMESPACE = "default"
 DEFAULT_RETENTION_MS = 3 * 24 * 3600 * 1000
 
+#: What a namespace's data says ``retention:<workflow type>`` of, as a duration such as ``12h`` or ``30d``.
+RETENTION_PREFIX = "retention:"
+REGISTERED = int(NamespaceState.NAMESPACE_STATE_REGISTERED)
+DELETED = int(NamespaceState.NAMESPACE_STATE_DELETED)
+
+_RESERVED_PREFIX = "Temporal"
+_NOTHING = (b"", b"null", b"[]")
 _ID_SPACE = uuid.UUID("6b1f0c3e-9d1c-4b43-9c3a-5f7a3a4d2f10")
 
 
@@ -28,8 +36,14 @@ class Namespace(msgspec.Struct, array_like=True):
     retention_ms: int = DEFAULT_RETENTION_MS
     description: str = ""
     owner_email: str = ""
-    #: Custom search attributes and their types, learned from the values that were set.
+    #: Custom search attributes and their types: those that were added, and those learned from the values that were set.
     search_attributes: dict[str, str] = {}
+    state: int = REGISTERED
+    data: dict[str, str] = {}
+    #: Names of fields as Temporal's SQL stores have them (``Keyword01``) and which attribute each stands for.
+    aliases: dict[str, str] = {}
+    #: When a deleted namespace's runs are to go, in milliseconds since the epoch.
+    delete_at_ms: int = 0
 
 
 def activities_of(namespace_id: str) -> str:
@@ -44,6 +58,9 @@ class Namespaces:
         self._store = store
         self._by_name: dict[str, Namespace] = {}
         self._by_id: dict[str, Namespace] = {}
+        #: Namespace id -> workflow type -> how long its runs are kept.
+        self._retention: dict[str, dict[str, int]] = {}
+        self._changing = asyncio.Lock()
         #: The id of a namespace's standalone activities -> the namespace's own.
         self.activity_ids: dict[str, str] = {}
 
@@ -57,6 +74,17 @@ class Namespaces:
             await self.set_retention(DEFAULT_NAMESPACE, default_retention_ms)
 
     def _take(self, namespace: Namespace) -> None:
+        before = self._by_id.get(namespace.namespace_id)
+        if before is not None and before.name != namespace.name:
+            del self._by_name[before.name]
+        by_type = {
+            name.removeprefix(RETENTION_PREFIX): parse_duration(value) // NS_PER_MS
+            for name, value in namespace.data.items()
+            if name.startswith(RETENTION_PREFIX)
+        }
+        self._retention.pop(namespace.namespace_id, None)
+        if by_type:
+            self._retention[namespace.namespace_id] = by_type
         self._by_name[namespace.name] = namespace
         self._by_id[namespace.namespace_id] = namespace
         activities = activities_of(namespace.namespace_id)
@@ -68,15 +96,59 @@ class Namespaces:
         await self._store.put_namespace(record)
         self._take(namespace)
 
-    async def register(self, name: str, retention_ms: int = DEFAULT_RETENTION_MS) -> Namespace:
+    async def register(self, name: str, retention_ms: int = DEFAULT_RETENTION_MS, **fields: Any) -> Namespace:
         """Make a namespace, durably."""
-        namespace = Namespace(str(uuid.uuid5(_ID_SPACE, name)), name, retention_ms)
+        namespace_id = str(uuid.uuid5(_ID_SPACE, name))
+        if namespace_id in self._by_id:
+            namespace_id = str(uuid.uuid4())  # one of that name is being deleted
+        namespace = Namespace(namespace_id, name, retention_ms, **fields)
         await self._put(namespace)
         return namespace
 
+    async def change(self, namespace_id: str, **fields: Any) -> Namespace:
+        """Change fields of a namespace, durably. Others wait, so that no change is lost."""
+        async with self._changing:
+            namespace = msgspec.structs.replace(self._by_id[namespace_id], **fields)
+            await self._put(namespace)
+            return namespace
+
     async def set_retention(self, name: str, retention_ms: int) -> None:
         """Change how long runs that close from now on are kept."""
-        await self._put(msgspec.structs.replace(self.get(name), retention_ms=retention_ms))
+        await self.change(self.get(name).namespace_id, retention_ms=retention_ms)
+
+    def retention(self, namespace_id: str, workflow_type: str) -> int:
+        """For how many milliseconds a run that closes now is kept."""
+        by_type = self._retention.get(namespace_id)
+        if by_type is not None and workflow_type in by_type:
+            return by_type[workflow_type]
+        return self._by_id[namespace_id].retention_ms
+
+    async def add_search_attributes(self, namespace_id: str, attributes: dict[str, str]) -> None:
+        """Add custom search attributes that are new; each gets the next free field of its type."""
+        async with self._changing:
+            namespace = self._by_id[namespace_id]
+            known = dict(namespace.search_attributes)
+            aliases = dict(namespace.aliases)
+            for name, kind in attributes.items():
+                if name not in known:
+                    known[name] = kind
+                    number = next(n for n in range(1, len(aliases) + 2) if f"{kind}{n:02}" not in aliases)
+                    aliases[f"{kind}{number:02}"] = name
+            if len(known) > len(namespace.search_attributes):
+                await self._put(msgspec.structs.replace(namespace, search_attributes=known, aliases=aliases))
+
+    async def forget(self, namespace: Namespace) -> None:
+        """Take a namespace without runs out of the store."""
+        await self._store.delete_namespace(namespace.namespace_id)
+        del self._by_name[namespace.name]
+        del self._by_id[namespace.namespace_id]
+        activities = activities_of(namespace.namespace_id)
+        del self._by_id[activities]
+        del self.activity_ids[activities]
+
+    def all(self) -> list[Namespace]:
+        """Every namespace, by name."""
+        return [self._by_name[name] for name in sorted(self._by_name)]
 
     def get(self, name: str) -> Namespace:
         """The namespace of that name; NOT_FOUND when there is none."""
@@ -87,55 +159,44 @@ class Namespaces:
             raise namespace_not_found(name)
         return namespace
 
-    async def learn(self, namespace: Namespace, attributes: common_v1.SearchAttributes | None) -> None:
-        """Remember the types of custom search attributes that are set for the first time.
+    def get_registered(self, name: str) -> Namespace:
+        """As :meth:`get`, for what starts something new; FAILED_PRECONDITION when it is deprecated."""
+        namespace = self.get(name)
+        if namespace.state != REGISTERED:
+            raise namespace_not_registered(name, namespace.state)
+        return namespace
 
-        Raises INVALID_ARGUMENT when an attribute is set with another type than before.
+    async def learn(self, namespace: Namespace, attributes: common_v1.SearchAttributes | None) -> None:
+        """Check the types of search attributes, and remember custom ones that are set for the first time.
+
+        A value without a type gets the one its attribute is known to have. Raises INVALID_ARGUMENT when a value is not
+        of its attribute's type.
         """
         if attributes is None:
             return
+        custom = self._by_id[namespace.namespace_id].search_attributes
         new = {}
         for name, payload in attributes.indexed_fields.items():
             kind = payload.metadata.get("type", b"").decode()
-            known = namespace.search_attributes.get(name)
+            known = custom.get(name) or SYSTEM_TYPES.get(name)
             if known is None:
-                if kind and payload.data:
-                    new[name] = kind
+                if name.startswith(_RESERVED_PREFIX):
+                    raise invalid_argument(
+                        f"Namespace {namespace.name} has no mapping defined for search attribute {name}"
+                    )
+                if not kind or not payload.data:
+                    continue
+                new[name] = known = kind
             elif kind and kind != known:
                 raise invalid_argument(f"search attribute {name} is of type {known}, not {kind}")
+            elif not kind:
+                typed = {**payload.metadata, "type": known.encode()}
+                attributes.indexed_fields[name] = common_v1.Payload(typed, payload.data)
+            if payload.data not in _NOTHING and payload_value(payload, known) is None:
+                raise invalid_argument(f"invalid value for search attribute {name} of type {known}: {payload.data!r}")
         if new:
-            await self._put(
-                msgspec.structs.replace(namespace, search_attributes={**namespace.search_attributes, **new})
-            )
+            await self.add_search_attributes(namespace.namespace_id, new)
 
     def by_id(self, namespace_id: str) -> Namespace:
         """The namespace of an id that the engine itself wrote down."""
         return self._by_id[namespace_id]
-
-    def describe(self, request: ws.DescribeNamespaceRequest) -> ws.DescribeNamespaceResponse:
-        """Temporal's DescribeNamespace."""
-        if request.id:
-            found = self._by_id.get(request.id)
-            if found is None:
-                raise namespace_not_found(request.id)
-        else:
-            found = self.get(request.namespace)
-        return ws.DescribeNamespaceResponse(
-            namespace_info=namespace_v1.NamespaceInfo(
-                name=found.name,
-                state=int(NamespaceState.NAMESPACE_STATE_REGISTERED),
-                description=found.description,
-                owner_email=found.owner_email,
-                id=found.namespace_id,
-                capabilities=namespace_v1.NamespaceInfoCapabilities(
-                    eager_workflow_start=True, reported_problems_search_attribute=True
-                ),
-                limits=namespace_v1.NamespaceInfoLimits(
-                    blob_size_limit_error=MAX_BLOB_SIZE, memo_size_limit_error=MAX_MEMO_SIZE
-                ),
-                supports_schedules=False,
-            ),
-            config=namespace_v1.NamespaceConfig(
-                workflow_execution_retention_ttl=found.retention_ms * NS_PER_MS // NS_PER_S * NS_PER_S
-            ),
-        )

@@ -222,9 +222,10 @@ class Resets:
         core = self._core
         for row in list(run.transfers.values()):
             await core.on_transfer(run, row)
-        await core.durable(run)
+        if not run.is_gone:
+            await core.durable(run)
         if run.is_gone:
-            return
+            return  # forgotten meanwhile
         update = RunUpdate(
             run.key,
             run.version + 1,

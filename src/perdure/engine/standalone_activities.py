@@ -231,7 +231,7 @@ class StandaloneActivities:
     async def list_activities(self, request: ws.ListActivityExecutionsRequest) -> ws.ListActivityExecutionsResponse:
         """Temporal's ListActivityExecutions; it sees everything acknowledged before the call."""
         namespace = self._namespaces.get(request.namespace)
-        query = _parse(request.query, namespace)
+        query = parse_filter(request.query, namespace)
         if request.page_size < 0 or request.page_size > limits.MAX_PAGE_SIZE:
             raise invalid_argument(
                 f"PageSize is {request.page_size}, it must lie between 0 and {limits.MAX_PAGE_SIZE}."
@@ -251,7 +251,7 @@ class StandaloneActivities:
     async def count(self, request: ws.CountActivityExecutionsRequest) -> ws.CountActivityExecutionsResponse:
         """Temporal's CountActivityExecutions."""
         namespace = self._namespaces.get(request.namespace)
-        query = _parse(request.query, namespace)
+        query = parse_filter(request.query, namespace)
         await self._core.settle()
         counts = await self._core.store.count_runs(activities_of(namespace.namespace_id), query)
         return ws.CountActivityExecutionsResponse(
@@ -451,7 +451,7 @@ def _may_start(current: Run, request: ws.StartActivityExecutionRequest) -> bool:
     raise activity_already_started(current.key.workflow_id, current.key.run_id, s.create_request_id, current.is_open)
 
 
-def _parse(text: str, namespace: Namespace) -> Query | None:
+def parse_filter(text: str, namespace: Namespace) -> Query | None:
     """A list filter about activities as one about the runs that the store has of them."""
 
     def word(match: re.Match[str]) -> str:

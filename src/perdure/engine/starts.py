@@ -80,7 +80,7 @@ class Starts:
         core = self._core
         check_start(request)
         reuse, conflict = policies(request, FAIL)
-        namespace = self._namespaces.get(request.namespace)
+        namespace = self._namespaces.get_registered(request.namespace)
         namespace_id = namespace.namespace_id
         if request.search_attributes is not None:
             await self._namespaces.learn(namespace, request.search_attributes)
@@ -123,7 +123,7 @@ class Starts:
         if request.workflow_id_conflict_policy == FAIL:
             raise invalid_argument("WorkflowIdConflictPolicy FAIL cannot be used with SignalWithStart.")
         reuse, conflict = policies(request, USE_EXISTING)
-        namespace = self._namespaces.get(request.namespace)
+        namespace = self._namespaces.get_registered(request.namespace)
         namespace_id = namespace.namespace_id
         if request.search_attributes is not None:
             await self._namespaces.learn(namespace, request.search_attributes)

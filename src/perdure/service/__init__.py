@@ -18,6 +18,7 @@ from perdure.service._config import (
     TLSConfig,
 )
 from perdure.service._errors import GrpcStatus, RPCError, RPCStatusCode
+from perdure.service._operator_service import OperatorService
 from perdure.service._workflow_service import WorkflowService
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ __all__ = [
     "GrpcCompression",
     "HttpConnectProxyConfig",
     "KeepAliveConfig",
+    "OperatorService",
     "PayloadLimitsConfig",
     "GrpcStatus",
     "RPCError",

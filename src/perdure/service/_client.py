@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from perdure.api.workflowservice.v1 import PollWorkflowTaskQueueResponse
     from perdure.service._config import ConnectConfig
+    from perdure.service._operator_service import OperatorService
     from perdure.service._workflow_service import WorkflowService
 
 
@@ -44,6 +45,11 @@ class ServiceClient:
         self.workflow_service = workflow_service
         #: Who takes the first task of a workflow that is started eagerly, by namespace and task queue.
         self._eager_workers: dict[tuple[str, str], Callable[[PollWorkflowTaskQueueResponse], None]] = {}
+
+    @property
+    def operator_service(self) -> OperatorService:
+        """The home's operator service; one object answers it and the workflow service."""
+        return cast("OperatorService", self.workflow_service)
 
     @property
     def worker_service_client(self) -> ServiceClient:

@@ -276,6 +276,10 @@ class Store(Protocol):
         """Create or replace a namespace, durably."""
         ...
 
+    async def delete_namespace(self, namespace_id: str) -> None:
+        """Forget a namespace, durably; its runs and documents are not touched."""
+        ...
+
     async def close(self) -> None:
         """Finish the commits under way and give the place up. Safe to repeat."""
         ...

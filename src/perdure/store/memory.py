@@ -210,6 +210,10 @@ class MemoryStore:
         self._check_open()
         self._namespaces[self._number(record.namespace_id)] = copy.copy(record)
 
+    async def delete_namespace(self, namespace_id: str) -> None:
+        self._check_open()
+        self._namespaces.pop(self._number(namespace_id), None)
+
     async def close(self) -> None:
         self._closed = True
 

@@ -35,6 +35,14 @@ class NamespaceAlreadyExistsFailure(Message):
     """A namespace of that name exists."""
 
 
+class NamespaceInvalidStateFailure(Message):
+    """Temporal's ``temporal.api.errordetails.v1.NamespaceInvalidStateFailure``."""
+
+    namespace: str = ""
+    state: int = 0
+    allowed_states: list[int] = []
+
+
 class NamespaceNotFoundFailure(Message):
     """No namespace of that name."""
 

@@ -187,6 +187,13 @@ class LMDBStore:
         batch.put(NAMESPACE, b"r" + record.namespace_id.encode(), msgspec.msgpack.encode(record))
         await self._submit(batch)
 
+    async def delete_namespace(self, namespace_id: str) -> None:
+        if self._closing:
+            raise StoreClosedError(f"the store in {self._folder} is closed")
+        batch = Batch(self._names)
+        batch.delete(NAMESPACE, b"r" + namespace_id.encode())
+        await self._submit(batch)
+
     async def _submit(self, batch: Batch) -> None:
         carried = tuple(self._unstored)
         names = tuple(self._names.unstored)

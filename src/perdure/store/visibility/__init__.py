@@ -48,8 +48,12 @@ from perdure.store.visibility._query import (
 )
 from perdure.store.visibility._records import Records
 from perdure.store.visibility._terms import Attribute, record_division, record_terms, text_of
+from perdure.store.visibility._values import TYPE_NAMES, parse_duration, payload_value
 
 __all__ = [
+    "TYPE_NAMES",
+    "parse_duration",
+    "payload_value",
     "Access",
     "Attribute",
     "Bounds",
