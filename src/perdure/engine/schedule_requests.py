@@ -87,6 +87,8 @@ class ScheduleRequests:
                 raise _unknown(request.schedule_id)
             schedule, info = found.rules.describe(self._core.now())
             record = found.rules.record
+            assert schedule.action is not None and schedule.action.start_workflow is not None
+            self._add_types(request.namespace, schedule.action.start_workflow.search_attributes)
             return ws.DescribeScheduleResponse(
                 schedule=schedule,
                 info=info,
@@ -230,6 +232,13 @@ class ScheduleRequests:
         for found in (attributes, schedule.action.start_workflow.search_attributes):
             if found is not None:
                 await self._namespaces.learn(namespace, found)
+
+    def _add_types(self, namespace: str, attributes: common_v1.SearchAttributes | None) -> None:
+        """State the types of search attributes that came without and are known."""
+        types = self._namespaces.get(namespace).search_attributes
+        for name, payload in attributes.indexed_fields.items() if attributes is not None else ():
+            if "type" not in payload.metadata and name in types:
+                payload.metadata["type"] = types[name].encode()
 
     def _open_for(self, schedule: Schedule, request_id: str) -> ScheduleRecord | None:
         """The record that a request may change; None: it did already. Raises NOT_FOUND. The lock is held."""
