@@ -16,10 +16,13 @@ from perdure.client import (
     ActivityExecutionStatus,
     ActivityFailureError,
     ActivityOptionsKeys,
+    BuildIdOpAddNewDefault,
+    BuildIdOpMergeSets,
     Interceptor,
     OutboundInterceptor,
     PendingActivityState,
     StartActivityInput,
+    TaskReachabilityType,
 )
 from perdure.common import (
     ActivityIDConflictPolicy,
@@ -298,3 +301,15 @@ async def test_one_survives_its_process(tmp_path: Path) -> None:
         await first.start_activity(double, 21, id="a", task_queue=QUEUE, start_to_close_timeout=LONG)
     async with await Client.connect(url) as second, Worker(second, task_queue=QUEUE, activities=[double]):
         assert await second.get_activity_handle("a").result() == 42
+
+
+async def test_versioning_by_build_id_sets_is_refused(client: Client) -> None:
+    for call in (
+        client.update_worker_build_id_compatibility(QUEUE, BuildIdOpAddNewDefault("1")),
+        client.update_worker_build_id_compatibility(QUEUE, BuildIdOpMergeSets("1", "2")),
+        client.get_worker_build_id_compatibility(QUEUE, max_sets=1),
+        client.get_worker_task_reachability(["1"], [QUEUE], TaskReachabilityType.OPEN_WORKFLOWS),
+    ):
+        with pytest.raises(RPCError, match="deployments") as refused:
+            await call
+        assert refused.value.status is RPCStatusCode.PERMISSION_DENIED

@@ -72,7 +72,8 @@ class AutoWaits(_Waits):
 class Parent:
     @workflow.run
     async def run(self) -> str:
-        return await workflow.execute_child_workflow("Waits", id="child", result_type=str)
+        result: str = await workflow.execute_child_workflow("Waits", id="child", result_type=str)
+        return result
 
 
 def worker(client: Client, build_id: str, behavior: VersioningBehavior) -> Worker:

@@ -115,6 +115,22 @@ from perdure.client._schedule_spec import (
     ScheduleState,
 )
 from perdure.client._update_with_start import WithStartWorkflowOperation
+from perdure.client._worker_versioning import (
+    BuildIdOp,
+    BuildIdOpAddNewCompatible,
+    BuildIdOpAddNewDefault,
+    BuildIdOpMergeSets,
+    BuildIdOpPromoteBuildIdWithinSet,
+    BuildIdOpPromoteSetByBuildId,
+    BuildIdReachability,
+    BuildIdVersionSet,
+    GetWorkerBuildIdCompatibilityInput,
+    GetWorkerTaskReachabilityInput,
+    TaskReachabilityType,
+    UpdateWorkerBuildIdCompatibilityInput,
+    WorkerBuildIdVersionSets,
+    WorkerTaskReachability,
+)
 from perdure.client._workflow_execution import (
     WorkflowExecution,
     WorkflowExecutionAsyncIterator,
@@ -153,6 +169,20 @@ from perdure.service import (
 )
 
 __all__ = [
+    "BuildIdOp",
+    "BuildIdOpAddNewCompatible",
+    "BuildIdOpAddNewDefault",
+    "BuildIdOpMergeSets",
+    "BuildIdOpPromoteBuildIdWithinSet",
+    "BuildIdOpPromoteSetByBuildId",
+    "BuildIdReachability",
+    "BuildIdVersionSet",
+    "GetWorkerBuildIdCompatibilityInput",
+    "GetWorkerTaskReachabilityInput",
+    "TaskReachabilityType",
+    "UpdateWorkerBuildIdCompatibilityInput",
+    "WorkerBuildIdVersionSets",
+    "WorkerTaskReachability",
     "ActivityCancellationDetails",
     "ActivityExecution",
     "ActivityExecutionAsyncIterator",

@@ -26,6 +26,7 @@ from perdure.client._plugin import Plugin
 from perdure.client._schedule_calls import ScheduleCalls
 from perdure.client._start import start_workflow
 from perdure.client._update_with_start import UpdateWithStartMethods
+from perdure.client._worker_versioning import WorkerVersioningCalls
 from perdure.client._workflow_execution import (
     MAX_PAGE_SIZE,
     WorkflowExecutionAsyncIterator,
@@ -114,7 +115,7 @@ class ClientConnectConfig(TypedDict, total=False):
     durability: str | None
 
 
-class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods):
+class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods, WorkerVersioningCalls):
     """Starts workflows and talks to them. Made by :meth:`connect`.
 
     A client belongs to the event loop it was connected on. From another thread, hand its coroutines over with

@@ -37,6 +37,7 @@ from perdure.client._interceptor import (
 from perdure.client._schedule_impl import ScheduleClientImpl
 from perdure.client._start import start_workflow
 from perdure.client._update_with_start import UpdateWithStart
+from perdure.client._worker_versioning import WorkerVersioningClientImpl
 from perdure.client._workflow_execution import (
     WorkflowExecutionAsyncIterator,
     WorkflowExecutionCount,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     )
 
 
-class ClientImpl(ActivityClientImpl, ScheduleClientImpl, OutboundInterceptor):
+class ClientImpl(ActivityClientImpl, WorkerVersioningClientImpl, ScheduleClientImpl, OutboundInterceptor):
     """What interceptors end at."""
 
     def __init__(self, client: Client) -> None:

@@ -43,6 +43,13 @@ if TYPE_CHECKING:
         UnpauseScheduleInput,
         UpdateScheduleInput,
     )
+    from perdure.client._worker_versioning import (
+        GetWorkerBuildIdCompatibilityInput,
+        GetWorkerTaskReachabilityInput,
+        UpdateWorkerBuildIdCompatibilityInput,
+        WorkerBuildIdVersionSets,
+        WorkerTaskReachability,
+    )
     from perdure.client._workflow_execution import (
         WorkflowExecutionAsyncIterator,
         WorkflowExecutionCount,
@@ -409,6 +416,20 @@ class OutboundInterceptor:
         :meth:`Client.execute_update_with_start_workflow`.
         """
         return await self.next.start_update_with_start_workflow(input)
+
+    async def update_worker_build_id_compatibility(self, input: UpdateWorkerBuildIdCompatibilityInput) -> None:
+        """Called for every :meth:`Client.update_worker_build_id_compatibility`."""
+        await self.next.update_worker_build_id_compatibility(input)
+
+    async def get_worker_build_id_compatibility(
+        self, input: GetWorkerBuildIdCompatibilityInput
+    ) -> WorkerBuildIdVersionSets:
+        """Called for every :meth:`Client.get_worker_build_id_compatibility`."""
+        return await self.next.get_worker_build_id_compatibility(input)
+
+    async def get_worker_task_reachability(self, input: GetWorkerTaskReachabilityInput) -> WorkerTaskReachability:
+        """Called for every :meth:`Client.get_worker_task_reachability`."""
+        return await self.next.get_worker_task_reachability(input)
 
     async def heartbeat_async_activity(self, input: HeartbeatAsyncActivityInput) -> None:
         """Called for every :meth:`AsyncActivityHandle.heartbeat`."""
