@@ -118,5 +118,8 @@ class AsyncActivityHandle(WithSerializationContext):
         if converter is self._client.data_converter:
             return self
         if type(self).__init__ is not AsyncActivityHandle.__init__:
-            raise TypeError(f"{type(self).__name__} has its own __init__, so it needs its own with_context as well")
+            raise TypeError(
+                f"{type(self).__name__} has its own __init__: you must override with_context to return an instance of "
+                "your class"
+            )
         return type(self)(self._client, self._id_or_token, converter)

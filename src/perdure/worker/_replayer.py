@@ -231,10 +231,15 @@ class Replayer:
         )
         run = WorkflowRun(definition, self._options, workflow_id, run_id, type_name)
         try:
+            error: BaseException | None = None
             if run.codec is not None:
-                task, events = await run.codec.decode(task, events)
-            run.replay(task, events)
-            error = run.last_error
+                try:
+                    task, events = await run.codec.decode(task, events)
+                except Exception as undecodable:
+                    error = undecodable
+            if error is None:
+                run.replay(task, events)
+                error = run.last_error
         finally:
             run.evict()
         if error is None or isinstance(error, NondeterminismError):

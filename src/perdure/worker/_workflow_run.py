@@ -127,7 +127,7 @@ class WorkflowRun(WorkflowResolutions):
         end = InboundEnd(self)
         inbound: WorkflowInboundInterceptor = end
         for interceptor_class in reversed(self.options.interceptor_classes):
-            inbound = interceptor_class(inbound)
+            inbound = self._in_loop(interceptor_class, inbound)
         self._in_loop(inbound.init, OutboundEnd(self))
         self._inbound = inbound
         self.outbound = end.outbound
