@@ -190,6 +190,26 @@ async def test_commits_under_way_share_transactions_and_syncs(tmp_path: Path) ->
     await store.close()
 
 
+async def test_room_is_kept_ahead_of_synced_commits(tmp_path: Path) -> None:
+    file = tmp_path / "data.mdb"
+    store = await LMDBStore.open(tmp_path)
+    await store.commit([first(run_key(1), state=bytes(100_000))])
+    await store.commit([first(run_key(2))])
+    await store.close()
+    length = file.stat().st_size
+    in_use = len(file.read_bytes().rstrip(b"\0"))
+    assert 100_000 < in_use < length - (1 << 19)
+    os.truncate(file, length - (1 << 19))  # as after power loss: the room need not be there
+    again = await LMDBStore.open(tmp_path)
+    await again.commit([first(run_key(3), state=bytes(100_000))])
+    await again.close()
+    assert file.stat().st_size > length - (1 << 19) - 1
+    last = await LMDBStore.open(tmp_path)
+    assert await last.load_run(run_key(1)) == StoredRun(1, bytes(100_000))
+    assert await last.load_run(run_key(3)) == StoredRun(1, bytes(100_000))
+    await last.close()
+
+
 async def test_a_full_disk_fails_commits_until_there_is_room(persistent: Backend, tmp_path: Path) -> None:
     store = await persistent.open(tmp_path)
     await store.commit([first(run_key(1))])

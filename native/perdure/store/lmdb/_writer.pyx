@@ -7,6 +7,9 @@ a transaction costs one sync instead of two. Power loss at any instant leaves th
 transaction, whole: LMDB never reuses a page of the newest two snapshots. Without ``sync`` nothing is synced
 (MDB_NOSYNC) and a transaction survives the process, as its pages are the operating system's once written.
 
+Room ahead. A sync of a file that has just grown writes the file system's journal as well. So the file is kept longer
+than LMDB needs it, by zeros written a megabyte at a time when no commit waits: a usual commit then syncs pages alone.
+
 The map is only readable (no MDB_WRITEMAP): a full disk is then an error code of a write and not a signal, and stray
 pointers cannot reach the file.
 """
@@ -16,7 +19,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from posix.stat cimport fstat, struct_stat
-from posix.unistd cimport write
+from posix.types cimport off_t
+from posix.unistd cimport pwrite, write
 
 from perdure.store.lmdb._api cimport (
     CUT_OFF, FOREIGN, MDB_CORRUPTED, MDB_DUPFIXED, MDB_DUPSORT, MDB_MAP_FULL, MDB_NOMETASYNC, MDB_NORDAHEAD, MDB_NOSYNC,
@@ -33,8 +37,14 @@ from perdure.store.lmdb._batch import DATABASE_NAMES
 cdef enum:
     MODE = 0o600
     GROUP_BYTES = 16777216          # a transaction takes no more batches beyond this size
+    AHEAD_BYTES = 1048576           # zeros written ahead of the last page in use ...
+    AHEAD_MIN = 262144              # ... when fewer than this are left
+    ZEROS = 65536
     MAP_STEP_MIN = 1048576
     MAP_STEP_MAX = 17179869184
+
+cdef uint8_t[ZEROS] _zeros
+memset(_zeros, 0, ZEROS)
 
 cdef const char* _names[DATABASES]
 cdef list _name_bytes = [name.encode() for name in DATABASE_NAMES]
@@ -393,6 +403,32 @@ cdef void _finish(Home* home, Queue* group) noexcept nogil:
             pass
 
 
+cdef void _write_ahead(Home* home) noexcept nogil:
+    """Lengthen the file before commits need it. No transaction is open; what fails here fails with the commit."""
+    cdef MDB_envinfo info
+    cdef MDB_stat stat
+    cdef struct_stat file
+    cdef size_t used, end, at
+    cdef ssize_t size
+    cdef int fd = -1
+    if home.env == NULL or mdb.env_get_fd(home.env, &fd) or fstat(fd, &file):
+        return
+    mdb.env_info(home.env, &info)
+    mdb.env_stat(home.env, &stat)
+    used = (info.me_last_pgno + 1) * stat.ms_psize
+    at = <size_t> file.st_size
+    end = used + AHEAD_BYTES
+    if end > home.map_size:
+        end = home.map_size
+    if at < used or at >= end or at - used >= AHEAD_MIN:
+        return
+    while at < end:
+        size = pwrite(fd, _zeros, min(end - at, <size_t> ZEROS), <off_t> at)
+        if size <= 0:
+            return
+        at += size
+
+
 cdef void _settle(Home* home) noexcept nogil:
     """Make what was written durable and report it."""
     cdef Node* node
@@ -409,6 +445,7 @@ cdef void _settle(Home* home) noexcept nogil:
                 node.code = rc
             node = node.next
     _finish(home, &home.written)
+    _write_ahead(home)
 
 
 cdef size_t _last_transaction(Home* home) noexcept nogil:
@@ -429,6 +466,7 @@ cdef void _write_synced(Home* home, Queue* group) noexcept nogil:
     if _last_transaction(home) != before:
         home.syncs += 1
         _finish(home, &home.written)
+        _write_ahead(home)
     _append(&home.written, group)
 
 
