@@ -107,6 +107,31 @@ class Gathered:
         )
 
 
+@workflow.defn(name="Local")
+class Patched:
+    @workflow.run
+    async def run(self) -> None:
+        if workflow.patched("faster"):
+            await workflow.execute_local_activity(ship, start_to_close_timeout=TIMEOUT)
+        await workflow.execute_local_activity(charge, start_to_close_timeout=TIMEOUT)
+
+
+@workflow.defn(name="Local")
+class PatchRemoved:
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.execute_local_activity(ship, start_to_close_timeout=TIMEOUT)
+        await workflow.execute_local_activity(charge, start_to_close_timeout=TIMEOUT)
+
+
+@workflow.defn(name="Local")
+class LocalReplaced:
+    @workflow.run
+    async def run(self) -> None:
+        if workflow.patched("faster"):
+            await workflow.execute_local_activity(bill, start_to_close_timeout=TIMEOUT)
+
+
 @workflow.defn(name="Waiting")
 class Before:
     @workflow.run
@@ -137,9 +162,33 @@ async def history() -> WorkflowHistory:
         return await handle.fetch_history()
 
 
+@pytest.fixture
+async def local_history() -> WorkflowHistory:
+    async with (
+        await Client.connect("memory:") as client,
+        Worker(client, task_queue="q", workflows=[Patched], activities=[charge, ship]),
+    ):
+        handle = await client.start_workflow(Patched.run, id="local", task_queue="q")
+        await handle.result()
+        return await handle.fetch_history()
+
+
 def line_of(text: str) -> int:
     with open(__file__) as lines:
         return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
+async def test_a_removed_patch(local_history: WorkflowHistory) -> None:
+    found = parts(await told(PatchRemoved, local_history))
+    assert found["history"].endswith("MarkerRecorded (patch 'faster')")
+    assert found["probable cause"].startswith("the call workflow.patched('faster') was removed")
+    assert found["patch to write"].startswith("workflow.deprecate_patch('faster')")
+
+
+async def test_a_replaced_local_activity(local_history: WorkflowHistory) -> None:
+    found = parts(await told(LocalReplaced, local_history))
+    assert "in LocalReplaced.run: await workflow.execute_local_activity(bill" in found["code now"]
+    assert found["probable cause"] == "ship was replaced by bill, or renamed."
 
 
 async def told(cls: type, history: WorkflowHistory) -> Iterator[str]:
@@ -150,7 +199,7 @@ async def told(cls: type, history: WorkflowHistory) -> Iterator[str]:
 
 def parts(lines: Iterator[str]) -> dict[str, str]:
     first = next(lines)
-    assert "nondeterminism in workflow Order" in first
+    assert "nondeterminism in workflow" in first
     found: dict[str, str] = {}
     name = ""
     for line in lines:

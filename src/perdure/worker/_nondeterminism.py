@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import json
 import linecache
 import logging
 import os
@@ -61,6 +62,7 @@ _EVENTS = {event: (command, name) for command, (event, name) in _COMMANDS.items(
 # Event type -> functions that make it, for those that name what they start.
 _MAKERS = {
     10: re.compile(r"(start|execute)_(local_)?activity(_class|_method)?|map|add"),
+    25: re.compile(r"(start|execute)_local_activity(_class|_method)?|map"),
     29: re.compile(r"(start|execute)_child_workflow|map"),
     17: re.compile(r"sleep|wait_for|timeout|wait_condition"),
     28: re.compile(r"continue_as_new"),
@@ -228,7 +230,7 @@ class _Explanation:
         return "\n".join(lines)
 
     def _has_maker(self) -> bool:
-        return self.event is not None and self.event.event_type in _MAKERS
+        return self.event is not None and self.event.event_type in _MAKERS and _patch_in(self.event) is None
 
     def _recorded_place(self) -> Place | None:
         """Where the code asks for what the event records, other than where it is now."""
@@ -248,6 +250,12 @@ class _Explanation:
             return (
                 f"{code_name} was added: the history ends its task without it.",
                 [f'if workflow.patched("add-{code_name}"):', *_indented(new)],
+            )
+        patch_id = _patch_in(self.event)
+        if patch_id is not None:
+            return (
+                f"the call workflow.patched({patch_id!r}) was removed while runs that recorded it are open.",
+                [f"workflow.deprecate_patch({patch_id!r})  # where patched() was, until those runs are over"],
             )
         name = self._event_name()
         without = [f'if not workflow.patched("remove-{name}"):', *_indented(old)]
@@ -378,9 +386,18 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def _patch_in(event: HistoryEvent) -> str | None:
+    """The patch a marker records."""
+    found = re.fullmatch(r"MarkerRecorded \(patch '(.*)'\)", describe_event(event))
+    return None if found is None else found[1]
+
+
 def _name_in(event: HistoryEvent) -> str | None:
     """The activity or workflow type an event names."""
     attributes = event.attributes
+    if event.event_type == 25:
+        data = attributes.details.get("data")
+        return None if data is None else str(json.loads(data.payloads[0].data).get("activity_type"))
     kind = getattr(attributes, "activity_type", None) if event.event_type == 10 else None
     if event.event_type == 29:
         kind = attributes.workflow_type
