@@ -10,6 +10,7 @@ from perdure.api.activity import v1 as activity_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.query import v1 as query_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.service import RPCError, RPCStatusCode
 from tests.engine.driver import Driver, S, complete, driving, payloads, schedule_activity, start_timer
@@ -282,3 +283,51 @@ async def test_pauses_survive_a_restart(open_store: Any) -> None:
         await d.complete_activity(await d.poll_activity())
         await d.turn(complete())
         assert await d.status() == 2
+
+
+# ---- options of a workflow, and resets
+
+
+async def test_options_of_a_workflow_survive_a_reset(d: Driver) -> None:
+    await d.start()
+    await d.turn(start_timer())
+    await d.engine.update_workflow_execution_options(
+        ws.UpdateWorkflowExecutionOptionsRequest(
+            "default",
+            W,
+            workflow_v1.WorkflowExecutionOptions(priority=common_v1.Priority(1, "tenant")),
+            ["priority.priority_key", "priority.fairness_key"],
+        )
+    )
+    await d.engine.reset_workflow_execution(
+        ws.ResetWorkflowExecutionRequest(
+            "default",
+            W,
+            workflow_task_finish_event_id=4,
+            request_id="r",
+            post_reset_operations=[
+                workflow_v1.PostResetOperation(workflow_v1.PostResetOperationSignalWorkflow("s")),
+                workflow_v1.PostResetOperation(
+                    update_workflow_options=workflow_v1.PostResetOperationUpdateWorkflowOptions(
+                        workflow_v1.WorkflowExecutionOptions(priority=common_v1.Priority(2)),
+                        ["priority.priority_key"],
+                    )
+                ),
+            ],
+        )
+    )
+    info = (await d.describe()).workflow_execution_info
+    assert info is not None and info.priority == common_v1.Priority(2, "tenant")
+    assert "WorkflowExecutionSignaled" in await d.names()
+
+
+@pytest.mark.parametrize("mask", [None, ["time_skipping_config"], ["priority.priority_key"]])
+async def test_bad_options_of_a_workflow_are_refused(d: Driver, mask: list[str] | None) -> None:
+    await d.start()
+    with pytest.raises(RPCError) as refused:
+        await d.engine.update_workflow_execution_options(
+            ws.UpdateWorkflowExecutionOptionsRequest(
+                "default", W, workflow_v1.WorkflowExecutionOptions(priority=common_v1.Priority(-1)), mask
+            )
+        )
+    assert refused.value.status is RPCStatusCode.INVALID_ARGUMENT

@@ -27,6 +27,7 @@ from perdure.engine.limits import NS_PER_MS
 from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.run import Run
+from perdure.engine.workflow_options import change_options
 from perdure.store.api import RunKey, RunUpdate, StoreError
 
 _RESET = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW)
@@ -34,6 +35,7 @@ _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 _ADMITTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED)
 _UPDATES = frozenset((_ADMITTED, int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)))
 _REAPPLY = int(UpdateAdmittedEventOrigin.UPDATE_ADMITTED_EVENT_ORIGIN_REAPPLY)
+_OPTIONS_UPDATED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
 _CONTINUED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)
 _CHILD_STARTED = int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
 _CHILD_EVENTS = range(
@@ -97,6 +99,7 @@ class Resets:
         excluded = _excluded(request)
         self._reapply_messages(run, [event for event in own + chain if event.event_type not in excluded])
         transitions.schedule_workflow_task(run.state, core.now())
+        self._operate(run, request)
         base.state.reset_run_id = key.run_id
         core.touch(base)
         if current.is_open:
@@ -170,6 +173,23 @@ class Resets:
         s.sticky_queue = ""
         core.absorb(run)
 
+    def _operate(self, run: Run, request: ws.ResetWorkflowExecutionRequest) -> None:
+        """What the caller wants done to the new run before it goes on."""
+        for operation in request.post_reset_operations:
+            signal, update = operation.signal_workflow, operation.update_workflow_options
+            if signal is not None:
+                attributes = history_v1.WorkflowExecutionSignaledEventAttributes(
+                    signal_name=signal.signal_name,
+                    input=signal.input,
+                    identity=request.identity,
+                    header=signal.header,
+                )
+                transitions.signal(run.state, self._core.now(), attributes)
+            elif update is not None:
+                change_options(run, update.workflow_execution_options, update.update_mask, request.identity, self._core)
+            else:
+                raise invalid_argument("A post-reset operation is neither a signal nor a change of options.")
+
     def _reapply_messages(self, run: Run, events: list[HistoryEvent]) -> None:
         """Signals that came and updates that were accepted after the reset point hold in the new run, too."""
         s = run.state
@@ -177,6 +197,8 @@ class Resets:
             attributes: Any = event.attributes
             if event.event_type == _SIGNALED:
                 transitions.signal(s, self._core.now(), attributes, False, event.extras)
+            elif event.event_type == _OPTIONS_UPDATED:
+                transitions.note(s, self._core.now(), _OPTIONS_UPDATED, attributes)
             elif event.event_type in _UPDATES:
                 request = attributes.request if event.event_type == _ADMITTED else attributes.accepted_request
                 if request is not None and (s.updates is None or request.meta.update_id not in s.updates):
