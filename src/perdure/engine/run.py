@@ -153,7 +153,7 @@ class Run:
             status=s.status,
             start_time=s.start_ns,
             execution_time=s.execution_ns,
-            close_time=s.close_ns,
+            close_time=max(s.close_ns, s.start_ns) if s.close_ns else 0,
             history_length=s.next_event_id - 1 if s.state == _CLOSED else 0,
             history_size_bytes=s.history_size if s.state == _CLOSED else 0,
             state_transition_count=s.transition_count,

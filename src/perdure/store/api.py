@@ -102,7 +102,7 @@ class TaskRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class VisibilityRecord(msgspec.Struct, array_like=True):
-    """What listing knows of a run. Times are nanoseconds since the epoch, 0 when unset."""
+    """What listing knows of a run. Times are nanoseconds since the epoch, 0 when unset; no run closes before it starts."""
 
     key: RunKey
     workflow_type: str

@@ -422,7 +422,10 @@ cdef int _compare(const void* left, const void* right) noexcept nogil:
 
 cdef bytes _sorted(Entries* entries):
     cdef size_t at, end = 0
-    qsort(entries.data, entries.size // ENTRY_SIZE, ENTRY_SIZE, _compare)
+    for at in range(ENTRY_SIZE, entries.size, ENTRY_SIZE):
+        if memcmp(entries.data + at - ENTRY_SIZE, entries.data + at, ENTRY_SIZE) > 0:
+            qsort(entries.data, entries.size // ENTRY_SIZE, ENTRY_SIZE, _compare)
+            break
     for at in range(0, entries.size, ENTRY_SIZE):
         if end == 0 or memcmp(entries.data + at, entries.data + end - ENTRY_SIZE, ENTRY_SIZE) != 0:
             memcpy(entries.data + end, entries.data + at, ENTRY_SIZE)

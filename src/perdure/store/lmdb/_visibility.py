@@ -173,13 +173,15 @@ class Visibility:
         if len(values) > _MOST_VALUES:
             return None
         counts: dict[tuple[str, ...], int] = {}
-        for key, _ in values:
+        # Where no bucket is left out, what the index holds of a value is what is asked for.
+        is_all = group.bounds.is_all and len(group.buckets) == len(list(self._buckets()))
+        for key, several in values:
             term = key[8:]
             text = text_of(term) if field.type == "Keyword" else "true" if term == b"\1" else "false"
             if text is None:
                 return None
             having = Access((Term(attribute, term),), True)
-            counts[(text,)] = self._count(Group(group.buckets, group.bounds, [having]))
+            counts[(text,)] = several if is_all else self._count(Group(group.buckets, group.bounds, [having]))
         unset = self._count(group) - sum(counts.values())
         counts[("",)] = counts.get(("",), 0) + unset
         return counts
@@ -222,7 +224,7 @@ class Visibility:
             if len(found) < size:
                 return
             after = found[-1][0]
-            size = _MOST_ROWS
+            size = min(2 * size, _MOST_ROWS)
 
 
 def _position(found: _Found) -> bytes:

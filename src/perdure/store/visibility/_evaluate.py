@@ -21,7 +21,7 @@ from perdure.store.visibility._query import (
     Query,
     StartsWith,
 )
-from perdure.store.visibility._values import attribute_values, text_tokens
+from perdure.store.visibility._values import attribute_value, text_tokens
 
 Predicate = Callable[[VisibilityRecord], bool | None]
 Getter = Callable[[VisibilityRecord], Any]
@@ -166,7 +166,7 @@ def _getter(field: Field) -> Getter:
         encoded = record.search_attributes
         if not encoded:
             return None
-        found = attribute_values(encoded).get(name)
+        found = attribute_value(encoded, name)
         return found[1] if found is not None and found[0] == kind else None
 
     return get

@@ -53,6 +53,8 @@ _FIRST = 0
 _LAST = 0x7FFFFFFFFFFFFFFF
 #: An access that has to be collected and sorted is not worth it beyond so many entries, for one page of a listing.
 COLLECT_LIMIT = 50_000
+#: So few records are read without more ado.
+_FEW = 500
 
 
 class Bucket(NamedTuple):
@@ -246,7 +248,7 @@ def _narrow(group: Group, condition: Expression, sizes: Sizes, whole: bool) -> N
         least = found[0][0]
         for size, access, item in found:
             # The first reads the fewest entries; intersecting it with another one spares reading its records.
-            if group.accesses and not (access.is_exact and whole and size <= max(16 * least, COLLECT_LIMIT)):
+            if group.accesses and not (access.is_exact and _is_worth_intersecting(least, size, whole)):
                 continue
             group.accesses.append(access)
             if access.is_exact:
@@ -259,6 +261,12 @@ def _is_worth_it(size: int, access: Access, most: int, whole: bool) -> bool:
     if access.is_streamed or (whole and access.is_exact):
         return size < most or access.is_exact
     return size <= COLLECT_LIMIT and size < most
+
+
+def _is_worth_intersecting(least: int, size: int, whole: bool) -> bool:
+    if whole:
+        return size <= max(16 * least, COLLECT_LIMIT)
+    return least > _FEW and size <= COLLECT_LIMIT
 
 
 def _bound(bounds: Bounds, item: Expression) -> bool:
@@ -285,6 +293,7 @@ def _range(bounds: Bounds, name: str, low: int, high: int) -> None:
     if name == "StartTime":
         bounds.start_low = max(bounds.start_low, low)
         bounds.start_high = min(bounds.start_high, high)
+        bounds.close_low = max(bounds.close_low, low)  # no run closes before it starts
     else:
         bounds.open = False
         bounds.close_low = max(bounds.close_low, low)

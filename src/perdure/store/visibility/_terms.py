@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from perdure.store.api import VisibilityRecord
 from perdure.store.keys import TEXT_LIMIT, ordered_text
-from perdure.store.visibility._values import attribute_values, text_tokens
+from perdure.store.visibility._values import attribute_names, attribute_value, text_tokens
 
 #: An attribute as it is indexed: its name and its type.
 Attribute = tuple[str, str]
@@ -84,7 +84,11 @@ def record_terms(record: VisibilityRecord) -> set[tuple[Attribute, bytes]]:
     if record.root_workflow_id and record.root_workflow_id != record.key.workflow_id:
         terms.add((ROOT, ordered_text(record.root_workflow_id)))
     if record.search_attributes:
-        for name, (kind, value) in attribute_values(record.search_attributes).items():
+        for name in attribute_names(record.search_attributes):
+            found = attribute_value(record.search_attributes, name)
+            if found is None:
+                continue
+            kind, value = found
             items: Iterable[object] = (value,)
             if kind == "Text":
                 items = text_tokens(value) or (_NO_WORDS,)
@@ -101,5 +105,5 @@ def record_division(record: VisibilityRecord) -> str | None:
     """The namespace division a record is in; None for the runs of users."""
     if not record.search_attributes:
         return None
-    kind, value = attribute_values(record.search_attributes).get("TemporalNamespaceDivision", ("", None))
-    return value if kind == "Keyword" else None
+    found = attribute_value(record.search_attributes, "TemporalNamespaceDivision")
+    return found[1] if found is not None and found[0] == "Keyword" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -94,21 +95,27 @@ def text_tokens(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def attribute_values(encoded: bytes) -> dict[str, tuple[str, Any]]:
-    """The search attributes of a record: name to type and value. Those that are null or not of their type are left out."""
-    values: dict[str, tuple[str, Any]] = {}
-    for name, payload in _decode_attributes(encoded).items():
-        if not payload.data:
-            continue
-        try:
-            raw = orjson.loads(payload.data)
-        except orjson.JSONDecodeError:
-            continue
-        kind = payload_type(name, payload) or _natural_type(raw)
-        value = _checked(raw, kind)
-        if value is not None:
-            values[name] = (kind, value)
-    return values
+def _attributes(encoded: bytes) -> dict[str, Payload]:
+    return _decode_attributes(encoded)
+
+
+def attribute_names(encoded: bytes) -> Iterable[str]:
+    """The names of a record's search attributes."""
+    return _attributes(encoded)
+
+
+def attribute_value(encoded: bytes, name: str) -> tuple[str, Any] | None:
+    """The type and value of one of a record's search attributes; None when it is unset, null or not of its type."""
+    payload = _attributes(encoded).get(name)
+    if payload is None or not payload.data:
+        return None
+    try:
+        raw = orjson.loads(payload.data)
+    except orjson.JSONDecodeError:
+        return None
+    kind = payload_type(name, payload) or _natural_type(raw)
+    value = _checked(raw, kind)
+    return None if value is None else (kind, value)
 
 
 def payload_type(name: str, payload: Payload) -> str | None:
