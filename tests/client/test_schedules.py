@@ -211,7 +211,7 @@ async def test_description_is_what_was_created(client: Client) -> None:
     encode = DataConverter.default.encode
     expected = dataclasses.replace(
         schedule,
-        action=ScheduleActionStartWorkflow(
+        action=ScheduleActionStartWorkflow(  # type: ignore[call-overload]
             "Report",
             args=await encode(action.args),
             id="report",
@@ -222,8 +222,8 @@ async def test_description_is_what_was_created(client: Client) -> None:
             retry_policy=action.retry_policy,
             memo={"k": (await encode([[1, 2]]))[0]},
             typed_search_attributes=action.typed_search_attributes,
-            static_summary=(await encode(["summary"]))[0],  # type: ignore[arg-type]
-            static_details=(await encode(["details"]))[0],  # type: ignore[arg-type]
+            static_summary=(await encode(["summary"]))[0],
+            static_details=(await encode(["details"]))[0],
             priority=action.priority,
         ),
     )
@@ -407,7 +407,7 @@ async def test_wrong_arguments_are_refused_here(client: Client) -> None:
     with pytest.raises(ValueError, match="Task queue required"):
         ScheduleActionStartWorkflow("W", id="w")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="run method"):
-        ScheduleActionStartWorkflow(Report, id="w", task_queue="q")  # type: ignore[call-overload]
+        ScheduleActionStartWorkflow(Report, id="w", task_queue="q")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="schedule must be Schedule"):
         await client.create_schedule("s", HOURLY)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="id must not be empty"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import itertools
 from datetime import UTC, datetime
 from typing import Any
@@ -115,7 +116,7 @@ class ScheduleDriver:
         """Count schedules."""
         return await self.d.engine.count_schedules(ws.CountSchedulesRequest("default", query))
 
-    async def workflows(self) -> list[str]:
+    async def workflows(self) -> builtins.list[str]:
         """The times in the ids of all workflows, oldest first: ``09:00:00``."""
         return sorted(workflow_id[-9:-1] for workflow_id in await self.d.list())
 

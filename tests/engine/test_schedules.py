@@ -525,7 +525,7 @@ async def test_wrong_schedule_is_refused(d: Driver, s: ScheduleDriver, made: Any
 async def test_unknown_schedule(d: Driver, s: ScheduleDriver) -> None:
     for request in (s.describe, s.trigger, s.delete, lambda: s.update(schedule())):
         with pytest.raises(RPCError, match="schedule not found") as caught:
-            await request()  # type: ignore[operator]
+            await request()
         assert caught.value.status is RPCStatusCode.NOT_FOUND
 
 
