@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from perdure import activity, workflow
+from perdure._native.events import HistoryEvent
 from perdure.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import RawValue
@@ -589,6 +590,35 @@ def test_updates(cached: bool) -> None:
     assert kinds(server) == ["protocol_message", "complete_workflow_execution"]
     assert server.result == 10
     server.replay()
+
+
+@workflow.defn
+class UpdatedAfterTheEnd:
+    def __init__(self) -> None:
+        self.has_returned = False
+
+    @workflow.run
+    async def run(self) -> None:
+        self.has_returned = True
+
+    @workflow.update
+    async def wait_for_end(self) -> str:
+        await workflow.wait_condition(lambda: self.has_returned)
+        return "done"
+
+
+def test_old_sdks_dropped_what_came_after_the_end() -> None:
+    """Their histories lack the update's completion, and the flag that says it is sent first."""
+    server = MiniServer(UpdatedAfterTheEnd)
+    server.update("u1", "wait_for_end")
+    server.turn()
+    server.replay()
+    completed = next(event for event in server.events if event.event_type == 7)
+    completed.attributes.sdk_metadata.core_used_flags = [1, 2]
+    with pytest.raises(workflow.NondeterminismError):
+        server.replay()
+    before = [event for event in server.events if event.event_type != 43]  # UpdateCompleted
+    server.replay([HistoryEvent(i, e.event_type, e.event_time, e.attributes) for i, e in enumerate(before, 1)])
 
 
 @workflow.defn

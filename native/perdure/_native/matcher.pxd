@@ -106,4 +106,5 @@ cdef class Matcher:
     cdef int replay_update(self, HistoryEvent event) except -1
     cdef int admit_update(self, HistoryEvent event) except -1
     cdef int enqueue(self, WorkflowCommand command, int command_type, object message) except -1
+    cdef bint takes_more(self) noexcept
     cdef int deliver_messages(self, int64_t before_event_id) except -1

@@ -652,9 +652,13 @@ cdef class Matcher:
                 queued.command_type = command_type
                 queued.message = message
                 self._closing = queued
-        elif self._closing is None or not self.is_replaying or self._core_flags & FLAG_MOVE_TERMINAL:
+        elif self.takes_more():
             self.enqueue(command, command_type, message)
         return command
+
+    cdef bint takes_more(self) noexcept:
+        # Old SDKs dropped what came after the command that closes the workflow.
+        return self._closing is None or not self.is_replaying or bool(self._core_flags & FLAG_MOVE_TERMINAL)
 
     def cancel(self, WorkflowCommand command not None, int input_):
         """Cancel a command; returns the effect. The caller sends a cancel command (:meth:`push`) when it is EMIT_CANCEL
@@ -847,7 +851,7 @@ cdef class Matcher:
         if found.effect == Effect.NO_STEP:
             raise RuntimeError(f"{command!r} does not take input {input_}: please report this bug in perdure")
         command.state = found.state
-        if found.effect == Effect.EMIT:
+        if found.effect == Effect.EMIT and self.takes_more():
             self.enqueue(command, C_PROTOCOL_MESSAGE, message)
 
     # --- flags
