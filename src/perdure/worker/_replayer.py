@@ -12,6 +12,7 @@ from perdure.api.common.v1 import WorkflowExecution, WorkflowType
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import HeaderCodecBehavior
 from perdure.converter import DataConverter
+from perdure.exceptions import ApplicationError
 from perdure.worker._interceptor import Interceptor, WorkflowInterceptorClassInput
 from perdure.worker._workflow_run import WorkflowRun
 from perdure.worker._workflow_runtime import RunOptions
@@ -237,6 +238,10 @@ class Replayer:
                     task, events = await run.codec.decode(task, events)
                 except Exception as undecodable:
                     error = undecodable
+                    if isinstance(undecodable, ApplicationError) and undecodable.non_retryable:
+                        # A worker would fail the workflow here, and the history goes on.
+                        error = NondeterminismError(f"The workflow fails where its history goes on: {undecodable}")
+                        error.__cause__ = undecodable
             if error is None:
                 run.replay(task, events)
                 error = run.last_error
