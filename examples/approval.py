@@ -48,7 +48,7 @@ class ApproveExpense:
     @workflow.run
     async def run(self, expense: Expense) -> str:
         self._expense = expense
-        for person, patience in (("manager", timedelta(seconds=0.3)), ("deputy", timedelta(seconds=0.6))):
+        for person, patience in (("manager", timedelta(seconds=0.3)), ("deputy", timedelta(seconds=1.5))):
             self._asked.append(person)
             await self._notify(person, f"{expense.employee} spent {expense.amount}")
             try:

@@ -75,7 +75,7 @@ async def main(url: str) -> None:
 
         for text in ("d", "dr", "dra", "draft"):
             await limits.debounce(
-                client, Reindex.run, text, id="reindex-17", task_queue="q", period=timedelta(seconds=0.2)
+                client, Reindex.run, text, id="reindex-17", task_queue="q", period=timedelta(seconds=0.5)
             )
         keeper = client.get_workflow_handle("perdure-limits/debounce/reindex-17")
         await keeper.result()

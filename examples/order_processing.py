@@ -88,7 +88,7 @@ class ProcessOrder:
                 saga.add(refund, order)
                 await workflow.execute_activity(charge, order, **options)
                 self._step("paid")
-                await asyncio.sleep(0.3)  # packing; until then the order can be cancelled
+                await asyncio.sleep(1)  # packing; until then the order can be cancelled
                 self._step("packed")
         except BaseException:
             self._progress.status = "undone"

@@ -11,7 +11,7 @@ from home import run
 
 from perdure import Client, Worker, activity, workflow
 
-A_MONTH = timedelta(seconds=0.05)  # months pass quickly here
+A_MONTH = timedelta(seconds=0.1)  # months pass quickly here
 MONTHS_PER_RUN = 12
 
 

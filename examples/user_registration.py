@@ -11,7 +11,7 @@ from home import run
 
 from perdure import Client, Worker, activity, workflow
 
-A_DAY = timedelta(seconds=0.3)  # days pass quickly here
+A_DAY = timedelta(seconds=0.8)  # days pass quickly here
 
 
 @dataclass
@@ -98,7 +98,8 @@ async def main(url: str) -> None:
             )
             for name in ("ada", "bob")
         ]
-        await asyncio.sleep(A_DAY.total_seconds() * 1.5)
+        while "tomorrow" not in await ada.query(Registration.status):
+            await asyncio.sleep(0.02)
         print(f"ada: {await ada.query(Registration.status)}")
         await ada.signal(Registration.confirm)
         print(f"ada: {await ada.result()}")

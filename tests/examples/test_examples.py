@@ -146,7 +146,7 @@ def test_example(name: str) -> None:
         assert any(re.match(pattern, line) for line in lines), (pattern, told)
 
 
-@pytest.mark.parametrize("name", ["hello", "order_processing", "saga"])
+@pytest.mark.parametrize("name", ["hello", "order_processing"])
 def test_an_example_can_be_run_again_on_its_folder(name: str, tmp_path: Path) -> None:
     for _ in range(2):
         assert run(name, str(tmp_path / "data"))
