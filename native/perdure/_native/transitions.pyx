@@ -406,7 +406,7 @@ def request_cancel(MutableState s not None, int64_t now_ns, attributes):
 
 def pause(MutableState s not None, int64_t now_ns, attributes):
     """Write WorkflowExecutionPaused. A workflow task that no worker has taken fails; a started one may complete."""
-    s.add(58, attributes, now_ns)
+    note(s, now_ns, 58, attributes)
     if s.task_scheduled_id and s.task_started_id == 0:
         s.sticky_queue = ""
         if s.task_attempt == 1:
@@ -424,7 +424,7 @@ def pause(MutableState s not None, int64_t now_ns, attributes):
 
 def unpause(MutableState s not None, int64_t now_ns, attributes):
     """Write WorkflowExecutionUnpaused and schedule a workflow task, unless the run still waits for its first one."""
-    s.add(59, attributes, now_ns)
+    note(s, now_ns, 59, attributes)
     if s.task_started_id == 0:
         s.task_attempt = 1
     if s.backoff_until_ms == 0:
@@ -432,8 +432,9 @@ def unpause(MutableState s not None, int64_t now_ns, attributes):
 
 
 def note(MutableState s not None, int64_t now_ns, int event_type, attributes):
-    """Write an event that wakes nobody, or let it wait for the started workflow task to end."""
-    s.add(event_type, attributes, now_ns)
+    """Write an event that wakes nobody and that workers may skip, or let it wait for the started task to end."""
+    cdef HistoryEvent event = s.add(event_type, attributes, now_ns)
+    event.worker_may_ignore = True
 
 
 def record(MutableState s not None, int64_t now_ns, int event_type, attributes):
