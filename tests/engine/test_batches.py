@@ -11,6 +11,7 @@ import pytest
 from perdure.api.batch import v1 as batch_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import BatchOperationState, BatchOperationType, WorkflowExecutionStatus
+from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import batches
 from perdure.engine.namespaces import DEFAULT_NAMESPACE
@@ -273,3 +274,12 @@ async def test_a_job_repeats_a_page_that_the_store_refused(d: Driver, monkeypatc
     assert failures == 0
     assert (await d.names("w3")).count("WorkflowExecutionSignaled") == 1
     assert d.engine.namespaces.get(DEFAULT_NAMESPACE)
+
+
+async def test_update_options(d: Driver) -> None:
+    await _runs(d, 3)
+    options = workflow_v1.WorkflowExecutionOptions(priority=common_v1.Priority(3))
+    operation = batch_v1.BatchOperationUpdateWorkflowExecutionOptions("me", options, ["priority"])
+    await _begin(d, update_workflow_options_operation=operation)
+    assert await _ended(d) == (_COMPLETED, 3, 3, 0)
+    assert "WorkflowExecutionOptionsUpdated" in await d.names("w1")

@@ -61,6 +61,11 @@ class Operation:
                     raise invalid_argument(
                         "batch reset missing target: first or last workflow task, or a task's event id"
                     )
+            case _Type.BATCH_OPERATION_TYPE_UPDATE_WORKFLOW_EXECUTION_OPTIONS:
+                if body.workflow_execution_options is None:
+                    raise invalid_argument("must provide UpdateOptions")
+                if not body.update_mask:
+                    raise invalid_argument("must provide UpdateMask")
             case _Type.BATCH_OPERATION_TYPE_UNPAUSE_ACTIVITY | _Type.BATCH_OPERATION_TYPE_RESET_ACTIVITY:
                 _check_activity(body)
             case _Type.BATCH_OPERATION_TYPE_UPDATE_ACTIVITY_OPTIONS:
@@ -147,6 +152,21 @@ async def _reset(service: WorkflowService, operation: Operation, namespace: str,
             options.reset_reapply_exclude_types,
             body.post_reset_operations,
             operation.identity,
+        )
+    )
+
+
+async def _update_options(
+    service: WorkflowService, operation: Operation, namespace: str, reason: str, target: Target
+) -> None:
+    body = operation.body
+    await service.update_workflow_execution_options(
+        ws.UpdateWorkflowExecutionOptionsRequest(
+            namespace,
+            _execution(target),
+            body.workflow_execution_options,
+            body.update_mask,
+            identity=operation.identity,
         )
     )
 
@@ -261,6 +281,13 @@ _OPERATIONS: tuple[tuple[str, BatchOperationType, Apply, bool, bool], ...] = (
     ("cancellation_operation", _Type.BATCH_OPERATION_TYPE_CANCEL_WORKFLOW, _cancel, True, False),
     ("deletion_operation", _Type.BATCH_OPERATION_TYPE_DELETE_WORKFLOW, _delete, False, False),
     ("reset_operation", _Type.BATCH_OPERATION_TYPE_RESET_WORKFLOW, _reset, False, False),
+    (
+        "update_workflow_options_operation",
+        _Type.BATCH_OPERATION_TYPE_UPDATE_WORKFLOW_EXECUTION_OPTIONS,
+        _update_options,
+        True,
+        False,
+    ),
     ("unpause_activities_operation", _Type.BATCH_OPERATION_TYPE_UNPAUSE_ACTIVITY, _unpause, True, False),
     ("reset_activities_operation", _Type.BATCH_OPERATION_TYPE_RESET_ACTIVITY, _reset_activities, True, False),
     (
