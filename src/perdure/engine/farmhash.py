@@ -5,11 +5,14 @@ Source: Google's FarmHash, the ``mk`` variant; checked against values of Tempora
 
 from __future__ import annotations
 
+import struct
+
 _MASK = 0xFFFFFFFF
 _C1 = 0xCC9E2D51
 _C2 = 0x1B873593
 _C3 = 0xE6546B64
 _BLOCK = 20
+_FIVE_WORDS = struct.Struct("<5I").unpack_from
 
 
 def fingerprint32(data: bytes) -> int:
@@ -34,15 +37,18 @@ def _rotate(value: int, by: int) -> int:
 
 
 def _step(h: int) -> int:
-    return (_rotate(h, 19) * 5 + _C3) & _MASK
+    return ((h >> 19 | h << 13) & _MASK) * 5 + _C3 & _MASK
 
 
 def _scramble(a: int) -> int:
-    return _rotate(a * _C1 & _MASK, 17) * _C2 & _MASK
+    a = a * _C1 & _MASK
+    return ((a >> 17 | a << 15) & _MASK) * _C2 & _MASK
 
 
 def _mur(a: int, h: int) -> int:
-    return _step(h ^ _scramble(a))
+    a = a * _C1 & _MASK
+    h ^= ((a >> 17 | a << 15) & _MASK) * _C2 & _MASK
+    return ((h >> 19 | h << 13) & _MASK) * 5 + _C3 & _MASK
 
 
 def _finish(h: int) -> int:
@@ -82,19 +88,17 @@ def _medium(data: bytes) -> int:
 
 def _long(data: bytes) -> int:
     size = len(data)
-    h = size
     g = f = _C1 * size & _MASK
-    h = _step(h ^ _scramble(_word(data, size - 4)))
-    h = _step(h ^ _scramble(_word(data, size - 16)))
-    g = _step(g ^ _scramble(_word(data, size - 8)))
-    g = _step(g ^ _scramble(_word(data, size - 12)))
-    f = (_rotate((f + _scramble(_word(data, size - 20))) & _MASK, 19) + 113) & _MASK
+    e, d, c, b, a = _FIVE_WORDS(data, size - _BLOCK)
+    h = _step(_step(size ^ _scramble(a)) ^ _scramble(d))
+    g = _step(_step(g ^ _scramble(b)) ^ _scramble(c))
+    f = (_rotate((f + _scramble(e)) & _MASK, 19) + 113) & _MASK
     for at in range(0, (size - 1) // _BLOCK * _BLOCK, _BLOCK):
-        a, b, c, d, e = (_word(data, at + offset) for offset in range(0, _BLOCK, 4))
-        h, g, f = (h + a) & _MASK, (g + b) & _MASK, (f + c) & _MASK
-        h = (_mur(d, h) + e) & _MASK
-        g = (_mur(c, g) + a) & _MASK
-        f = (_mur((b + e * _C1) & _MASK, f) + d + g) & _MASK
+        a, b, c, d, e = _FIVE_WORDS(data, at)
+        h = (_mur(d, h + a & _MASK) + e) & _MASK
+        f = (_mur(b + e * _C1 & _MASK, f + c & _MASK) + d) & _MASK
+        g = (_mur(c, g + b & _MASK) + a) & _MASK
+        f = (f + g) & _MASK
         g = (g + f) & _MASK
     for by in (11, 17):
         g = _rotate(g, by) * _C1 & _MASK

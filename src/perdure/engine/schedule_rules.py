@@ -66,11 +66,14 @@ class ScheduleRules:
         self.record = record
         self._seed = f"{namespace_id}-{record.schedule_id}"
         self._spec: CompiledSpec | None = None
+        #: The newest answer of :meth:`next_time`, which is asked for the same time again and again.
+        self._answer: tuple[int, ActionTime | None] | None = None
         self.compile()
 
     def compile(self) -> None:
         """Take over the record's spec; one that an earlier version accepted and this one does not never acts."""
         info = self.record.info
+        self._answer = None
         try:
             self._spec = CompiledSpec(self.spec)
             info.invalid_schedule_error = ""
@@ -110,13 +113,16 @@ class ScheduleRules:
 
     def next_time(self, after: int) -> ActionTime | None:
         """The first action after a time."""
-        if self._spec is None:
-            return None
-        try:
-            return self._spec.next_time(self._seed, after)
-        except ValueError as error:
-            self.record.info.invalid_schedule_error = str(error)
-            return None
+        if self._answer is not None and self._answer[0] == after:
+            return self._answer[1]
+        action = None
+        if self._spec is not None:
+            try:
+                action = self._spec.next_time(self._seed, after)
+            except ValueError as error:
+                self.record.info.invalid_schedule_error = str(error)
+        self._answer = (after, action)
+        return action
 
     def may_act(self) -> bool:
         """Whether actions of the spec are taken at all now."""
@@ -147,11 +153,13 @@ class ScheduleRules:
         if self.state.limited_actions:
             count = min(count, self.state.remaining_actions)
         found: list[int] = []
+        answer = self._answer
         after = max(record.last_processed, now) if self.state.paused else record.last_processed
         while len(found) < count and (action := self.next_time(after)) is not None:
             after = action.actual
             if after >= (record.info.update_time or 0):
                 found.append(after)
+        self._answer = answer
         return found
 
     def matching_times(self, start: int, end: int) -> list[int]:
