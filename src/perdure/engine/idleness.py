@@ -89,6 +89,8 @@ async def _next_deadline_of_runs(core: Core) -> int | None:
             if s.task_scheduled_id or any(activity.started_ns for activity in s.activities.values()):
                 return None
             at = s.next_deadline()
+            if due_ms < at:
+                core.timers.refresh(run)
             if at and (not best or at < best):
                 best = at
         if len(page) < _PAGE:

@@ -31,6 +31,7 @@ cdef class Run:
         public list transfers_done
         public list rows_due
         public int64_t stored_timer
+        public bint is_timer_early
         public object stored_visibility
         public int64_t tail_bytes
         public int64_t counted

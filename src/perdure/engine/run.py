@@ -71,6 +71,8 @@ class Run:
         self.transfers_done: list[TaskRow] = []
         self.rows_due: list[TaskRow] = []
         self.stored_timer = 0
+        #: The stored timer was found to be earlier than need be: the next update moves it on.
+        self.is_timer_early = False
         self.stored_visibility: VisibilityRecord | None = None
         #: Bytes of the tail's events, and what of this run the cache has counted.
         self.tail_bytes = 0

@@ -102,6 +102,7 @@ class RunTimers:
             self._core.touch(run)
             return
         due = s.next_deadline()
+        run.is_timer_early = run.stored_timer < due
         if s.activities:
             # Attempts that were timed out and are retried leave neither event nor effect.
             run.touched.update(run.persisted)
@@ -109,6 +110,12 @@ class RunTimers:
         elif run.stored_timer != due:
             self._core.forming(run)
         self.arm(run.key, due)
+
+    def refresh(self, run: Run) -> None:
+        """Have the time index say when the run is due, if it says an earlier time."""
+        if run.stored_timer < run.state.next_deadline():
+            run.is_timer_early = True
+            self._core.forming(run)
 
     async def load_horizon(self) -> None:
         """Arm what the store's time index says is due within the horizon."""

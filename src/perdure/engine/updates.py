@@ -41,9 +41,12 @@ def make_update(run: Run, next_task_id: Callable[[], int]) -> tuple[RunUpdate, i
         run.stored_visibility = run.visibility_record()
         update.visibility = (stored, run.stored_visibility)
     due = s.next_deadline()
-    if due != run.stored_timer and (due == 0 or run.stored_timer == 0 or due < run.stored_timer or s.state == _CLOSED):
+    if due != run.stored_timer and (
+        due == 0 or run.stored_timer == 0 or due < run.stored_timer or run.is_timer_early or s.state == _CLOSED
+    ):
         update.timer = (run.stored_timer, due)
         run.stored_timer = s.timer_ms = due
+        run.is_timer_early = False
     update.state = s.encode()
     return update, due
 
