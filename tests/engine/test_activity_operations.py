@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from perdure.api.activity import v1 as activity_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.query import v1 as query_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.update import v1 as update_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.service import RPCError, RPCStatusCode
@@ -283,6 +286,34 @@ async def test_pauses_survive_a_restart(open_store: Any) -> None:
         await d.complete_activity(await d.poll_activity())
         await d.turn(complete())
         assert await d.status() == 2
+
+
+async def test_a_paused_workflow_takes_no_update_and_loses_none(d: Driver) -> None:
+    await d.start()
+    await d.turn()
+
+    def update(update_id: str) -> Any:
+        return d.engine.update_workflow_execution(
+            ws.UpdateWorkflowExecutionRequest(
+                "default",
+                W,
+                wait_policy=update_v1.WaitPolicy(3),
+                request=update_v1.Request(update_v1.Meta(update_id), update_v1.Input(name="u")),
+            )
+        )
+
+    waiting = asyncio.ensure_future(update("before"))
+    await d.settle()
+    await pause_workflow(d)
+    with pytest.raises(RPCError) as refused:
+        await update("during")
+    assert refused.value.status is RPCStatusCode.FAILED_PRECONDITION
+    await unpause_workflow(d)
+    task = await d.poll()
+    assert [message.protocol_instance_id for message in task.messages] == ["before"]
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
 
 
 # ---- options of a workflow, and resets

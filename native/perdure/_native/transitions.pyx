@@ -185,7 +185,7 @@ def schedule_speculative_task(MutableState s not None, int64_t now_ns, bint disp
 
     It is a normal one from the moment on when anything is written, and is lost with the process until then.
     """
-    if s.state == CLOSED or s.is_first_task_held or s.backoff_until_ms or s.task_scheduled_id:
+    if s.state == CLOSED or s.status == PAUSED or s.is_first_task_held or s.backoff_until_ms or s.task_scheduled_id:
         return False
     if s.buffered or s.task_attempt > 1:
         return schedule_workflow_task(s, now_ns)
@@ -406,6 +406,8 @@ def request_cancel(MutableState s not None, int64_t now_ns, attributes):
 
 def pause(MutableState s not None, int64_t now_ns, attributes):
     """Write WorkflowExecutionPaused. A workflow task that no worker has taken fails; a started one may complete."""
+    if s.speculative is not None and s.task_started_id == 0:
+        s._clear_task()
     note(s, now_ns, 58, attributes)
     if s.task_scheduled_id and s.task_started_id == 0:
         s.sticky_queue = ""

@@ -35,6 +35,7 @@ from perdure.engine.errors import (
 )
 from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.pausing import PAUSED
 from perdure.engine.run import Run
 from perdure.engine.update_registry import (
     ACCEPTED,
@@ -139,6 +140,8 @@ class WorkflowUpdates:
             if is_known:
                 return
             raise not_found("workflow execution already completed")
+        if s.status == PAUSED:
+            raise failed_precondition("Workflow is paused. Cannot update the workflow.")
         if s.task_scheduled_id and s.task_attempt >= _STUCK_FROM_ATTEMPT:
             raise not_ready("Unable to perform workflow execution update due to Workflow Task in failed state.")
         if s.is_close_attempted and s.task_started_id:
