@@ -46,6 +46,8 @@ def closed(kind: str, **attributes: Any) -> ws.GetWorkflowExecutionHistoryRespon
 
 async def test_a_completed_workflow_gives_its_result(service: FakeService, client: Client) -> None:
     service.answers[GET_HISTORY] = closed("COMPLETED", result=payloads(Order("tea", 2)))
+    of_class: Any = ShopWorkflow
+    assert client.get_workflow_handle_for(of_class, "id")._result_type is Order
     handle = client.get_workflow_handle_for(ShopWorkflow.run, "id", run_id="run")  # type: ignore[var-annotated,arg-type]
     assert await handle.result() == Order("tea", 2)
     request = service.only(GET_HISTORY)

@@ -15,7 +15,7 @@ from perdure import activity
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client
 from perdure.common import RawValue
-from perdure.service import RPCError, RPCStatusCode
+from perdure.service import ConnectConfig, RPCError, RPCStatusCode, ServiceClient
 from perdure.worker import Worker, WorkerTuner
 from tests.support.fake_service import FakeService
 
@@ -417,7 +417,25 @@ async def test_replacing_the_client(service: FakeService, fake_client: Client, r
         await service.schedule(look).result()
         with pytest.raises(ValueError, match="share the home"):
             worker.client = Client(FakeService())  # type: ignore[arg-type]
+        elsewhere = Client(ServiceClient(ConnectConfig("", runtime=object()), service))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="not on the same runtime"):
+            worker.client = elsewhere
     assert seen == [fake_client, other]
+
+
+async def test_a_worker_goes_on_with_another_connection_to_its_home() -> None:
+    seen: list[Client] = []
+
+    @activity.defn
+    async def look() -> None:
+        seen.append(activity.client())
+
+    first, second = [await Client.connect("memory:two-connections") for _ in range(2)]
+    async with second, Worker(first, task_queue="tq", activities=[look]) as worker:
+        worker.client = second
+        await first.close()
+        await second.execute_activity(look, id="look", task_queue="tq", start_to_close_timeout=timedelta(seconds=30))
+    assert seen == [second]
 
 
 async def test_timed_out_attempts_are_cancelled_locally(

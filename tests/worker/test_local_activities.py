@@ -136,6 +136,13 @@ class Refused:
         return [first, await _local(double, first, start_to_close_timeout=SOON)]
 
 
+@workflow.defn(failure_exception_types=[ValueError])
+class Unknown:
+    @workflow.run
+    async def run(self) -> None:
+        await _local("nobody", start_to_close_timeout=SOON)
+
+
 @workflow.defn
 class Waits:
     @workflow.run
@@ -159,7 +166,7 @@ async def client() -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def worker(client: Client, **options: Any) -> AsyncIterator[Worker]:
-    workflows = [Calculates, Retries, WaitsLong, TimesOut, Cancels, Refused, Waits, Leaves]
+    workflows = [Calculates, Retries, WaitsLong, TimesOut, Cancels, Refused, Unknown, Waits, Leaves]
     async with Worker(client, task_queue="tq", workflows=workflows, activities=ACTIVITIES, **options) as worker:
         yield worker
 
@@ -220,6 +227,14 @@ async def test_asynchronous_completion_is_refused(client: Client) -> None:
         with pytest.raises(WorkflowFailureError) as caught:
             await execute(client, Leaves.run)
     assert "cannot be completed asynchronously" in str(caught.value.cause)
+
+
+async def test_an_unknown_one_is_refused_with_those_there_are(client: Client) -> None:
+    text = "Activity function nobody is not registered on this worker, available activities: double, "
+    async with worker(client):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await execute(client, Unknown.run)
+    assert str(caught.value.cause).startswith(f"ValueError: {text}")
 
 
 async def test_a_slow_one_outlives_its_workflow_task(client: Client) -> None:

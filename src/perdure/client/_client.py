@@ -659,7 +659,7 @@ class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods, WorkerVersion
         first_execution_run_id: str | None = None,
     ) -> WorkflowHandle[SelfType, ReturnType]:
         """:meth:`get_workflow_handle` with the types of a workflow's run method."""
-        _, result_type = _definitions.workflow("get_workflow_handle_for", workflow)
+        _, result_type = _definitions.workflow("get_workflow_handle_for", workflow, may_be_class=True)
         return self.get_workflow_handle(
             workflow_id, run_id=run_id, first_execution_run_id=first_execution_run_id, result_type=result_type
         )

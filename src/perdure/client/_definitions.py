@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def workflow(where: str, value: str | Callable[..., Any]) -> tuple[str, type | None]:
-    """Name and result type of a workflow given by name or by its run method."""
+def workflow(where: str, value: str | Callable[..., Any], *, may_be_class: bool = False) -> tuple[str, type | None]:
+    """Name and result type of a workflow given by name or by its run method, or by its class where that is known."""
     if isinstance(value, str):
         text(where, "workflow", value)
         return value, None
+    if may_be_class and isinstance(value, type):
+        of_class = _Definition.from_class(value)
+        value = value if of_class is None else of_class.run_fn
     if isinstance(value, type):
         definition = _Definition.from_class(value)
         if definition is None:

@@ -278,6 +278,7 @@ class Worker:
             slots = maximum_slots(self._tuner._get_local_activity_task_slot_supplier())
             local = LocalActivityExecutor(self._activities, slots)
             options.execute_local_activity, options.knows_activity = local.execute, local.knows
+            options.activity_names = self._activities.registry.names
         return options
 
     def _make_activity_worker(self, tuner: WorkerTuner) -> ActivityWorker:
@@ -324,7 +325,9 @@ class Worker:
     def client(self, value: Client) -> None:
         """Use another client of the same home and namespace from the next call on."""
         self._check_client(value)
-        if value.workflow_service is not self._service or value.namespace != self._client.namespace:
+        if value.service_client.config.runtime is not self._client.service_client.config.runtime:
+            raise ValueError("New client is not on the same runtime as the existing client")
+        if not _is_same_home(value.workflow_service, self._service) or value.namespace != self._client.namespace:
             raise ValueError(
                 "The new client must share the home and namespace of the old one; make another worker for another home."
             )
@@ -641,6 +644,11 @@ class Worker:
             drained.cancel()
             if self._own_executor is not None:
                 self._own_executor.shutdown(wait=False)
+
+
+def _is_same_home(one: WorkflowService, other: WorkflowService) -> bool:
+    """Whether two connections reach the same service: then their methods are bound to the same object."""
+    return one.describe_namespace == other.describe_namespace
 
 
 def _through(plugin: Plugin, next: Callable[[Worker], Awaitable[None]]) -> Callable[[Worker], Awaitable[None]]:

@@ -296,7 +296,10 @@ class WorkflowOperations(WorkflowRuntime):
                 f"Activity {input.activity} must have start_to_close_timeout or schedule_to_close_timeout: pass one"
             )
         if not self.options.knows_activity(input.activity):
-            raise ValueError(f"Local activity {input.activity} is not registered on this worker: register it there")
+            raise ValueError(
+                f"Activity function {input.activity} is not registered on this worker, available activities: "
+                f"{self.options.activity_names()}"
+            )
         handle = LocalActivityHandleImpl(loop=self.loop)
         handle._input = input
         handle._event_group_markers = self._markers(input.event_groups)

@@ -137,6 +137,7 @@ class RunOptions:
     execute_local_activity: Execute | None = None
     """Runs local activities; None: this worker has none."""
     knows_activity: Callable[[str], bool] = lambda _name: True
+    activity_names: Callable[[], str] = lambda: "none"
     """Whether an activity type can be run locally."""
     deadlock_timeout: float | None = 2.0
     """Seconds after which workflow code that has not yielded is interrupted; None: never."""
