@@ -141,12 +141,6 @@ class Schedules:
         await self.save(schedule)
         self._forget(schedule)
 
-    async def delete_namespace(self, namespace_id: str) -> None:
-        """Forget the schedules of a namespace that is deleted."""
-        for schedule in self.of(namespace_id):
-            async with self.changing(schedule):
-                await self.delete(schedule)
-
     def _forget(self, schedule: Schedule) -> None:
         self._schedules.pop(schedule.name, None)
         self._core.alarms.clear(schedule.name)
