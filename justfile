@@ -28,6 +28,10 @@ format:
 mypy:
     {{ python }} -m mypy
 
+# Temporal's public names against ours, as a table; fails below 100% of core or 95% of advanced.
+surface *args:
+    PYTHONPATH=src {{ python }} -m tests.compat.test_api_surface {{ args }}
+
 # The second type checker; its wheel brings its own JavaScript engine.
 pyright:
     {{ python }} -m pyright --pythonpath "$({{ python }} -c 'import sys; print(sys.executable)')"
