@@ -12,12 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from perdure._native.mutable_state import MutableState
 from perdure.api.common import v1 as common_v1
+from perdure.api.protocol import v1 as protocol_v1
 from perdure.api.query import v1 as query_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
 from perdure.service import RPCError
-from perdure.store.api import TaskKind
+from perdure.store.api import RunKey, TaskKind
 from perdure.store.memory import MemoryStore
 from tests.engine.driver import (
     Clock,
@@ -39,6 +40,7 @@ from tests.engine.driver import (
     start_timer,
 )
 from tests.engine.fragile import FragileStore, abandon
+from tests.engine.update_driver import acceptance, protocol_message, rejection, response, update_request
 from tests.twins.history import HistoryTwin
 
 STATUS = {
@@ -71,6 +73,7 @@ commands = st.one_of(
     st.builds(signal_external, st.sampled_from(["c1", "w", "nobody"])),
     st.builds(cancel_external, st.sampled_from(["c2", "nobody"])),
 )
+words = st.sampled_from(["accept", "complete", "reject", "reject", "ignore"])
 closings = st.one_of(
     st.builds(complete), st.builds(fail), st.builds(cancel), st.builds(continue_as_new), st.none(), st.none()
 )
@@ -86,12 +89,15 @@ class EngineMachine(RuleBasedStateMachine):
         self.inner: MemoryStore = self.run(MemoryStore.open())
         self.open(1)
         self.queries: list[asyncio.Task[Any]] = []
+        #: What callers were told of updates: run and update id -> (stage, outcome).
+        self.told: dict[tuple[str, str], tuple[int, Any]] = {}
         self.tasks: list[Any] = []
         self.activity_tasks: list[Any] = []
 
     def open(self, epoch: int) -> None:
         self.store = FragileStore(self.inner, epoch)
         self.d = Driver(self.run(Engine.open(self.store, clock=self.clock)), self.clock)
+        self.namespace_id = self.d.engine.namespaces.get("default").namespace_id
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -141,7 +147,24 @@ class EngineMachine(RuleBasedStateMachine):
 
         self.run(begin())
 
-    @rule(finish_id=st.integers(3, 12), exclude=st.sampled_from([[], [1]]))
+    @rule(update_id=st.sampled_from("xyz"), stage=st.sampled_from([2, 3]))
+    def update(self, update_id: str, stage: int) -> None:
+        async def ask() -> None:
+            with contextlib.suppress(RPCError):
+                answer = await self.d.engine.update_workflow_execution(update_request(update_id, stage=stage))
+                assert answer.update_ref is not None
+                assert answer.update_ref.workflow_execution is not None
+                if answer.outcome is None or answer.outcome.success is not None:
+                    key = (answer.update_ref.workflow_execution.run_id, update_id)
+                    self.told[key] = (answer.stage, answer.outcome)
+
+        async def begin() -> None:
+            self.queries.append(asyncio.ensure_future(ask()))
+            await asyncio.sleep(0)
+
+        self.run(begin())
+
+    @rule(finish_id=st.integers(3, 12), exclude=st.sampled_from([[], [1], [2]]))
     def reset(self, finish_id: int, exclude: list[int]) -> None:
         request = ws.ResetWorkflowExecutionRequest(
             "default",
@@ -182,14 +205,77 @@ class EngineMachine(RuleBasedStateMachine):
         closing=closings,
         sticky=st.sampled_from([None, STICKY]),
         heartbeat=st.booleans(),
+        inline=st.booleans(),
+        finished=st.sets(st.sampled_from("xyz"), max_size=1),
     )
-    def answer(self, data: st.DataObject, batch: list[Any], closing: Any, sticky: Any, heartbeat: bool) -> None:
+    def answer(
+        self,
+        data: st.DataObject,
+        batch: list[Any],
+        closing: Any,
+        sticky: Any,
+        heartbeat: bool,
+        inline: bool,
+        finished: set[str],
+    ) -> None:
         task = self.tasks.pop(data.draw(st.integers(0, len(self.tasks) - 1)))
+        messages = self.about_updates(task, data.draw(words))
+        messages += [response(update_id) for update_id in finished]
+        placed = [protocol_message(message.id) for message in messages if not message.id.endswith("reject")]
+        batch = [*placed, *batch] if heartbeat else [*batch, *placed]
         if closing is not None:
             batch = [*batch, closing]
         results = {name: query_v1.WorkflowQueryResult(1) for name in task.queries}
-        options = {"sticky_attributes": sticky, "query_results": results, "force_create_new_workflow_task": heartbeat}
-        self.attempt(self.d.answer(task, *batch, **options))
+        options = {
+            "sticky_attributes": sticky,
+            "query_results": results,
+            "force_create_new_workflow_task": heartbeat,
+            "return_new_workflow_task": inline,
+            "messages": messages,
+            "capabilities": ws.RespondWorkflowTaskCompletedRequestCapabilities(inline),
+        }
+        answered = self.attempt(self.d.answer(task, *batch, **options))
+        if answered is not None and answered.workflow_task is not None:
+            self.tasks.append(answered.workflow_task)
+
+    @rule(update_id=st.sampled_from("xyz"), word=words, sticky=st.sampled_from([None, STICKY]), inline=st.booleans())
+    def update_an_idle_run(self, update_id: str, word: str, sticky: Any, inline: bool) -> None:
+        """What random steps seldom come to: a run that waits for nothing gets an update, and its worker answers."""
+        self.attempt(self.d.start("w"))
+        options = {
+            "sticky_attributes": sticky,
+            "return_new_workflow_task": inline,
+            "capabilities": ws.RespondWorkflowTaskCompletedRequestCapabilities(inline),
+        }
+        for _ in range(2):
+            task = None
+            if self.run(self.d.has_workflow_task()):
+                with contextlib.suppress(TimeoutError, RPCError):
+                    task = self.run(asyncio.wait_for(self.d.poll(), 0.005))
+            if task is not None and task.query is None:
+                messages = self.about_updates(task, word)
+                placed = [protocol_message(message.id) for message in messages if not message.id.endswith("reject")]
+                self.attempt(self.d.answer(task, *placed, messages=messages, **options))
+            self.update(update_id, 3)
+
+    def about_updates(self, task: Any, word: str) -> list[protocol_v1.Message]:
+        """What a worker says of the updates a task brought."""
+        messages = []
+        for request in [*task.messages, *self.admitted_in(task)]:
+            if word == "reject":
+                messages.append(rejection(request))
+            elif word != "ignore":
+                messages.append(acceptance(request))
+                if word == "complete":
+                    messages.append(response(request.protocol_instance_id))
+        return messages
+
+    def admitted_in(self, task: Any) -> list[protocol_v1.Message]:
+        """The updates that the events of a task ask for, after a reset."""
+        return [
+            protocol_v1.Message(f"{request.meta.update_id}/request", request.meta.update_id, 1, body=request)
+            for request in (event.attributes.request for event in task.history.events if event.event_type == 47)
+        ]
 
     @precondition(lambda self: self.tasks)
     @rule()
@@ -255,10 +341,32 @@ class EngineMachine(RuleBasedStateMachine):
                 assert set(live.signals) == twin.signals == set(folded.signals)
                 assert set(live.cancels) == twin.cancels == set(folded.cancels)
                 assert live.signal_count == twin.signal_count == folded.signal_count
+            self.updates_are_those_of_the_history(run, twin, folded)
             self.nothing_that_is_due_is_lost(run)
             assert live.previous_started_id == twin.previous_started_id == folded.previous_started_id
             decoded = MutableState.decode(live.encode())
             assert decoded.encode() == live.encode()
+
+    def updates_are_those_of_the_history(self, run: Any, twin: HistoryTwin, folded: MutableState) -> None:
+        """But for those that a reset admitted and the workflow refused; and none that waits is forgotten."""
+        live = run.state
+        known = {update_id: events[1:] for update_id, events in (live.updates or {}).items()}
+        assert {update_id: events[1:] for update_id, events in (folded.updates or {}).items()} == twin.updates
+        assert known.items() <= twin.updates.items()
+        assert all(twin.updates[update_id] == (0, 0) for update_id in twin.updates.keys() - known.keys())
+        assert live.open_updates == sum(completed == 0 for _, completed in known.values())
+        if run.updates is not None and run.updates.admitted and not live.backoff_until_ms:
+            assert live.task_scheduled_id
+
+    @invariant()
+    def what_callers_were_told_of_updates_is_kept(self) -> None:
+        core = self.d.engine._core
+        for (run_id, update_id), (stage, outcome) in self.told.items():
+            run = self.run(core.load(RunKey(self.namespace_id, "w", run_id)))
+            accepted, completed = run.state.updates[update_id][1:]
+            assert accepted
+            if stage == 3:
+                assert self.run(core.event(run, completed)).attributes.outcome == outcome
 
     def nothing_that_is_due_is_lost(self, run: Any) -> None:
         """What waits for a worker is in a queue; what waits for a time has one."""

@@ -467,6 +467,15 @@ async def test_a_run_whose_tasks_fail_takes_no_update(d: Driver, u: Updating) ->
     assert error.value.status is RPCStatusCode.FAILED_PRECONDITION
 
 
+async def test_a_paused_run_takes_no_update(d: Driver, u: Updating) -> None:
+    await idle_run(d)
+    pause = ws.PauseWorkflowExecutionRequest("default", "w")
+    await d.engine.pause_workflow_execution(pause)
+    with pytest.raises(RPCError, match="Workflow is paused") as error:
+        await (await u.update())
+    assert error.value.status is RPCStatusCode.FAILED_PRECONDITION
+
+
 async def test_a_run_that_tries_to_close_takes_no_update(d: Driver, u: Updating) -> None:
     await d.start()
     task = await d.poll()

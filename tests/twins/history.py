@@ -58,6 +58,8 @@ class HistoryTwin:
         self.children: dict[int, int] = {}
         self.signals: set[int] = set()
         self.cancels: set[int] = set()
+        #: update id -> event ids of its acceptance and its completion, 0 before them
+        self.updates: dict[str, tuple[int, int]] = {}
         #: NONE, SCHEDULED or STARTED
         self.task = "NONE"
         self.task_scheduled_id = self.task_started_id = 0
@@ -193,6 +195,29 @@ class HistoryTwin:
 
     def _workflow_execution_signaled(self, event: Any, a: Any) -> None:
         self.signal_count += 1
+
+    # ---- updates
+
+    def _behind_the_task(self, event: Any) -> None:
+        self._require(event, self.completed_id > 0 and self.task == "NONE", "a workflow task completed before it")
+
+    def _workflow_execution_update_admitted(self, event: Any, a: Any) -> None:
+        self._require(event, a.request.meta.update_id not in self.updates, "an update is admitted once")
+        self.updates[a.request.meta.update_id] = (0, 0)
+
+    def _workflow_execution_update_accepted(self, event: Any, a: Any) -> None:
+        self._behind_the_task(event)
+        accepted, _ = self.updates.get(a.protocol_instance_id, (0, 0))
+        self._require(event, accepted == 0, "an update is accepted once")
+        self._require(event, a.accepted_request_sequencing_event_id < event.event_id, "its request came before it")
+        self.updates[a.protocol_instance_id] = (event.event_id, 0)
+
+    def _workflow_execution_update_completed(self, event: Any, a: Any) -> None:
+        self._behind_the_task(event)
+        accepted, completed = self.updates.get(a.meta.update_id, (0, 0))
+        self._require(event, accepted == a.accepted_event_id != 0, "it cites the acceptance of its update")
+        self._require(event, completed == 0, "an update is completed once")
+        self.updates[a.meta.update_id] = (accepted, event.event_id)
 
     def _workflow_execution_cancel_requested(self, event: Any, a: Any) -> None:
         self._require(event, not self.is_cancel_requested, "cancel is requested once")

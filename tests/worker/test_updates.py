@@ -33,11 +33,20 @@ from perdure.worker import Worker
 
 SOON = timedelta(seconds=20)
 VALIDATED: list[int] = []
+PASSING: list[int] = []
+GATE: list[asyncio.Event] = []
 
 
 @activity.defn
 async def double(value: int) -> int:
     return value * 2
+
+
+@activity.defn
+async def pass_gate(value: int) -> int:
+    PASSING.append(value)
+    await GATE[0].wait()
+    return value
 
 
 @workflow.defn
@@ -76,6 +85,12 @@ class Counter:
     @workflow.update
     async def add_locally(self, value: int) -> int:
         self.total += await workflow.execute_local_activity(double, value, start_to_close_timeout=SOON)
+        return self.total
+
+    @workflow.update
+    async def add_slowly(self, value: int) -> int:
+        passed = await workflow.execute_local_activity(pass_gate, value, start_to_close_timeout=SOON)
+        self.total += passed
         return self.total
 
     @workflow.update
@@ -176,13 +191,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[Client]:
     VALIDATED.clear()
+    PASSING.clear()
+    GATE[:] = [asyncio.Event()]
     async with await Client.connect(url) as client:
         yield client
 
 
 @asynccontextmanager
 async def working(client: Client, **options: Any) -> AsyncIterator[None]:
-    async with Worker(client, task_queue="tq", workflows=[Counter, Hasty, Continues], activities=[double], **options):
+    async with Worker(
+        client, task_queue="tq", workflows=[Counter, Hasty, Continues], activities=[double, pass_gate], **options
+    ):
         yield
 
 
@@ -228,6 +247,20 @@ async def test_refused_updates_leave_no_trace_and_do_no_harm(client: Client, cac
         assert await handle.query(Counter.state) == [3, [1, 2]]
         await handle.signal(Counter.finish)
         assert await handle.result() == 3
+
+
+async def test_a_local_activity_of_an_update_outlives_its_workflow_task(client: Client) -> None:
+    async with working(client):
+        handle = await client.start_workflow(Counter.run, id="w", task_queue="tq", task_timeout=timedelta(seconds=1))
+        assert await handle.execute_update(Counter.add, 1) == 1
+        waiting = asyncio.create_task(handle.execute_update(Counter.add_slowly, 2))
+        while (await names(handle)).count(7) < 3:
+            await asyncio.sleep(0.01)
+        assert await handle.execute_update(Counter.add, 3) == 4
+        GATE[0].set()
+        assert await waiting == 6
+        assert PASSING == [2]
+        assert sorted(event for event in await names(handle) if event in (41, 43)) == [41] * 3 + [43] * 3
 
 
 async def test_a_failed_update_fails_its_caller_and_not_the_workflow(client: Client) -> None:

@@ -445,6 +445,8 @@ cdef class MutableState:
         """Forget an update that a reset admitted and the workflow refused."""
         if self.updates.pop(update_id)[2] == 0:
             self.open_updates -= 1
+        if not self.updates:
+            self.updates = None
 
     cdef object _pending(self, dict table, object key, HistoryEvent event):
         item = table.get(key)
