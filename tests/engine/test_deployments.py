@@ -113,7 +113,7 @@ async def test_new_workflows_go_to_the_current_version(d: Driver) -> None:
     assert (info.behavior, info.version) == (PINNED, "shop.1")
     assert await d.list("TemporalWorkerDeploymentVersion = 'shop:1'") == ["w"]
     assert await d.list("TemporalWorkflowVersioningBehavior = 'Pinned'") == ["w"]
-    completed = [event for event in await d.history() if event.event_type == 7][0].attributes
+    completed = next(event for event in await d.history() if event.event_type == 7).attributes
     assert (completed.versioning_behavior, completed.worker_deployment_version) == (PINNED, "shop.1")
 
 
@@ -364,3 +364,28 @@ async def test_versioning_by_build_id_sets_is_refused(d: Driver) -> None:
     with pytest.raises(RPCError) as refused:
         await d.engine.get_worker_build_id_compatibility(ws.GetWorkerBuildIdCompatibilityRequest("default", "q"))
     assert refused.value.status is RPCStatusCode.PERMISSION_DENIED
+
+
+async def test_they_go_with_their_namespace(d: Driver) -> None:
+    namespace = "elsewhere"
+    register_request = ws.RegisterNamespaceRequest(namespace, workflow_execution_retention_period=86_400 * S)
+    await d.engine.register_namespace(register_request)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(
+            d.engine.poll_workflow_task_queue(
+                ws.PollWorkflowTaskQueueRequest(namespace, queue(), deployment_options=worker("1"))
+            ),
+            0.01,
+        )
+    await d.engine.update_task_queue_config(
+        ws.UpdateTaskQueueConfigRequest(
+            namespace, task_queue="q", task_queue_type=2, set_fairness_weight_overrides={"a": 2.0}
+        )
+    )
+    namespace_id = d.engine.namespaces.get(namespace).namespace_id
+    await d.engine._router.forget(namespace_id)
+    with pytest.raises(RPCError) as gone:
+        await d.engine.describe_worker_deployment(ws.DescribeWorkerDeploymentRequest(namespace, "shop"))
+    assert gone.value.status is RPCStatusCode.NOT_FOUND
+    for kind in ("deployment", "queue"):
+        assert await d.engine.store.list_documents(namespace_id, kind, 10) == []

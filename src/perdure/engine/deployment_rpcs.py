@@ -27,7 +27,7 @@ class DeploymentRpcs:
     def _add_deployment_rpcs(self, core: Core, namespaces: Namespaces) -> None:
         self._router = Router(core)
         self._deployments = Deployments(core, namespaces, self._router)
-        self._queue_limits = QueueLimits(core, namespaces)
+        self._queue_limits = self._router.queue_limits = QueueLimits(core, namespaces)
         self._workflow_options = WorkflowOptions(core, namespaces, self._deployments)
 
     async def describe_worker_deployment(

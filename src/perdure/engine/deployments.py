@@ -135,6 +135,16 @@ class Deployments:
         batch.waiters.append(waiter)
         return waiter
 
+    async def forget(self, namespace_id: str) -> None:
+        """A namespace is deleted, and its deployments with it."""
+        gone = [key for key in self._by_name if key[0] == namespace_id]
+        for key in gone:
+            del self._by_name[key]
+        self._owners = {key: owners for key, owners in self._owners.items() if key[0] != namespace_id}
+        self._polled = {key for key in self._polled if key[0] != namespace_id}
+        if gone:
+            await self._core.store.commit([], [Document(namespace_id, KIND, name) for _, name in gone])
+
     # ---- workers
 
     async def polled_by(

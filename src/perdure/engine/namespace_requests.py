@@ -275,6 +275,7 @@ class NamespaceRequests:
                 await service.delete_schedule(ws.DeleteScheduleRequest(name, schedule.id))
         while jobs := await store.list_documents(namespace.namespace_id, BATCH, _DELETE_PAGE):
             await store.commit([], [msgspec.structs.replace(job, body=b"") for job in jobs])
+        await self._core.router.forget(namespace.namespace_id)
         await self._core.settle()
         while records := (await store.list_runs(namespace.namespace_id, None, _DELETE_PAGE)).records:
             executions = [common_v1.WorkflowExecution(key.workflow_id, key.run_id) for key in _keys(records)]

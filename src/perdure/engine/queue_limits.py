@@ -220,6 +220,16 @@ class QueueLimits:
             for key, queue in list(self._core.matching._queues.items()):
                 self._prepare(key, queue)
 
+    async def forget(self, namespace_id: str) -> None:
+        """A namespace is deleted, and the settings of its queues with it."""
+        gone = [key for key in self._configs if key[0] == namespace_id]
+        for key in gone:
+            del self._configs[key]
+        self._worker_rates = {key: rate for key, rate in self._worker_rates.items() if key[0] != namespace_id}
+        if gone:
+            documents = [Document(namespace_id, KIND, f"{kind}/{name}") for _, kind, name in gone]
+            await self._core.store.commit([], documents)
+
     def _prepare(self, key: tuple[str, int, str], queue: TaskQueue) -> None:
         base = (key[0], key[1], queue.name.partition("\0")[0])
         config = self._configs.get(base)

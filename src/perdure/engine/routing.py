@@ -30,6 +30,7 @@ from perdure.store.api import TaskKind
 
 if TYPE_CHECKING:
     from perdure.engine.deployments import Deployments
+    from perdure.engine.queue_limits import QueueLimits
 
 _PINNED = int(VersioningBehavior.VERSIONING_BEHAVIOR_PINNED)
 _AUTO_UPGRADE = int(VersioningBehavior.VERSIONING_BEHAVIOR_AUTO_UPGRADE)
@@ -114,6 +115,7 @@ class Router:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.deployments: Deployments | None = None
+        self.queue_limits: QueueLimits | None = None
         core.on_dispatch_workflow_task = self.dispatch_workflow_task
         core.router = self
 
@@ -135,6 +137,13 @@ class Router:
                     return
         queue = core.matching.queue(key.namespace_id, TaskKind.WORKFLOW, versioned(s.task_queue, version))
         add_ranked(queue, Task(key, s.task_scheduled_id), Rank.of(priority_of_run(run)))
+
+    async def forget(self, namespace_id: str) -> None:
+        """A namespace is deleted: so is what was said of its workers and queues."""
+        if self.deployments is not None:
+            await self.deployments.forget(namespace_id)
+        if self.queue_limits is not None:
+            await self.queue_limits.forget(namespace_id)
 
     def query_queue(self, run: Run) -> TaskQueue:
         """The queue of a query that any worker of the run's version may answer."""
