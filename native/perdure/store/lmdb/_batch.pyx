@@ -211,7 +211,8 @@ cdef class Names:
 cdef class Batch:
     """Changes that become durable together. Built on the loop thread, handed to the writer, empty from then on."""
 
-    def __cinit__(self, Names names not None):
+    def __init__(self, Names names not None):
+        """Begin an empty batch; it gives numbers to the buckets and attributes it meets."""
         self.keys = []
         self._names = names
 

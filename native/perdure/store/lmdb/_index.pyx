@@ -14,7 +14,7 @@ from perdure.store.lmdb._api cimport (
     MDB_val, mdb, store_error,
 )
 from perdure.store.lmdb._batch cimport (
-    BUCKET, ENTRY_SIZE, NAMESPACE_SIZE, POSITION_SIZE, RUN_ID_SIZE, RUN_KEY_SIZE, VISIBILITY, WORKFLOW,
+    BUCKET, ENTRY_SIZE, NAMESPACE_SIZE, POSITION_SIZE, RUN_ID_SIZE, RUN_KEY_SIZE, TERM, VISIBILITY, WORKFLOW,
 )
 from perdure.store.lmdb._lmdb cimport Environment
 
@@ -366,12 +366,38 @@ cdef int _at_key(MDB_cursor* cursor, MDB_val* key, MDB_val* value) noexcept nogi
     return rc
 
 
-def keys(Environment env not None, int database, bytes low not None, bytes high not None, size_t most=<size_t> -1):
-    """``(key, how many values it has)`` with ``low <= key < high``, until there are more than ``most`` values."""
+def keys(Environment env not None, int database, bytes low not None, bytes high not None):
+    """``(key, how many values it has)`` with ``low <= key < high``, of buckets or terms."""
     cdef list found = []
     cdef MDB_cursor* cursor = NULL
     cdef MDB_val key, value
-    cdef size_t several = 0, total = 0
+    cdef size_t several = 0
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc
+    try:
+        rc = mdb.cursor_open(txn, env._home.dbi[database], &cursor)
+        if rc == 0:
+            key.mv_data = PyBytes_AS_STRING(low)
+            key.mv_size = PyBytes_GET_SIZE(low)
+            rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
+            while rc == 0 and _is_below(&key, high):
+                rc = mdb.cursor_count(cursor, &several)
+                found.append((PyBytes_FromStringAndSize(<const char*> key.mv_data, key.mv_size), several))
+                if rc == 0:
+                    rc = mdb.cursor_get(cursor, &key, &value, MDB_NEXT_NODUP)
+            mdb.cursor_close(cursor)
+    finally:
+        env._end()
+    _require(env, rc)
+    return found
+
+
+def size(Environment env not None, int database, bytes low not None, bytes high not None, size_t most):
+    """How many values the keys of a range have; once there are more than ``most``, any number above it."""
+    cdef MDB_cursor* cursor = NULL
+    cdef MDB_val key, value
+    cdef size_t several = 1, total = 0
+    cdef bint has_several = database == BUCKET or database == TERM
     cdef MDB_txn* txn = env._begin()
     cdef int rc
     try:
@@ -381,16 +407,16 @@ def keys(Environment env not None, int database, bytes low not None, bytes high 
             key.mv_size = PyBytes_GET_SIZE(low)
             rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
             while rc == 0 and total <= most and _is_below(&key, high):
-                rc = mdb.cursor_count(cursor, &several)
-                found.append((PyBytes_FromStringAndSize(<const char*> key.mv_data, key.mv_size), several))
+                if has_several:
+                    rc = mdb.cursor_count(cursor, &several)
                 total += several
                 if rc == 0:
-                    rc = mdb.cursor_get(cursor, &key, &value, MDB_NEXT_NODUP)
+                    rc = mdb.cursor_get(cursor, &key, &value, MDB_NEXT_NODUP if has_several else MDB_NEXT)
             mdb.cursor_close(cursor)
     finally:
         env._end()
     _require(env, rc)
-    return found
+    return total
 
 
 cdef inline bint _is_below(MDB_val* key, bytes high) noexcept:

@@ -101,11 +101,7 @@ class Visibility:
         found = self._range(part)
         if found is None:
             return 0
-        database, low, high = found
-        if database == WORKFLOW:
-            # Two keys for a workflow id and a run of it: half of them are entries.
-            return len(self._environment.scan(WORKFLOW, low, high, min(2 * limit, 100_000))[0]) // 2
-        return sum(several for _, several in index.keys(self._environment, database, low, high, limit))
+        return index.size(self._environment, *found, limit)
 
     # What plans say, as keys
 

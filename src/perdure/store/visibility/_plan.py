@@ -53,6 +53,8 @@ _FIRST = 0
 _LAST = 0x7FFFFFFFFFFFFFFF
 #: An access that has to be collected and sorted is not worth it beyond so many entries, for one page of a listing.
 COLLECT_LIMIT = 50_000
+#: Beyond this even counting does better by walking through the records.
+_COLLECT_MOST = 1_000_000
 #: So few records are read without more ado.
 _FEW = 500
 
@@ -258,7 +260,7 @@ def _narrow(group: Group, condition: Expression, sizes: Sizes, whole: bool) -> N
 
 
 def _is_worth_it(size: int, access: Access, most: int, whole: bool) -> bool:
-    if access.is_streamed or (whole and access.is_exact):
+    if access.is_streamed or (whole and access.is_exact and size <= _COLLECT_MOST):
         return size < most or access.is_exact
     return size <= COLLECT_LIMIT and size < most
 
