@@ -8,10 +8,20 @@ Every refused call has its ``type: ignore``; both checkers report one that is no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import assert_type
 
-from perdure import workflow
-from perdure.client import Client, WorkflowHandle, WorkflowUpdateStage
+from perdure import activity, workflow
+from perdure.client import (
+    Client,
+    WithStartWorkflowOperation,
+    WorkflowHandle,
+    WorkflowUpdateStage,
+)
+from perdure.common import WorkflowIDConflictPolicy
+
+SOON = timedelta(seconds=10)
+FAIL = WorkflowIDConflictPolicy.FAIL
 
 
 @dataclass
@@ -91,3 +101,22 @@ async def talks(client: Client) -> None:
     await handle.query(Shop.total, 5)  # type: ignore[call-overload]
     await handle.execute_update(Shop.pay, "five")  # type: ignore[arg-type]
     await handle.start_update(Shop.pay, 5)  # type: ignore[call-overload]
+
+
+@activity.defn
+async def pack(order: Order) -> int:
+    return 1
+
+
+async def activities(client: Client) -> None:
+    assert_type(
+        await client.execute_activity(pack, Order("tea"), id="a", task_queue="q", start_to_close_timeout=SOON), int
+    )
+    await client.execute_activity(pack, "tea", id="a", task_queue="q", start_to_close_timeout=SOON)  # type: ignore[misc]
+
+
+async def update_with_start(client: Client) -> None:
+    start = WithStartWorkflowOperation(Shop.run, Order("tea"), id="a", task_queue="q", id_conflict_policy=FAIL)
+    assert_type(await client.execute_update_with_start_workflow(Shop.pay, 5, start_workflow_operation=start), str)
+    await client.execute_update_with_start_workflow(Shop.pay, "five", start_workflow_operation=start)  # type: ignore[arg-type]
+    WithStartWorkflowOperation(Shop.run, "tea", id="a", task_queue="q", id_conflict_policy=FAIL)  # type: ignore[misc]
