@@ -642,6 +642,17 @@ def test_unfinished_handlers_are_warned_of() -> None:
         server.turn()
 
 
+def test_where_the_warning_is_an_error_it_fails_the_task() -> None:
+    server = MiniServer(Unfinished)
+    server.turn()
+    server.signal("slow")
+    server.turn()
+    server.fire_timer("1")
+    answer = server.turn()
+    assert isinstance(answer, ws.RespondWorkflowTaskFailedRequest) and answer.failure is not None
+    assert answer.failure.message.startswith("[TMPRL1102] Workflow finished while signal handlers are still running")
+
+
 def test_eviction_makes_no_commands() -> None:
     server = MiniServer(WithFinally, 1)
     server.turn()

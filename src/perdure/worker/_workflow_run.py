@@ -667,10 +667,8 @@ class WorkflowRun(WorkflowResolutions):
     ) -> ws.RespondWorkflowTaskCompletedRequest:
         commands = self.matcher.commands()
         if self.matcher.is_closing and not self.all_handlers_finished():
-            try:
-                warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
-            except Warning as warning:  # warnings are errors here, but not the workflow's
-                logger.warning("%s (workflow %s, run %s)", warning, self.workflow_type, self.run_id)
+            # Where the program turned these warnings into errors, they fail the task.
+            warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
         core_flags, lang_flags = self.matcher.take_flags()
         metadata = WorkflowTaskCompletedMetadata(core_flags, lang_flags)
         if self.matcher.last_sdk_name != SDK_NAME:
