@@ -194,6 +194,29 @@ async def test_settings_survive_a_restart(open_store: Any) -> None:
         assert described.effective_rate_limit == ws.DescribeTaskQueueResponseEffectiveRateLimit(4.0, 1)
 
 
+async def test_priorities_hold_over_a_restart(open_store: Any) -> None:
+    async with driving(await open_store()) as d:
+        if "PERSISTENT" not in str(d.engine.store.capabilities):
+            pytest.skip("nothing survives in memory")
+        for workflow_id, key in (("low", 5), ("first", 0), ("high", 1)):
+            await d.start(workflow_id, priority=priority(key) if key else None)
+        await d.start("worker", task_queue=queue("other"))
+        await d.answer(
+            await d.poll(queue("other")),
+            schedule_activity("a", task_queue=queue("acts")),
+            schedule_activity("b", task_queue=queue("acts"), priority=priority(1)),
+        )
+        await d.settle()
+    async with driving(await open_store()) as d:
+        order = []
+        for _ in range(3):
+            execution = (await d.poll()).workflow_execution
+            assert execution is not None
+            order.append(execution.workflow_id)
+        assert order == ["high", "first", "low"]
+        assert [(await d.poll_activity("acts")).activity_id for _ in range(2)] == ["b", "a"]
+
+
 async def test_settings_that_make_no_sense_are_refused(d: Driver) -> None:
     for options in (
         {"task_queue": "", "task_queue_type": 2},

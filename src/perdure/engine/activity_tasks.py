@@ -12,7 +12,7 @@ from perdure.api.failure import v1 as failure_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.activity_operations import overlay
-from perdure.engine.backlog import DEFAULT_RANK, add_ranked
+from perdure.engine.backlog import DEFAULT_RANK
 from perdure.engine.core import Core
 from perdure.engine.deployments import Deployments
 from perdure.engine.errors import invalid_argument, not_found
@@ -98,7 +98,8 @@ class ActivityTasks:
         stamp = activity.stamp
         rank = self.router.activity_rank(run, activity)
         if rank is not DEFAULT_RANK:
-            batch.deliveries.append(lambda: add_ranked(queue, Task(run.key, scheduled_event_id, stamp), rank))
+            router, task = self.router, Task(run.key, scheduled_event_id, stamp)
+            batch.deliveries.append(lambda: router.add(queue, int(TaskKind.ACTIVITY), task, rank))
             return
         batch.deliveries.append(lambda: queue.add(Task(run.key, scheduled_event_id, stamp)))
 

@@ -17,11 +17,12 @@ import msgspec
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
-from perdure.engine.backlog import FairBacklog, fair_backlog
+from perdure.engine.backlog import DEFAULT_RANK, FairBacklog, Rank, fair_backlog
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument, unimplemented
 from perdure.engine.matching import Poller, Task, TaskQueue
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.routing import priority_of_run
 from perdure.store.api import Document, TaskKind
 
 KIND = "queue"
@@ -190,6 +191,8 @@ class QueueConfig(msgspec.Struct, array_like=True):
     identity: str = ""
     time_ns: int = 0
     weights: dict[str, float] = {}
+    #: Whether a task with a rank of its own has ever waited here: then a restart looks up the ranks of all that wait.
+    is_ranked: bool = False
 
 
 class QueueLimits:
@@ -219,6 +222,34 @@ class QueueLimits:
             self._core.matching.on_new_queue = self._prepare
             for key, queue in list(self._core.matching._queues.items()):
                 self._prepare(key, queue)
+                base = self._configs.get((key[0], key[1], queue.name.partition("\0")[0]))
+                if base is not None and base.is_ranked:
+                    await self._rank(key[1], queue)
+
+    async def _rank(self, kind: int, queue: TaskQueue) -> None:
+        """Put the tasks that waited before a restart in their places again."""
+        backlog = fair_backlog(queue)
+        waiting = list(backlog)
+        backlog.clear()
+        for task in waiting:
+            rank = DEFAULT_RANK
+            run = await self._core.load(task.key)
+            if run is not None and kind == int(TaskKind.WORKFLOW):
+                rank = Rank.of(priority_of_run(run))
+            elif run is not None and task.scheduled_event_id in run.state.activities:
+                activity = run.state.activities[task.scheduled_event_id]
+                if activity.event is None:
+                    activity.event = await self._core.event(run, activity.scheduled_event_id)
+                rank = self._core.router.activity_rank(run, activity)
+            backlog.insert(task, rank)
+
+    def ranked(self, namespace_id: str, kind: int, name: str) -> None:
+        """A task with a rank of its own waits in a queue; remembered with the next commit."""
+        key = (self._core.matching.aliases.get(namespace_id, namespace_id), kind, name.partition("\0")[0])
+        config = self._configs.get(key) or QueueConfig()
+        if not config.is_ranked:
+            self._configs[key] = config = msgspec.structs.replace(config, is_ranked=True)
+            self._core.put_document(Document(key[0], KIND, f"{kind}/{key[2]}", msgspec.msgpack.encode(config)))
 
     async def forget(self, namespace_id: str) -> None:
         """A namespace is deleted, and the settings of its queues with it."""

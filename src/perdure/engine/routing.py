@@ -136,7 +136,13 @@ class Router:
                     sticky.add(Task(key, s.task_scheduled_id))
                     return
         queue = core.matching.queue(key.namespace_id, TaskKind.WORKFLOW, versioned(s.task_queue, version))
-        add_ranked(queue, Task(key, s.task_scheduled_id), Rank.of(priority_of_run(run)))
+        self.add(queue, int(TaskKind.WORKFLOW), Task(key, s.task_scheduled_id), Rank.of(priority_of_run(run)))
+
+    def add(self, queue: TaskQueue, kind: int, task: Task, rank: Rank) -> None:
+        """Hand a task to a waiting poll, or let it wait in its place."""
+        if rank is not DEFAULT_RANK and self.queue_limits is not None:
+            self.queue_limits.ranked(task.key.namespace_id, kind, queue.name)
+        add_ranked(queue, task, rank)
 
     async def forget(self, namespace_id: str) -> None:
         """A namespace is deleted: so is what was said of its workers and queues."""
