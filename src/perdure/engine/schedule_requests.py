@@ -209,7 +209,11 @@ class ScheduleRequests:
         action = None if schedule.action is None else schedule.action.start_workflow
         if action is None:
             raise invalid_argument("Only StartWorkflow action is supported for schedules: Action is not set.")
-        check_start(start_request(action))
+        checked = start_request(action)
+        check_start(checked)
+        for name in ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"):
+            if getattr(action, name) is not None:
+                setattr(action, name, getattr(checked, name))
         if action.cron_schedule:
             raise invalid_argument("CronSchedule is not allowed in the action of a schedule: its spec says when.")
         if action.workflow_id_reuse_policy not in (0, 1):
