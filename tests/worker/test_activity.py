@@ -110,7 +110,9 @@ async def test_info(service: FakeService, running: Running) -> None:
             look, attempt=3, heartbeat_timeout=2_000_000_000, heartbeat_details=payloads("a", 1)
         ).result()
         assert worker.is_running and not worker.is_shutdown
-    [info] = seen
+        await service.schedule(look).result()
+    info, plain = seen
+    assert plain.heartbeat_details == []
     assert info.activity_id == "0" and info.activity_type == "look" and info.attempt == 3
     assert info.heartbeat_details == ["a", 1] and info.heartbeat_timeout is not None
     assert info.heartbeat_timeout.total_seconds() == 2 and info.schedule_to_close_timeout is None

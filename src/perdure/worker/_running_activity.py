@@ -103,7 +103,7 @@ class RunningActivity(ActivityContext):
             activity_type=task.activity_type.name if task.activity_type else "",
             attempt=task.attempt,
             current_attempt_scheduled_time=time_from_ns(task.current_attempt_scheduled_time or 0),
-            heartbeat_details=self.heartbeat_details,
+            heartbeat_details=list(self.heartbeat_details),
             heartbeat_timeout=optional_duration_from_ns(task.heartbeat_timeout or None),
             is_local=self.is_local,
             namespace=task.workflow_namespace or self.worker.namespace,
