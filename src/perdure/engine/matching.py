@@ -79,7 +79,7 @@ class TaskQueue:
         """Whether anybody polled lately enough to be believed alive."""
         if now - self.last_poll < STICKY_WORKER_TIMEOUT:
             return True
-        for poller in self.pollers:
+        for poller in self.pollers:  # noqa: SIM110  (no generators where Cython compiles)
             if not poller.future.done():
                 return True
         return False
