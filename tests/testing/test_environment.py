@@ -13,6 +13,7 @@ import pytest
 
 from perdure import activity, testing, workflow
 from perdure.api.common.v1 import Payload
+from perdure.api.testservice import v1 as ts
 from perdure.client import (
     Client,
     Interceptor,
@@ -161,6 +162,35 @@ async def test_schedules_follow_the_clock() -> None:
             assert description.info.num_actions == 24
             now = await env.get_current_time()
             assert now <= description.info.next_action_times[0] <= now + timedelta(hours=1)
+
+
+async def test_temporals_test_service() -> None:
+    def at(time: datetime) -> int:
+        return round(time.timestamp() * 1e9)
+
+    async with await WorkflowEnvironment.start_time_skipping() as env, await env.connect_client() as other:
+        service = other.test_service
+        before = (await service.get_current_time()).time
+        assert before is not None and abs(before - at(await env.get_current_time())) < 60e9
+        await service.unlock_time_skipping_with_sleep(ts.SleepRequest(int(DAY.total_seconds() * 1e9)))
+        assert await env.get_current_time() > datetime.fromtimestamp(before / 1e9, UTC) + DAY / 2
+        waiting = asyncio.create_task(service.sleep_until(ts.SleepUntilRequest(at(await env.get_current_time() + DAY))))
+        sleeping = asyncio.create_task(service.sleep(ts.SleepRequest(int(2 * DAY.total_seconds() * 1e9))))
+        for _ in range(300):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await service.lock_time_skipping(ts.LockTimeSkippingRequest())
+        await service.unlock_time_skipping(ts.UnlockTimeSkippingRequest())
+        for _ in range(300):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await service.unlock_time_skipping(ts.UnlockTimeSkippingRequest())
+        await waiting
+        await sleeping
+        await service.lock_time_skipping(ts.LockTimeSkippingRequest())
+    async with await WorkflowEnvironment.start_local() as env:
+        with pytest.raises(RuntimeError, match="time cannot be skipped in this home"):
+            env.client.test_service  # noqa: B018
 
 
 async def test_a_file_name_for_a_database_is_refused() -> None:

@@ -212,6 +212,8 @@ KINDS: dict[str, dict[str, str]] = {
     "taskqueue.TaskQueueStats": {"tasks_add_rate": "float", "tasks_dispatch_rate": "float"},
     "taskqueue.TaskQueueVersionInfo": {"task_reachability": "BuildIdTaskReachability"},
     "taskqueue.TaskQueueVersioningInfo": {"ramping_version_percentage": "float", "update_time": "Timestamp"},
+    "testservice.GetCurrentTimeResponse": {"time": "Timestamp"},
+    "testservice.SleepUntilRequest": {"timestamp": "Timestamp"},
     "update.WaitPolicy": {"lifecycle_stage": "UpdateWorkflowExecutionLifecycleStage"},
     "worker.EnvironmentInfoHostingEnvironment": {"type": "EnvironmentInfoHostingEnvironmentHostingEnvironmentType"},
     "worker.EnvironmentInfoLinuxPlatform": {

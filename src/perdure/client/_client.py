@@ -56,6 +56,7 @@ from perdure.service import (
     PayloadLimitsConfig,
     RetryConfig,
     ServiceClient,
+    TestService,
     TLSConfig,
     WorkflowService,
 )
@@ -367,6 +368,21 @@ class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods, WorkerVersion
     def operator_service(self) -> OperatorService:
         """The operator service behind this client: Temporal's RPCs about search attributes and namespaces."""
         return self._service_client.operator_service
+
+    @property
+    def test_service(self) -> TestService:
+        """The clock of a time-skipping environment: Temporal's RPCs about it.
+
+        Raises:
+            RuntimeError: the home is no time-skipping environment.
+        """
+        service: Any = self._service
+        if not hasattr(service, "lock_time_skipping"):
+            raise RuntimeError(
+                "test_service: time cannot be skipped in this home; use "
+                "perdure.testing.WorkflowEnvironment.start_time_skipping()"
+            )
+        return cast("TestService", service)
 
     @property
     def namespace(self) -> str:

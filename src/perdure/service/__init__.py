@@ -19,6 +19,7 @@ from perdure.service._config import (
 )
 from perdure.service._errors import GrpcStatus, RPCError, RPCStatusCode
 from perdure.service._operator_service import OperatorService
+from perdure.service._test_service import TestService
 from perdure.service._workflow_service import WorkflowService
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ __all__ = [
     "RetryConfig",
     "ServiceClient",
     "TLSConfig",
+    "TestService",
     "WorkflowService",
     "logger",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.api.enums.v1 import HistoryEventFilterType
 from perdure.api.workflowservice import v1 as ws
+from perdure.testing._test_service import TestServiceRpcs
 from perdure.testing._time_skipping import TimeSkipping
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _CLOSE_EVENT = int(HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 Metadata = Mapping[str, str | bytes] | None
 
 
-class TimeSkippingService:
+class TimeSkippingService(TestServiceRpcs):
     """Passes every call on to the engine, and tells :class:`TimeSkipping` what matters to it."""
 
     in_process = True

@@ -42,7 +42,8 @@ class TimeSkipping:
         self.task_tokens: set[bytes] = set()
         self._unlocks = 0
         self._suspensions = 0
-        self._sleepers: list[tuple[int, int, asyncio.Future[None]]] = []
+        #: (until when, number, who waits, whether time is skipped for it)
+        self._sleepers: list[tuple[int, int, asyncio.Future[None], bool]] = []
         self._sleeper_count = 0
         self._changes = 0
         self._changed = asyncio.Event()
@@ -62,12 +63,20 @@ class TimeSkipping:
     @contextmanager
     def unlocked(self) -> Iterator[None]:
         """Let time skip by itself within the block."""
-        self._unlocks += 1
-        self._drive()
+        self.unlock()
         try:
             yield
         finally:
-            self._unlocks -= 1
+            self.lock()
+
+    def unlock(self) -> None:
+        """Let time skip by itself, unless it is locked more often than unlocked."""
+        self._unlocks += 1
+        self._drive()
+
+    def lock(self) -> None:
+        """Take one :meth:`unlock` back."""
+        self._unlocks -= 1
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -81,9 +90,16 @@ class TimeSkipping:
 
     async def sleep(self, duration_ns: int) -> None:
         """Return when so much time has passed, skipping it where nothing is under way."""
+        await self._sleep(self._clock() + max(duration_ns, 0), True)
+
+    async def wait_until(self, time_ns: int) -> None:
+        """Return when it is that late, without skipping for it."""
+        await self._sleep(time_ns, False)
+
+    async def _sleep(self, time_ns: int, is_skipping: bool) -> None:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleeper_count += 1
-        heapq.heappush(self._sleepers, (self._clock() + max(duration_ns, 0), self._sleeper_count, woken))
+        heapq.heappush(self._sleepers, (time_ns, self._sleeper_count, woken, is_skipping))
         self._drive()
         self.change()
         await woken
@@ -116,7 +132,7 @@ class TimeSkipping:
                 self._end_sleeps(RuntimeError("the environment was shut down"))
 
     def _end_sleeps(self, error: Exception) -> None:
-        for _, _, woken in self._sleepers:
+        for _, _, woken, _ in self._sleepers:
             if not woken.done():
                 woken.set_exception(error)
         self._sleepers.clear()
@@ -147,13 +163,14 @@ class TimeSkipping:
     def _wake_sleepers(self) -> None:
         sleepers = self._sleepers
         while sleepers and (sleepers[0][2].done() or sleepers[0][0] <= self._clock()):
-            _, _, woken = heapq.heappop(sleepers)
+            _, _, woken, _ = heapq.heappop(sleepers)
             if not woken.done():
                 woken.set_result(None)
 
     async def _target(self) -> int | None:
         """Where the clock may jump to; None: nowhere, for now."""
-        if not (self._is_automatic or self._sleepers) or await is_held(self._core, self.task_tokens):
+        is_wanted = self._is_automatic or any(is_skipping for _, _, _, is_skipping in self._sleepers)
+        if not is_wanted or await is_held(self._core, self.task_tokens):
             return None
         due = await next_deadline(self._core)
         if due is None:
