@@ -15,9 +15,6 @@ from perdure.worker import Worker
 from . import catalog
 from .driver import Driver
 
-# Features whose RPCs the embedded engine does not serve yet: take a name out when it does.
-LATER: set[str] = {"updates"}
-
 
 async def reset(client: Client, workflow_id: str, run_id: str, event_id: int) -> str:
     response = await client.workflow_service.reset_workflow_execution(
@@ -36,7 +33,7 @@ async def no_registration_needed(types: dict[str, str]) -> None:
     """The embedded engine takes search attributes as they come."""
 
 
-@pytest.mark.parametrize("feature", sorted(set(catalog.features()) - LATER))
+@pytest.mark.parametrize("feature", sorted(catalog.features()))
 async def test_temporal_replays_our_histories(feature: str, tmp_path: Path) -> None:
     module, theirs = catalog.load(feature, "perdure"), catalog.load(feature, "temporalio")
     histories: dict[str, tuple[str, str]] = {}

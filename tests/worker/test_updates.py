@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from perdure import activity, workflow
+from perdure.api.common.v1 import WorkflowExecution
+from perdure.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from perdure.client import (
     Client,
     Interceptor,
@@ -30,7 +32,7 @@ from perdure.client import (
 from perdure.common import RawValue, WorkflowIDConflictPolicy
 from perdure.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from perdure.service import RPCStatusCode
-from perdure.worker import Worker
+from perdure.worker import Replayer, Worker
 
 SOON = timedelta(seconds=20)
 VALIDATED: list[int] = []
@@ -379,6 +381,31 @@ async def test_handlers_are_waited_for_before_continuing_as_new(client: Client) 
         assert both == ["a", "b"]
         assert await handle.execute_update(Continues.see, "c") == "c"
         assert await handle.result() == ["c"]
+
+
+@pytest.mark.parametrize("cached", [1000, 0])
+async def test_a_reset_workflow_takes_its_updates_again(client: Client, cached: int) -> None:
+    async with working(client, max_cached_workflows=cached):
+        handle = await start(client)
+        for number in (1, 2):
+            assert await handle.execute_update(Counter.add, number, id=f"u{number}") in (1, 3)
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update(Counter.add, -1)
+        reset = await client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                "default",
+                WorkflowExecution(handle.id),
+                workflow_task_finish_event_id=4,
+                request_id="reset",
+            )
+        )
+        again = client.get_workflow_handle_for(Counter.run, handle.id, run_id=reset.run_id)
+        assert await again.get_update_handle_for(Counter.add, "u2").result() == 3
+        assert await again.execute_update(Counter.add, 4) == 7
+        assert await again.query(Counter.state) == [7, [1, 2, 4]]
+        await again.signal(Counter.finish)
+        assert await again.result() == 7
+        await Replayer(workflows=[Counter]).replay_workflow(await again.fetch_history())
 
 
 # ---- update-with-start
