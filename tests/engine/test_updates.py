@@ -59,6 +59,10 @@ async def test_an_accepted_update_makes_its_speculative_task_part_of_history(d: 
     assert answer.stage == COMPLETED
     assert answer.outcome is not None
     assert answer.outcome.success == payloads(b"2")
+    assert answer.link is not None
+    assert answer.link.workflow_event is not None
+    assert answer.link.workflow_event.request_id_ref is not None
+    assert answer.link.workflow_event.request_id_ref.event_type == 41
     assert await d.names() == [*IDLE, *TASK, ACCEPTED_EVENT, COMPLETED_EVENT]
     accepted, completed = (await d.history())[-2:]
     assert accepted.attributes.protocol_instance_id == "u"
@@ -82,6 +86,9 @@ async def test_a_refused_update_leaves_no_trace(d: Driver, u: Updating) -> None:
         assert result.outcome is not None
         assert result.outcome.failure is not None
         assert result.outcome.failure.message == "refused"
+        assert result.link is not None
+        assert result.link.workflow is not None
+        assert result.link.workflow.reason == "Update rejected"
     assert await d.names() == IDLE
     with pytest.raises(RPCError, match="update 'u' not found"):
         await u.poll()

@@ -107,7 +107,9 @@ class WorkflowUpdates:
         """What the caller hears once the update that was admitted is far enough. Raises RunContinued."""
         update_id = request.request.meta.update_id  # type: ignore[union-attr]
         reached, outcome = await self._reached(run, update_id, stage, deadline)
-        return ws.UpdateWorkflowExecutionResponse(reference(run, update_id), outcome, reached)
+        return ws.UpdateWorkflowExecutionResponse(
+            reference(run, update_id), outcome, reached, _link(run, request, reached, outcome)
+        )
 
     async def poll(
         self, request: ws.PollWorkflowExecutionUpdateRequest, timeout: float | None
@@ -362,6 +364,23 @@ def _request_of(body: object) -> update_v1.Request | None:
 
 def _bad(message: str) -> CommandError:
     return CommandError(_BAD_MESSAGE, message)
+
+
+def _link(
+    run: Run, request: ws.UpdateWorkflowExecutionRequest, stage: int, outcome: update_v1.Outcome | None
+) -> common_v1.Link | None:
+    """Where the update can be seen: its acceptance, or the workflow when there may be none."""
+    key = run.key
+    if stage == COMPLETED and outcome is not None and outcome.failure is not None:
+        return common_v1.Link(
+            workflow=common_v1.LinkWorkflow(request.namespace, key.workflow_id, key.run_id, "Update rejected")
+        )
+    if stage < ACCEPTED or request.request is None:
+        return None
+    accepted = common_v1.LinkWorkflowEventRequestIdReference(request.request.request_id, _UPDATE_ACCEPTED)
+    return common_v1.Link(
+        common_v1.LinkWorkflowEvent(request.namespace, key.workflow_id, key.run_id, request_id_ref=accepted)
+    )
 
 
 def reference(run: Run, update_id: str) -> update_v1.UpdateRef:
