@@ -21,7 +21,7 @@ from perdure.store.visibility._listing import (
 )
 from perdure.store.visibility._plan import Access, Bucket, Group, Part, RunId, Term, TermRange, WorkflowIds, plan
 from perdure.store.visibility._query import Query
-from perdure.store.visibility._terms import Attribute, record_division, record_terms
+from perdure.store.visibility._terms import Attribute, record_division, record_terms, text_of
 
 _BucketKey = tuple[str, str, str | None, int]
 
@@ -116,10 +116,42 @@ class Records:
                 if None not in keys:
                     add_counts(counts, ((key, bucket.size) for key, bucket in zip(keys, group.buckets, strict=True)))
                     continue
-            add_counts(counts, ((group_key(query, record), 1) for _, record in self._read(group, None)))
+            by_value = self._counts_by_value(query, group)
+            if by_value is not None:
+                add_counts(counts, by_value.items())
+                continue
+            add_counts(counts, ((group_key(query, record), 1) for record in self._unordered(group)))
         if not counts and (query is None or query.group_by is None):
             counts[()] = 0
         return counts
+
+    def _counts_by_value(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
+        """Counts by an attribute's value from the terms alone; None when it takes the records."""
+        field = None if query is None else query.group_by
+        is_all = group.bounds.is_all and len(group.buckets) == len(self._buckets)
+        if field is None or field.is_of_every_run or group.accesses or group.residual is not None or not is_all:
+            return None
+        counts: dict[tuple[str, ...], int] = {}
+        for term, entries in self._terms.get((field.name, field.type), {}).items():
+            text = text_of(term) if field.type == "Keyword" else "true" if term == b"\1" else "false"
+            if text is None:
+                return None
+            counts[(text,)] = len(entries)
+        counts[("",)] = counts.get(("",), 0) + group.size - sum(counts.values())
+        return counts
+
+    def _unordered(self, group: Group) -> Iterator[VisibilityRecord]:
+        """What a group holds, in any order."""
+        if group.accesses:
+            for _, record in self._read(group, None):
+                yield record
+            return
+        bounds = group.bounds
+        holds = None if group.residual is None else compiled(group.residual)
+        for bucket in group.buckets:
+            for record in self._buckets[bucket[:4]].records.values():
+                if bounds.holds(record.start_time, record.close_time) and (holds is None or holds(record) is True):
+                    yield record
 
     def _plan_buckets(self) -> Iterator[Bucket]:
         for key, entries in self._buckets.items():
@@ -180,10 +212,16 @@ class Records:
                 yield position, record
 
     def _walked(self, group: Group, after: Position | None) -> Iterator[tuple[Position, VisibilityRecord]]:
+        # No record after this one lies within the bounds: closed runs come last, the newest first.
+        last: Position = (1, 1 - group.bounds.close_low, 0, "")
+
         def walk(entries: _Entries) -> Iterator[tuple[Position, VisibilityRecord]]:
             order = entries.ordered()
             for index in range(0 if after is None else bisect_right(order, after), len(order)):
-                yield order[index], entries.records[order[index]]
+                position = order[index]
+                if position > last:
+                    return
+                yield position, entries.records[position]
 
         keys: list[_BucketKey] = [bucket[:4] for bucket in group.buckets]
         return heapq.merge(*(walk(self._buckets[key]) for key in keys), key=_position)
