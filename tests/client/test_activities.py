@@ -258,6 +258,7 @@ async def test_describe_list_and_count(client: Client, worker: Worker) -> None:
     assert (found.activity_id, found.activity_type, found.typed_search_attributes[KIND]) == ("open", "double", "small")
     assert found.schedule_time is not None and found.execution_time is not None
     assert found.execution_time - found.schedule_time == timedelta(hours=1)
+    assert found.scheduled_time == found.schedule_time
     count = await client.count_activities("GROUP BY ExecutionStatus")
     assert (count.count, sorted((g.group_values[0], g.count) for g in count.groups)) == (
         2,

@@ -278,3 +278,11 @@ async def test_what_was_acknowledged_is_there_after_reopening(tmp_path: Path, du
         await again.signal(Counter.stop)
         assert await again.result() == 3
         assert await client.get_workflow_handle("c", run_id=handle.result_run_id).result() == 3
+
+
+async def test_health() -> None:
+    async with await Client.connect("memory:") as client:
+        assert await client.service_client.check_health()
+        with pytest.raises(RPCError, match="unknown service 'other'") as refused:
+            await client.service_client.check_health(service="other")
+        assert refused.value.status is RPCStatusCode.NOT_FOUND

@@ -84,7 +84,7 @@ class ActivityExecution:
     namespace: str
     """Namespace."""
     schedule_time: datetime | None
-    """When it was started by the client."""
+    """When it was started by the client. Also ``scheduled_time``, as older versions of Temporal's SDK call it."""
     status: ActivityExecutionStatus
     """Where it stands."""
     task_queue: str
@@ -93,6 +93,11 @@ class ActivityExecution:
     """Search attributes."""
     raw_info: ActivityExecutionListInfo | ActivityExecutionInfo = field(repr=False)
     """The message this was made from."""
+
+    @property
+    def scheduled_time(self) -> datetime | None:
+        """The same as :attr:`schedule_time`."""
+        return self.schedule_time
 
     @classmethod
     def _from_raw_info(

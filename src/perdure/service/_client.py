@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.api.workflowservice.v1 import GetSystemInfoRequest
+from perdure.service._errors import RPCError, RPCStatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from perdure.service._config import ConnectConfig
     from perdure.service._operator_service import OperatorService
     from perdure.service._workflow_service import WorkflowService
+
+
+_SERVICES = ("temporal.api.workflowservice.v1.WorkflowService", "temporal.api.operatorservice.v1.OperatorService")
 
 
 class ServiceClient:
@@ -64,11 +68,13 @@ class ServiceClient:
         metadata: Mapping[str, str | bytes] = {},
         timeout: timedelta | None = None,
     ) -> bool:
-        """Whether the service answers. ``service`` and ``retry`` mean something to a home with a wire only.
+        """Whether the service answers; ``retry`` means something to a home with a wire only.
 
         Raises:
-            RPCError: it answers that it does not.
+            RPCError: it answers that it does not, or NOT_FOUND: it is no service of that name.
         """
+        if service not in _SERVICES:
+            raise RPCError(f"unknown service {service!r}; there is {', '.join(_SERVICES)}", RPCStatusCode.NOT_FOUND)
         await self.workflow_service.get_system_info(GetSystemInfoRequest(), metadata=metadata or None, timeout=timeout)
         return True
 
