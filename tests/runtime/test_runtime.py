@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -69,12 +70,23 @@ async def test_a_buffer_gets_what_workflows_and_activities_measure_and_replay_me
         ("my-workflow", 2),
         ("my-activity", 1),
         ("my-workflow", 3),
+        ("temporal_workflow_completed", 1),
     ]
+    assert updates[3].attributes == updates[3].attributes | {"task_queue": "q", "workflow_type": "Measures"}
     assert updates[0].metric is updates[2].metric
     assert (updates[0].metric.description, updates[0].metric.unit) == ("what it counts", "things")
     assert updates[0].attributes["workflow_type"] == "Measures"
     assert updates[1].attributes == updates[1].attributes | {"tag": "t", "activity_type": "measure", "more": True}
     assert buffer.retrieve_updates() == []
+
+
+def test_attributes_are_strings_numbers_and_booleans() -> None:
+    meter = Runtime(telemetry=TelemetryConfig(metrics=MetricBuffer(1))).metric_meter
+    wrong: dict[str, Any] = {"key": None}
+    with pytest.raises(TypeError, match="Invalid value type for key key"):
+        meter.with_additional_attributes(wrong)
+    with pytest.raises(TypeError, match="Invalid value type for key key"):
+        meter.create_counter("c").with_additional_attributes(wrong)
 
 
 def test_kinds_and_durations(caplog: pytest.LogCaptureFixture) -> None:

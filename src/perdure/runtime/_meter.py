@@ -177,6 +177,7 @@ class RecordingMeter(MetricMeter):
         )
 
     def with_additional_attributes(self, additional_attributes: MetricAttributes) -> MetricMeter:
+        _check_attributes(additional_attributes)
         return RecordingMeter(
             self._record,
             {**self._attributes, **additional_attributes},
@@ -239,6 +240,7 @@ class _RecordingMetric(MetricCommon):
         return self._instrument.unit
 
     def with_additional_attributes(self, additional_attributes: MetricAttributes) -> Self:
+        _check_attributes(additional_attributes)
         return type(self)(
             self._instrument,
             self._sink,
@@ -250,6 +252,12 @@ class _RecordingMetric(MetricCommon):
         if value < 0:
             raise ValueError("Metric value cannot be negative")
         self._sink(self._instrument, value, {**self._attributes, **more} if more else self._attributes)
+
+
+def _check_attributes(attributes: MetricAttributes) -> None:
+    for key, value in attributes.items():
+        if not isinstance(value, (str, int, float, bool)):
+            raise TypeError(f"Invalid value type for key {key}: {value!r} is no string, number or boolean")
 
 
 class _Counter(_RecordingMetric, MetricCounter):

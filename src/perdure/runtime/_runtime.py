@@ -84,6 +84,7 @@ class Runtime:
             raise ValueError("worker_heartbeat_interval must be positive")
         self._prometheus: Prometheus | None = None
         self._metric_meter = self._make_meter(telemetry)
+        self._metric_prefix = "temporal_" if telemetry.metric_prefix is None else telemetry.metric_prefix
         logging_config = telemetry.logging
         if logging_config is not None and logging_config.forwarding is not None:
             logging.getLogger("perdure").addHandler(

@@ -23,6 +23,7 @@ from perdure.runtime import Runtime
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.worker._activity_registry import ActivityRegistry
 from perdure.worker._activity_worker import ActivityWorker
+from perdure.worker._close_metrics import CloseMetrics
 from perdure.worker._config import (
     PollerBehavior,
     PollerBehaviorSimpleMaximum,
@@ -272,6 +273,10 @@ class Worker:
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
             storage_concurrency=config["max_workflow_task_external_storage_concurrency"],
         )
+        runtime = self._client.service_client.config.runtime
+        if isinstance(runtime, Runtime) and options.metric_meter is not MetricMeter.noop:
+            prefix = runtime._metric_prefix
+            options.close_metrics = CloseMetrics(options.metric_meter, prefix, options.namespace, options.task_queue)
         if self._activities is None:
             options.knows_activity = lambda _name: False
         else:

@@ -669,6 +669,8 @@ class WorkflowRun(WorkflowResolutions):
         if self.matcher.is_closing and not self.all_handlers_finished():
             # Where the program turned these warnings into errors, they fail the task.
             warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
+        if self.options.close_metrics is not None and self.matcher.is_closing:
+            self.options.close_metrics.count(commands[-1].command_type, self.workflow_type)
         core_flags, lang_flags = self.matcher.take_flags()
         metadata = WorkflowTaskCompletedMetadata(core_flags, lang_flags)
         if self.matcher.last_sdk_name != SDK_NAME:

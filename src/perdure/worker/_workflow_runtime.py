@@ -49,6 +49,7 @@ from perdure.converter import (
 )
 from perdure.exceptions import FailureError
 from perdure.runtime._meter import RecordingMeter
+from perdure.worker._close_metrics import CloseMetrics
 from perdure.worker._workflow_local import Execute
 from perdure.workflow import EventGroup, Info, ParentInfo, ReadOnlyContextError, RootInfo, _event_groups
 from perdure.workflow._definition import _Definition
@@ -138,6 +139,7 @@ class RunOptions:
     """Runs local activities; None: this worker has none."""
     knows_activity: Callable[[str], bool] = lambda _name: True
     activity_names: Callable[[], str] = lambda: "none"
+    close_metrics: CloseMetrics | None = None
     """Whether an activity type can be run locally."""
     deadlock_timeout: float | None = 2.0
     """Seconds after which workflow code that has not yielded is interrupted; None: never."""
