@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import workflow
-from perdure.api.common.v1 import Payload, PayloadExternalPayloadDetails
+from perdure.api.common.v1 import Payload, PayloadExternalPayloadDetails, Payloads
 from perdure.client import Client, WorkflowFailureError
 from perdure.contrib.codecs import CodecChain, answer_codec_request
 from perdure.contrib.compression import ZlibCodec, ZstdCodec
@@ -60,6 +60,7 @@ async def test_every_payload_comes_back(some: list[Payload]) -> None:
 @given(payloads)
 def test_payload_bytes_are_protobuf(some: list[Payload]) -> None:
     from temporalio.api.common.v1 import Payload as Theirs
+    from temporalio.api.common.v1 import Payloads as TheirPayloads
 
     for payload in some:
         data = payload.SerializeToString()
@@ -70,6 +71,12 @@ def test_payload_bytes_are_protobuf(some: list[Payload]) -> None:
             details.size_bytes for details in payload.external_payloads
         ]
         assert Payload.FromString(theirs.SerializeToString()) == payload
+        copy = payload.__deepcopy__()
+        assert copy == payload
+        assert copy.metadata is not payload.metadata
+    together = Payloads(some).SerializeToString()
+    assert [it.data for it in TheirPayloads.FromString(together).payloads] == [payload.data for payload in some]
+    assert Payloads.FromString(together) == Payloads(some)
 
 
 @settings(deadline=None)

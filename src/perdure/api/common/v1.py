@@ -183,6 +183,18 @@ class Payload(Message):
         """Length of :meth:`SerializeToString`."""
         return _payload_wire.payload_size(self)
 
+    def CopyFrom(self, other: Payload) -> None:
+        """Become a copy of another payload."""
+        self.metadata = dict(other.metadata)
+        self.data = other.data
+        self.external_payloads = [PayloadExternalPayloadDetails(it.size_bytes) for it in other.external_payloads]
+
+    def __deepcopy__(self, memo: object = None) -> Payload:
+        """A copy that shares nothing that can change."""
+        copy = Payload()
+        copy.CopyFrom(self)
+        return copy
+
     def ParseFromString(self, data: bytes) -> int:
         """Become the payload that ``data`` is; its length. Raises ValueError for bytes that are no payload."""
         self.metadata, self.data, sizes = _payload_wire.payload_fields(data)
@@ -207,6 +219,25 @@ class Payloads(Message):
     """Temporal's ``temporal.api.common.v1.Payloads``."""
 
     payloads: list[Payload] = []
+
+    # As those of Payload.
+
+    def SerializeToString(self) -> bytes:
+        """The payloads as one protobuf message."""
+        return b"".join(_payload_wire.field(1, payload.SerializeToString()) for payload in self.payloads)
+
+    def ParseFromString(self, data: bytes) -> int:
+        """Become the payloads that ``data`` is; its length. Raises ValueError for bytes that are none."""
+        blocks = [block for number, block in _payload_wire.fields(data) if number == 1 and isinstance(block, bytes)]
+        self.payloads = [Payload.FromString(block) for block in blocks]
+        return len(data)
+
+    @classmethod
+    def FromString(cls, data: bytes) -> Payloads:
+        """The payloads that ``data`` is. Raises ValueError for bytes that are none."""
+        payloads = cls()
+        payloads.ParseFromString(data)
+        return payloads
 
 
 class Principal(Message):
