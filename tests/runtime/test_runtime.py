@@ -122,6 +122,7 @@ async def test_prometheus_can_scrape() -> None:
     assert prometheus is not None
     record_all(runtime.metric_meter)
     record_all(runtime.metric_meter)
+    runtime.metric_meter.create_counter("flags").add(1, {"on": True})
     try:
         url = f"http://127.0.0.1:{prometheus.port}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
@@ -132,6 +133,7 @@ async def test_prometheus_can_scrape() -> None:
     for line in (
         "# TYPE counter_total counter",
         "counter_total 4",
+        'flags_total{on="true"} 1',
         "# HELP histogram_ms how long",
         'histogram_ms_bucket{le="50"} 0',
         'histogram_ms_bucket{le="100"} 2',

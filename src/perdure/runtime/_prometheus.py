@@ -55,7 +55,7 @@ class Prometheus:
 
     def record(self, instrument: Instrument, value: float, attributes: MetricAttributes) -> None:
         """Take a measurement."""
-        labels = tuple(sorted((_name(key), str(item)) for key, item in attributes.items()))
+        labels = tuple(sorted((_name(key), _text(item)) for key, item in attributes.items()))
         with self._lock:
             if instrument.kind == BUFFERED_METRIC_KIND_HISTOGRAM:
                 bounds = self._bounds(instrument)
@@ -115,6 +115,10 @@ def _head(instrument: Instrument, name: str, kind: str) -> Iterator[str]:
     if instrument.description:
         yield f"# HELP {name} " + instrument.description.replace("\\", "\\\\").replace("\n", "\\n")
     yield f"# TYPE {name} {kind}"
+
+
+def _text(item: str | float) -> str:
+    return str(item).lower() if isinstance(item, bool) else str(item)
 
 
 def _labels(labels: _Labels) -> str:
