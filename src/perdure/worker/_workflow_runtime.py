@@ -138,9 +138,11 @@ class RunOptions:
     execute_local_activity: Execute | None = None
     """Runs local activities; None: this worker has none."""
     knows_activity: Callable[[str], bool] = lambda _name: True
-    activity_names: Callable[[], str] = lambda: "none"
-    close_metrics: CloseMetrics | None = None
     """Whether an activity type can be run locally."""
+    activity_names: Callable[[], str] = lambda: "none"
+    """The activity types that can be run locally, for messages."""
+    close_metrics: CloseMetrics | None = None
+    """Counts how workflows close; None: nobody wants to know."""
     deadlock_timeout: float | None = 2.0
     """Seconds after which workflow code that has not yielded is interrupted; None: never."""
     storage_concurrency: int = 3
