@@ -40,7 +40,23 @@ TYPES = {
 }
 START = 1_700_000_000
 SECOND = 1_000_000_000
-WORDS = "please call before delivery leave at door ring twice fragile express gift wrapped return invoice".split()
+WORDS = [
+    "please",
+    "call",
+    "before",
+    "delivery",
+    "leave",
+    "at",
+    "door",
+    "ring",
+    "twice",
+    "fragile",
+    "express",
+    "gift",
+    "wrapped",
+    "return",
+    "invoice",
+]
 
 
 def filters(runs: int) -> list[str]:
