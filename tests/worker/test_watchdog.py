@@ -179,6 +179,22 @@ class StuckOnce:
         return "done"
 
 
+@workflow.defn(sandboxed=False)
+class StuckUnguarded(StuckOnce):
+    @workflow.run
+    async def run(self, kind: str) -> str:
+        assert not guard.is_active()
+        return await super().run(kind)
+
+
+async def test_workflows_without_the_guard_are_watched_too() -> None:
+    attempts.clear()
+    client = await Client.connect("memory:")
+    async with Worker(client, task_queue="tq", workflows=[StuckUnguarded], deadlock_timeout=timedelta(milliseconds=50)):
+        assert await client.execute_workflow(StuckUnguarded.run, "lets it pass", id="u", task_queue="tq") == "done"
+    assert len(attempts) == 2
+
+
 @pytest.mark.parametrize("kind", ["lets it pass", "swallows it"])
 async def test_workflow_task_fails_and_the_worker_lives_on(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     attempts.clear()

@@ -176,13 +176,14 @@ class WorkflowRun(WorkflowResolutions):
         self._work(apply)
 
     def _work(self, apply: Callable[[], None]) -> None:
-        """Run workflow code, under the determinism guard if there is one."""
-        if not self._is_guarded:
-            apply()
-            return
+        """Run workflow code, watched, and under the determinism guard if there is one."""
         guard.enter(self)
         try:
-            apply()
+            if self._is_guarded:
+                apply()
+            else:
+                with guard.passthrough():
+                    apply()
         finally:
             was_interrupted = guard.leave()
         if was_interrupted:
