@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -45,7 +47,9 @@ def test_activity(activity_environment):
     assert activity_environment.run(lambda: activity.info().activity_id) == "test"
 """
 
-PLUGIN = ("-p", "perdure.testing.pytest_plugin", "-p", "no:cacheprovider")
+#: An installed perdure brings the plugin by its entry point; in a source tree it has to be named.
+IS_INSTALLED = any(entry_points(group="pytest11", name="perdure"))
+PLUGIN = ("-p", "no:cacheprovider", *(() if IS_INSTALLED else ("-p", "perdure.testing.pytest_plugin")))
 
 
 @pytest.mark.parametrize("mode", ["auto", "strict"])
