@@ -122,18 +122,29 @@ async def test_a_reset_starts_over_at_once(d: Driver) -> None:
     assert (task.attempt, task.heartbeat_details) == (1, None)
 
 
-async def test_a_running_attempt_learns_of_the_reset_and_is_followed_by_a_first_one(d: Driver) -> None:
+async def test_a_running_attempt_learns_of_the_reset_and_counts_as_the_first(d: Driver) -> None:
     await begin(d, retry_policy=common_v1.RetryPolicy(initial_interval=S, maximum_attempts=2))
     await d.fail_activity(await d.poll_activity())
     await d.advance(1)
     task = await d.poll_activity()
     await d.engine.reset_activity(ws.ResetActivityRequest("default", W, match_all=True))
     assert (await heartbeat(d, task)).activity_reset
+    assert (await pending(d)).attempt == 1
     await d.fail_activity(task)
     await d.advance(1)
     task = await d.poll_activity()
-    assert task.attempt == 1
+    assert task.attempt == 2
     assert not (await heartbeat(d, task)).activity_reset
+    await d.fail_activity(task)
+    assert "ActivityTaskFailed" in await d.names()
+
+
+async def test_a_reset_of_the_only_attempt_allowed_makes_no_other(d: Driver) -> None:
+    await begin(d, retry_policy=common_v1.RetryPolicy(initial_interval=S, maximum_attempts=1))
+    task = await d.poll_activity()
+    await d.engine.reset_activity(ws.ResetActivityRequest("default", W, id="1"))
+    await d.fail_activity(task)
+    assert "ActivityTaskFailed" in await d.names()
 
 
 async def test_a_reset_ends_a_pause_unless_told_otherwise(d: Driver) -> None:

@@ -14,7 +14,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import WorkflowExecutionStatus, WorkflowFailureError
 from perdure.common import RetryPolicy
-from perdure.exceptions import CancelledError
+from perdure.exceptions import ActivityError, ApplicationError, CancelledError
 
 EXECUTION = common_v1.WorkflowExecution("w")
 started: asyncio.Queue[int]
@@ -39,12 +39,12 @@ async def endless() -> str:
 @workflow.defn
 class Holds:
     @workflow.run
-    async def run(self) -> str:
+    async def run(self, maximum_attempts: int = 0) -> str:
         return await workflow.execute_activity(
             endless,
             activity_id="a",
             start_to_close_timeout=timedelta(seconds=60),
-            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1)),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=1), maximum_attempts=maximum_attempts),
         )
 
 
@@ -78,13 +78,26 @@ async def test_a_pause_is_seen_and_ended(client: Client) -> None:
     assert await handle.result() == "attempt 2"
 
 
-async def test_a_reset_is_seen_and_begins_again(client: Client) -> None:
+async def test_a_reset_is_seen_and_another_attempt_follows(client: Client) -> None:
     handle = await client.start_workflow(Holds.run, id="w", task_queue="q")
     await started.get()
     await client.workflow_service.reset_activity(ws.ResetActivityRequest("default", EXECUTION, id="a"))
     details = await stopped.get()
     assert details is not None and details.reset
-    assert await handle.result() == "attempt 1"
+    assert await handle.result() == "attempt 2"
+
+
+async def test_the_workflow_sees_the_reset_that_the_only_attempt_did_not_handle(client: Client) -> None:
+    handle = await client.start_workflow(Holds.run, 1, id="w", task_queue="q")
+    await started.get()
+    await client.workflow_service.reset_activity(ws.ResetActivityRequest("default", EXECUTION, id="a"))
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert isinstance(failed.value.cause, ActivityError)
+    cause = failed.value.cause.cause
+    assert isinstance(cause, ApplicationError)
+    assert cause.type == "ActivityReset"
+    assert cause.message == "Unhandled activity cancel error produced by activity reset"
 
 
 async def test_a_paused_workflow_shows_its_status_and_goes_on(client: Client) -> None:

@@ -205,6 +205,7 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
     """Prepare the next attempt and answer IN_PROGRESS, or say why there is none."""
     cdef int64_t expiration_ms = 0
     cdef int64_t backoff_ms
+    cdef int64_t attempt = activity.attempt
     cdef bint is_reset
     cdef bytes encoded
     if activity.retry is None:
@@ -214,9 +215,10 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
     if activity.schedule_to_close_ms:
         expiration_ms = activity.first_scheduled_ns // MS + activity.schedule_to_close_ms
     is_reset = activity.extra is not None and activity.extra.pop("reset", False)
-    retry_state, backoff_ms = decide_retry(
-        activity.retry, failure, 0 if is_reset else activity.attempt, now_ns // MS, expiration_ms, False
-    )
+    if is_reset:
+        # The attempt that ends counts as the first; a standalone activity's does not count at all.
+        attempt = 0 if s.is_activity else 1
+    retry_state, backoff_ms = decide_retry(activity.retry, failure, attempt, now_ns // MS, expiration_ms, False)
     if retry_state != IN_PROGRESS and not (
         activity.is_paused and (retry_state == MAXIMUM_ATTEMPTS_REACHED or retry_state == TIMEOUT)
         and _is_retryable(failure, activity.retry)
@@ -232,7 +234,7 @@ cdef int _retry(MutableState s, ActivityInfo activity, int64_t now_ns, object fa
             )
         )
     activity.last_failure = encoded
-    activity.attempt = 1 if is_reset else activity.attempt + 1
+    activity.attempt = attempt + 1
     if is_reset and activity.extra.pop("reset_heartbeat", False):
         activity.heartbeat_details = b""
     activity.stamp += 1

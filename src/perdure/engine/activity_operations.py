@@ -1,8 +1,9 @@
 """What operators do to pending activities: pause, unpause, reset, change options.
 
 An attempt that runs is never interrupted: its next heartbeat says that it was paused or reset, and the worker decides.
-What few activities have is in ``ActivityInfo.extra``: ``pause`` (time, identity, reason, request id), ``reset`` (the next
-attempt is the first again), ``reset_heartbeat``, ``options`` (they are no longer the scheduled event's), ``priority``.
+What few activities have is in ``ActivityInfo.extra``: ``pause`` (time, identity, reason, request id), ``reset`` (the
+attempt that runs counts as the first), ``reset_heartbeat``, ``options`` (they are no longer the scheduled event's),
+``priority``.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class ActivityOperations:
         restore_original: bool,
         jitter: int,
     ) -> None:
-        """They begin again with attempt 1: at once, or when the attempt that runs has ended."""
+        """They begin again with attempt 1, at once; an attempt that runs counts as the first from now on."""
         if restore_original:
             await self._restore(run, found)
         for activity in found:

@@ -38,7 +38,7 @@ def pending_activity(activity: ActivityInfo) -> workflow_v1.PendingActivityInfo:
         heartbeat_details=decode_payloads(activity.heartbeat_details) if activity.heartbeat_details else None,
         last_heartbeat_time=activity.heartbeat_ns or None,
         last_started_time=activity.started_ns or None,
-        attempt=activity.attempt,
+        attempt=1 if activity.extra is not None and activity.extra.get("reset") else activity.attempt,
         maximum_attempts=activity.retry.maximum_attempts if activity.retry is not None else 0,
         scheduled_time=activity.scheduled_ns,
         expiration_time=expiration_ms * NS_PER_MS or None,
