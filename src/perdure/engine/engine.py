@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import NoReturn
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import collector
@@ -55,6 +57,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
         self._core = core
         self._namespaces = namespaces
         self._pid = os.getpid()
+        self._loop = core.loop
+        self._thread_id = threading.get_ident()
         closing = Closing(core, namespaces)
         self._queries = Queries(core, namespaces)
         self._workflow_updates = WorkflowUpdates(core, namespaces)
@@ -129,6 +133,19 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
             raise unavailable("The engine is closed.")
         if os.getpid() != self._pid:
             raise unavailable("The engine belongs to the process that forked this one: connect again in this process.")
+        if asyncio._get_running_loop() is not self._loop:
+            self._refuse_loop()
+
+    def _refuse_loop(self) -> NoReturn:
+        """Say how to come here from where the call came; it would wait forever for a loop that is not its own."""
+        if hasattr(asyncio._get_running_loop(), "run_until_idle"):
+            raise RuntimeError("a workflow cannot call the service: that would not replay; do it in an activity")
+        if self._thread_id != threading.get_ident():
+            raise RuntimeError(
+                "this service belongs to the event loop of another thread; call it from there, "
+                "or hand the coroutine over with asyncio.run_coroutine_threadsafe(coroutine, loop)"
+            )
+        raise RuntimeError("this service was opened on another event loop; connect a client on this loop")
 
     async def detach_activity_task(self, task_token: bytes) -> None:
         """The attempt goes on outside this process and does not die with it."""
