@@ -175,6 +175,9 @@ class WorkflowRun(WorkflowResolutions):
 
         self._work(apply)
 
+    def is_guarded(self) -> bool:
+        return self._is_guarded
+
     def _work(self, apply: Callable[[], None]) -> None:
         """Run workflow code, watched, and under the determinism guard if there is one."""
         guard.enter(self)

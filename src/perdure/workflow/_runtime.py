@@ -59,6 +59,9 @@ class _Runtime:
     def is_replaying_history_events(self) -> bool:
         raise NotImplementedError
 
+    def is_guarded(self) -> bool:
+        raise NotImplementedError
+
     def started_attributes(self) -> Any:
         raise NotImplementedError
 

@@ -43,7 +43,8 @@ class unsafe:
     @staticmethod
     def in_sandbox() -> bool:
         """Whether this runs as workflow code under the determinism guard."""
-        return _Runtime.maybe_current() is not None and not unsafe.is_sandbox_unrestricted()
+        runtime = _Runtime.maybe_current()
+        return runtime is not None and runtime.is_guarded() and not unsafe.is_sandbox_unrestricted()
 
     @staticmethod
     def is_replaying() -> bool:
