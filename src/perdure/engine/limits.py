@@ -10,6 +10,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.sdk import v1 as sdk_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.engine.errors import invalid_argument
+from perdure.store.visibility import RUN_FIELDS
 
 MAX_ID_LENGTH = 1000
 MAX_BLOB_SIZE = 2 * 1024 * 1024
@@ -37,32 +38,14 @@ WORKFLOW_TASK_HEARTBEAT_TIMEOUT = 30 * 60 * NS_PER_S
 LONG_POLL = 20.0
 TASK_LONG_POLL = 60.0
 
-_SYSTEM_SEARCH_ATTRIBUTES = frozenset(
-    [
-        "WorkflowId",
-        "RunId",
-        "WorkflowType",
-        "ExecutionStatus",
-        "TaskQueue",
-        "ParentWorkflowId",
-        "ParentRunId",
-        "RootWorkflowId",
-        "RootRunId",
-        "StartTime",
-        "ExecutionTime",
-        "CloseTime",
-        "HistoryLength",
-        "HistorySizeBytes",
-        "StateTransitionCount",
-        "ExecutionDuration",
-        "TemporalWorkerDeployment",
-        "TemporalWorkerDeploymentVersion",
-        "TemporalWorkflowVersioningBehavior",
-        "TemporalUsedWorkerDeploymentVersions",
-        "TemporalExternalPayloadCount",
-        "TemporalExternalPayloadSizeBytes",
-    ]
-)
+_SYSTEM_SEARCH_ATTRIBUTES = RUN_FIELDS | {
+    "TemporalWorkerDeployment",
+    "TemporalWorkerDeploymentVersion",
+    "TemporalWorkflowVersioningBehavior",
+    "TemporalUsedWorkerDeploymentVersions",
+    "TemporalExternalPayloadCount",
+    "TemporalExternalPayloadSizeBytes",
+}
 
 
 def check_id(value: str, what: str, *, required: bool = True) -> None:

@@ -33,6 +33,7 @@ from perdure.store.visibility._plan import (
     plan,
 )
 from perdure.store.visibility._query import (
+    RUN_FIELDS,
     SYSTEM_TYPES,
     And,
     Between,
@@ -72,6 +73,7 @@ __all__ = [
     "record_division",
     "record_terms",
     "text_of",
+    "RUN_FIELDS",
     "SYSTEM_TYPES",
     "And",
     "Between",
