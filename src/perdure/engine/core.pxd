@@ -57,7 +57,6 @@ cdef class Core:
         public object alarms
         public int64_t _next_task_id
         public set _tasks
-        object _time
 
     cpdef int64_t next_task_id(self)
     cpdef Run cached(self, str run_id)
