@@ -13,6 +13,7 @@ from perdure.api.filter import v1 as filter_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.namespace import v1 as namespace_v1
 from perdure.api.nexus import v1 as nexus_v1
+from perdure.api.nexusoperation import v1 as nexusoperation_v1
 from perdure.api.protocol import v1 as protocol_v1
 from perdure.api.query import v1 as query_v1
 from perdure.api.replication import v1 as replication_v1
@@ -40,6 +41,27 @@ class CountActivityExecutionsResponse(Message):
 
 class CountActivityExecutionsResponseAggregationGroup(Message):
     """Temporal's ``temporal.api.workflowservice.v1.CountActivityExecutionsResponse.AggregationGroup``."""
+
+    group_values: list[common_v1.Payload] = []
+    count: int = 0
+
+
+class CountNexusOperationExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountNexusOperationExecutionsRequest``."""
+
+    namespace: str = ""
+    query: str = ""
+
+
+class CountNexusOperationExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountNexusOperationExecutionsResponse``."""
+
+    count: int = 0
+    groups: list[CountNexusOperationExecutionsResponseAggregationGroup] = []
+
+
+class CountNexusOperationExecutionsResponseAggregationGroup(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountNexusOperationExecutionsResponse.AggregationGroup``."""
 
     group_values: list[common_v1.Payload] = []
     count: int = 0
@@ -116,6 +138,18 @@ class DeleteActivityExecutionRequest(Message):
 
 class DeleteActivityExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.DeleteActivityExecutionResponse``."""
+
+
+class DeleteNexusOperationExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteNexusOperationExecutionRequest``."""
+
+    namespace: str = ""
+    operation_id: str = ""
+    run_id: str = ""
+
+
+class DeleteNexusOperationExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DeleteNexusOperationExecutionResponse``."""
 
 
 class DeleteScheduleRequest(Message):
@@ -245,6 +279,29 @@ class DescribeNamespaceResponse(Message):
     failover_history: list[replication_v1.FailoverStatus] = []
     poller_group_infos: list[taskqueue_v1.PollerGroupInfo] = []
     poller_groups_info: taskqueue_v1.PollerGroupsInfo | None = None
+
+
+class DescribeNexusOperationExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeNexusOperationExecutionRequest``."""
+
+    namespace: str = ""
+    operation_id: str = ""
+    run_id: str = ""
+    include_input: bool = False
+    include_outcome: bool = False
+    long_poll_token: bytes = b""
+
+
+class DescribeNexusOperationExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeNexusOperationExecutionResponse``."""
+
+    run_id: str = ""
+    info: nexus_v1.NexusOperationExecutionInfo | None = None
+    input: common_v1.Payload | None = None
+    result: common_v1.Payload | None = None
+    failure: failure_v1.Failure | None = None
+    long_poll_token: bytes = b""
+    completion_callbacks: list[nexusoperation_v1.CallbackInfo] = []
 
 
 class DescribeScheduleRequest(Message):
@@ -558,6 +615,22 @@ class ListNamespacesResponse(Message):
     next_page_token: bytes = b""
 
 
+class ListNexusOperationExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListNexusOperationExecutionsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+
+
+class ListNexusOperationExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListNexusOperationExecutionsResponse``."""
+
+    operations: list[nexus_v1.NexusOperationExecutionListInfo] = []
+    next_page_token: bytes = b""
+
+
 class ListOpenWorkflowExecutionsRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ListOpenWorkflowExecutionsRequest``."""
 
@@ -769,6 +842,50 @@ class PollActivityTaskQueueResponse(Message):
     propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
 
 
+class PollNexusOperationExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollNexusOperationExecutionRequest``."""
+
+    namespace: str = ""
+    operation_id: str = ""
+    run_id: str = ""
+    wait_stage: int = 0
+
+
+class PollNexusOperationExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollNexusOperationExecutionResponse``."""
+
+    run_id: str = ""
+    wait_stage: int = 0
+    operation_token: str = ""
+    result: common_v1.Payload | None = None
+    failure: failure_v1.Failure | None = None
+    propagated_nexus_serialization_context: nexus_v1.PropagatedSerializationContext | None = None
+
+
+class PollNexusTaskQueueRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollNexusTaskQueueRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    task_queue: taskqueue_v1.TaskQueue | None = None
+    worker_version_capabilities: common_v1.WorkerVersionCapabilities | None = None
+    deployment_options: deployment_v1.WorkerDeploymentOptions | None = None
+    worker_heartbeat: list[worker_v1.WorkerHeartbeat] = []
+    worker_instance_key: str = ""
+    poller_group_id: str = ""
+
+
+class PollNexusTaskQueueResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.PollNexusTaskQueueResponse``."""
+
+    task_token: bytes = b""
+    request: nexus_v1.Request | None = None
+    poller_scaling_decision: taskqueue_v1.PollerScalingDecision | None = None
+    poller_group_id: str = ""
+    poller_group_infos: list[taskqueue_v1.PollerGroupInfo] = []
+    poller_groups_info: taskqueue_v1.PollerGroupsInfo | None = None
+
+
 class PollWorkflowExecutionUpdateRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.PollWorkflowExecutionUpdateRequest``."""
 
@@ -914,6 +1031,21 @@ class RequestCancelActivityExecutionRequest(Message):
 
 class RequestCancelActivityExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RequestCancelActivityExecutionResponse``."""
+
+
+class RequestCancelNexusOperationExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RequestCancelNexusOperationExecutionRequest``."""
+
+    namespace: str = ""
+    operation_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    request_id: str = ""
+    reason: str = ""
+
+
+class RequestCancelNexusOperationExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RequestCancelNexusOperationExecutionResponse``."""
 
 
 class RequestCancelWorkflowExecutionRequest(Message):
@@ -1108,6 +1240,35 @@ class RespondActivityTaskFailedResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.RespondActivityTaskFailedResponse``."""
 
     failures: list[failure_v1.Failure] = []
+
+
+class RespondNexusTaskCompletedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondNexusTaskCompletedRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    task_token: bytes = b""
+    response: nexus_v1.Response | None = None
+    poller_group_id: str = ""
+
+
+class RespondNexusTaskCompletedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondNexusTaskCompletedResponse``."""
+
+
+class RespondNexusTaskFailedRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondNexusTaskFailedRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    task_token: bytes = b""
+    error: nexus_v1.HandlerError | None = None
+    failure: failure_v1.Failure | None = None
+    poller_group_id: str = ""
+
+
+class RespondNexusTaskFailedResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RespondNexusTaskFailedResponse``."""
 
 
 class RespondQueryTaskCompletedRequest(Message):
@@ -1409,6 +1570,37 @@ class StartBatchOperationResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.StartBatchOperationResponse``."""
 
 
+class StartNexusOperationExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartNexusOperationExecutionRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    request_id: str = ""
+    operation_id: str = ""
+    endpoint: str = ""
+    service: str = ""
+    operation: str = ""
+    schedule_to_close_timeout: int | None = None
+    schedule_to_start_timeout: int | None = None
+    start_to_close_timeout: int | None = None
+    input: common_v1.Payload | None = None
+    id_reuse_policy: int = 0
+    id_conflict_policy: int = 0
+    search_attributes: common_v1.SearchAttributes | None = None
+    nexus_header: dict[str, str] = {}
+    user_metadata: sdk_v1.UserMetadata | None = None
+    on_conflict_options: nexusoperation_v1.OnConflictOptions | None = None
+    completion_callbacks: list[common_v1.Callback] = []
+    links: list[common_v1.Link] = []
+
+
+class StartNexusOperationExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.StartNexusOperationExecutionResponse``."""
+
+    run_id: str = ""
+    started: bool = False
+
+
 class StartWorkflowExecutionRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.StartWorkflowExecutionRequest``."""
 
@@ -1481,6 +1673,21 @@ class TerminateActivityExecutionRequest(Message):
 
 class TerminateActivityExecutionResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.TerminateActivityExecutionResponse``."""
+
+
+class TerminateNexusOperationExecutionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.TerminateNexusOperationExecutionRequest``."""
+
+    namespace: str = ""
+    operation_id: str = ""
+    run_id: str = ""
+    identity: str = ""
+    request_id: str = ""
+    reason: str = ""
+
+
+class TerminateNexusOperationExecutionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.TerminateNexusOperationExecutionResponse``."""
 
 
 class TerminateWorkflowExecutionRequest(Message):
