@@ -15,6 +15,7 @@ from perdure.engine.activity_operations import overlay
 from perdure.engine.backlog import DEFAULT_RANK
 from perdure.engine.core import Core
 from perdure.engine.deployments import Deployments
+from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import invalid_argument, not_found
 from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.matching import Poller, Task, TaskQueue
@@ -70,6 +71,8 @@ class ActivityTasks:
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
         self._namespaces = namespaces
+        #: Whose activities go back to the worker with the answer to its workflow task, while they are dispatched.
+        self._eager: EagerStarts | None = None
         core.on_dispatch_activity = self.dispatch
 
     # ---- dispatch
@@ -82,6 +85,9 @@ class ActivityTasks:
             return  # it is dispatched when the pause ends
         activity.task_id = core.next_task_id()
         run.touched.add(scheduled_event_id)
+        if self._eager is not None and self._eager.wants(run, activity):
+            self._eager.started.append((activity, self._start(run, activity, self._eager.identity, False)))
+            return
         if core.is_routing:
             queue = self.router.activity_queue(run, activity)
         else:
@@ -102,6 +108,32 @@ class ActivityTasks:
             batch.deliveries.append(lambda: router.add(queue, int(TaskKind.ACTIVITY), task, rank))
             return
         batch.deliveries.append(lambda: queue.add(Task(run.key, scheduled_event_id, stamp)))
+
+    def start_eagerly(self, run: Run, eager: EagerStarts) -> None:
+        """Touch the run; activities that its worker asked for are started at once, for that worker."""
+        self._eager = eager
+        try:
+            self._core.touch(run)
+        finally:
+            self._eager = None
+
+    async def hand_over(self, run: Run, eager: EagerStarts) -> list[ws.PollActivityTaskQueueResponse]:
+        """The activities that were started eagerly, once that is durable."""
+        try:
+            await self._core.durable(run)
+        except asyncio.CancelledError:
+            for activity, _ in eager.started:
+                self.release(run, activity)
+            raise
+        return [response for _, response in eager.started]
+
+    async def give_back(self, task_token: bytes) -> None:
+        """Hand an attempt out again whose poll was answered, but not heard: its worker was gone."""
+        try:
+            run, activity = await self._by_token(task_token)
+        except RPCError:
+            return
+        self.release(run, activity)
 
     def release(self, run: Run, activity: ActivityInfo) -> None:
         """Take back a started attempt that no worker has seen."""

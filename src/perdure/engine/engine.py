@@ -20,12 +20,13 @@ from perdure.engine.deployment_rpcs import DeploymentRpcs
 from perdure.engine.describing import Describing
 from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
-from perdure.engine.limits import TASK_LONG_POLL
+from perdure.engine.limits import long_poll
 from perdure.engine.messages import Messages
 from perdure.engine.multi_operations import MultiOperations
 from perdure.engine.namespace_rpcs import NamespaceRpcs
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
+from perdure.engine.remote import RemoteService
 from perdure.engine.resets import Resets
 from perdure.engine.schedule_rpcs import ScheduleRpcs
 from perdure.engine.starts import Starts
@@ -42,10 +43,6 @@ DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 def _seconds(timeout: timedelta | None) -> float | None:
     return None if timeout is None else timeout.total_seconds()
-
-
-def _long_poll(timeout: timedelta | None) -> float:
-    return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
 class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
@@ -66,6 +63,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
         self._activity_tasks = ActivityTasks(core, namespaces)
         self._add_activity_rpcs(core, namespaces, closing)
         self._add_deployment_rpcs(core, namespaces)
+        self._workflow_tasks.activity_tasks = self._activity_tasks
         self._workflow_tasks.deployments = self._activity_tasks.deployments = self._deployments
         self._activity_tasks.router = self._queries.router = self._router
         self._activity_tasks.queue_limits = self._queue_limits
@@ -79,6 +77,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
         self._resets = Resets(core, namespaces, closing)
         self._transfers = Transfers(core, namespaces, self._starts, closing)
         self._add_namespace_rpcs(core, namespaces, self)
+        #: This service for workers and clients of other processes: what they hold does not end with this one.
+        self.remote = RemoteService(self, self._check, self._starts, self._workflow_tasks, self._activity_tasks)
 
     @classmethod
     async def open(
@@ -320,7 +320,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
     ) -> ws.PollWorkflowTaskQueueResponse:
         """Temporal's PollWorkflowTaskQueue."""
         self._check()
-        return await self._workflow_tasks.poll(request, is_local=True, timeout=_long_poll(timeout))
+        return await self._workflow_tasks.poll(request, is_local=True, timeout=long_poll(timeout))
 
     async def respond_workflow_task_completed(
         self,
@@ -360,7 +360,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
     ) -> ws.PollActivityTaskQueueResponse:
         """Temporal's PollActivityTaskQueue."""
         self._check()
-        return await self._activity_tasks.poll(request, is_local=True, timeout=_long_poll(timeout))
+        return await self._activity_tasks.poll(request, is_local=True, timeout=long_poll(timeout))
 
     async def record_activity_task_heartbeat(
         self,

@@ -29,6 +29,8 @@ class PageToken(msgspec.Struct, array_like=True):
     next_event_id: int
     #: The end the reader saw on the first page; 0: it waits for new events.
     last_event_id: int
+    #: Whether a worker reads the history of its workflow task, with events that no history holds at its end.
+    is_task: bool = False
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -43,6 +45,18 @@ def _read_token(token: bytes, run_id: str) -> PageToken:
     if run_id and run_id != position.run_id:
         raise invalid_argument("RunId does not match the NextPageToken.")
     return position
+
+
+def first_page(run: Run, first: int) -> tuple[int, bytes]:
+    """How much of a run's history, from ``first`` on, goes with a task to a worker elsewhere.
+
+    Returns the first event id that does not, and the page token with which the worker reads on: b"" when all goes.
+    """
+    end = run.state.next_event_id
+    if end - first <= DEFAULT_PAGE_SIZE:
+        return end, b""
+    stop = first + DEFAULT_PAGE_SIZE
+    return stop, _encode(PageToken(run.key.run_id, stop, end - 1, True))
 
 
 class Histories:
@@ -94,7 +108,8 @@ class Histories:
         # What is shown is what there was when the call came: it is durable after the wait, newer events may not be.
         was_open = run.is_open
         end = run.state.next_event_id
-        suffix = unwritten_events(run.state) if was_open and run.state.speculative is None else []
+        is_task = position is not None and position.is_task
+        suffix = unwritten_events(run.state) if was_open and (is_task or run.state.speculative is None) else []
         await self._core.durable(run)
         first_unseen = end
         if position is not None and position.last_event_id and not is_waiting:
@@ -103,7 +118,7 @@ class Histories:
         events = await self._core.read_events(run, first, stop)
         token = b""
         if stop < end:
-            token = _encode(PageToken(run.key.run_id, stop, 0 if is_waiting else end - 1))
+            token = _encode(PageToken(run.key.run_id, stop, 0 if is_waiting else end - 1, is_task))
         elif is_waiting and was_open:
             token = _encode(PageToken(run.key.run_id, stop, 0))
         elif stop == first_unseen:

@@ -5,6 +5,8 @@ Source of the numbers: Temporal server's dynamic configuration defaults.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from perdure._native import commands
 from perdure.api.common import v1 as common_v1
 from perdure.api.sdk import v1 as sdk_v1
@@ -46,6 +48,11 @@ _SYSTEM_SEARCH_ATTRIBUTES = RUN_FIELDS | {
     "TemporalExternalPayloadCount",
     "TemporalExternalPayloadSizeBytes",
 }
+
+
+def long_poll(timeout: timedelta | None) -> float:
+    """Seconds that a poll for tasks may wait: it answers empty a second before its caller gives up."""
+    return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
 def check_id(value: str, what: str, *, required: bool = True) -> None:

@@ -15,6 +15,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.core import Core
 from perdure.engine.errors import deadline_exceeded, invalid_argument, not_found, not_ready
+from perdure.engine.histories import first_page
 from perdure.engine.lookup import find_run
 from perdure.engine.matching import Task
 from perdure.engine.namespaces import Namespaces
@@ -46,6 +47,8 @@ class Queries:
         self._namespaces = namespaces
         #: query task id -> who asked
         self._direct: dict[str, PendingQuery] = {}
+        #: query task id -> the run that was asked
+        self._asked: dict[str, Run] = {}
         core.on_forced_close = self.release
 
     async def query(self, request: ws.QueryWorkflowRequest, timeout: float | None) -> ws.QueryWorkflowResponse:
@@ -86,6 +89,7 @@ class Queries:
         finally:
             run.queries.pop(name, None)
             self._direct.pop(name, None)
+            self._asked.pop(name, None)
         assert isinstance(result, query_v1.WorkflowQueryResult)
         await core.durable(run)
         if result.result_type == _FAILED:
@@ -105,6 +109,7 @@ class Queries:
         """Send a query task: to the worker that has the run cached, if it still polls."""
         core = self._core
         self._direct[name] = pending
+        self._asked[name] = run
         s = run.state
         task = Task(run.key, 0, 0, name)
         if s.sticky_queue:
@@ -129,13 +134,37 @@ class Queries:
                     self._core.dispatch_workflow_task(run)
             self._core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, run.state.task_queue).add(task)
 
-    async def query_task(self, run: Run, task: Task, is_sticky: bool) -> ws.PollWorkflowTaskQueueResponse | None:
+    def give_back(self, task_token: bytes) -> bool:
+        """Ask again what did not reach the worker that was asked; whether the token is a query's."""
+        if not task_token.startswith(_TOKEN_PREFIX):
+            return False
+        name = task_token[len(_TOKEN_PREFIX) :].decode(errors="replace")
+        pending, run = self._direct.get(name), self._asked.get(name)
+        if pending is not None and run is not None and not run.is_gone:
+            self._ask(run, name, pending)
+        return True
+
+    async def query_task(
+        self, run: Run, task: Task, is_sticky: bool, is_local: bool
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
         """The poll answer for a direct query; None when nobody waits for it any more."""
         pending = self._direct.get(task.query)
         if pending is None:
             return None
         s = run.state
-        events = [] if is_sticky else await self._core.read_events(run, 1, s.next_event_id)
+        page_token = b""
+        try:
+            if is_sticky:
+                events = []
+            elif is_local:
+                events = await self._core.read_events(run, 1, s.next_event_id)
+            else:
+                end, page_token = first_page(run, 1)
+                events = await self._core.read_events(run, 1, end)
+        except BaseException:
+            if task.query in self._direct and not run.is_gone:
+                self._ask(run, task.query, pending)
+            raise
         return ws.PollWorkflowTaskQueueResponse(
             task_token=_TOKEN_PREFIX + task.query.encode(),
             workflow_execution=common_v1.WorkflowExecution(run.key.workflow_id, run.key.run_id),
@@ -144,6 +173,7 @@ class Queries:
             started_event_id=0,
             attempt=1,
             history=history_v1.History(events),
+            next_page_token=page_token,
             query=pending.query,
             workflow_execution_task_queue=taskqueue_v1.TaskQueue(s.task_queue, 1),
         )

@@ -14,11 +14,14 @@ from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
+from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.cron import Cron
 from perdure.engine.deployments import Deployments
+from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import invalid_argument, not_found
+from perdure.engine.histories import first_page
 from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.matching import Poller, Task
@@ -70,6 +73,7 @@ class WorkflowTasks:
 
     #: Set when the engine is put together.
     deployments: Deployments
+    activity_tasks: ActivityTasks
 
     def __init__(
         self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries, updates: WorkflowUpdates
@@ -108,7 +112,7 @@ class WorkflowTasks:
             if run is None:
                 continue
             if task.query:
-                response = await self._queries.query_task(run, task, is_sticky)
+                response = await self._queries.query_task(run, task, is_sticky, is_local)
             elif is_sticky and run.state.sticky_queue != name:
                 continue  # what waits here was sent to the normal queue when the run left this one
             else:
@@ -138,8 +142,17 @@ class WorkflowTasks:
         scheduled_id = s.task_scheduled_id
         is_speculative = s.speculative is not None
         suffix = transitions.unwritten_events(s) if attempt > 1 or is_speculative else None
-        events = await core.read_events(run, first, s.next_event_id)
-        if suffix is not None:
+        end, page_token = s.next_event_id, b""
+        if not is_local:
+            if not is_speculative:
+                core.forming(run)  # a worker elsewhere holds its task also when this process starts anew
+            end, page_token = first_page(run, first)
+        try:
+            events = await core.read_events(run, first, end)
+        except BaseException:
+            self._take_back(run, scheduled_id, started_id, attempt)
+            raise
+        if suffix is not None and not page_token:
             events = events + suffix
         key = run.key
         token = TaskToken(key.namespace_id, key.workflow_id, key.run_id, scheduled_id, started_id, attempt)
@@ -153,12 +166,35 @@ class WorkflowTasks:
             started_event_id=started_id,
             attempt=attempt,
             history=history_v1.History(events),
+            next_page_token=page_token,
             workflow_execution_task_queue=taskqueue_v1.TaskQueue(s.task_queue, 1),
             scheduled_time=s.task_scheduled_ns,
             started_time=s.task_started_ns,
             queries={name: query.query for name, query in run.queries.items()} if run.queries else {},
             messages=[] if run.updates is None else run.updates.messages(started_id, resend),
         )
+
+    def _take_back(self, run: Run, scheduled_id: int, started_id: int, attempt: int) -> None:
+        """Hand a task out again that did not reach its worker: it counts as timed out."""
+        s = run.state
+        if (
+            not run.is_gone
+            and run.is_open
+            and (s.task_scheduled_id, s.task_started_id, s.task_attempt) == (scheduled_id, started_id, attempt)
+        ):
+            transitions.time_out_workflow_task(s, self._core.now())
+            self._core.touch(run)
+
+    async def give_back(self, task_token: bytes) -> None:
+        """Hand a task out again whose poll was answered, but not heard: its worker was gone."""
+        if self._queries.give_back(task_token):
+            return
+        try:
+            run = await self._held(task_token)
+        except RPCError:
+            return
+        s = run.state
+        self._take_back(run, s.task_scheduled_id, s.task_started_id, s.task_attempt)
 
     # ---- answers
 
@@ -223,6 +259,9 @@ class WorkflowTasks:
             await self._refuse(run, CommandError(_UNHANDLED_COMMAND, "UnhandledCommand"), request.identity)
 
         was_local = s.task_owner_epoch != 0
+        eager: EagerStarts | None = None
+        if not was_local and request.commands and not core.is_routing:
+            eager = EagerStarts.of(request)
         identity = request.identity
         stamps: dict[str, Any] = {}
         if request.binary_checksum or request.worker_version_stamp is not None or request.metering_metadata is not None:
@@ -268,7 +307,9 @@ class WorkflowTasks:
                     transitions.schedule_speculative_task(s, now, False)
                 else:
                     transitions.schedule_workflow_task(s, now)
-        if completed_id or s.new_events:
+        if eager is not None:
+            self.activity_tasks.start_eagerly(run, eager)
+        elif completed_id or s.new_events:
             core.touch(run)
         else:
             core.absorb(run)
@@ -278,6 +319,8 @@ class WorkflowTasks:
             response.workflow_task = await self.start(
                 run, identity, is_sticky=True, is_local=was_local, resend=not request.force_create_new_workflow_task
             )
+        if eager is not None and eager.started:
+            response.activity_tasks = await self.activity_tasks.hand_over(run, eager)
         return response
 
     async def _refuse(self, run: Run, error: CommandError, identity: str) -> NoReturn:

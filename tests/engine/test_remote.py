@@ -1,0 +1,244 @@
+"""Workers of other processes: what they hold outlives the engine, and what does not reach them comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from perdure.api.common import v1 as common_v1
+from perdure.api.query import v1 as query_v1
+from perdure.api.taskqueue import v1 as taskqueue_v1
+from perdure.api.workflowservice import v1 as ws
+from perdure.engine import Engine
+from perdure.service import RPCError, RPCStatusCode
+from perdure.store.api import Durability, Store
+from perdure.store.lmdb import LMDBStore
+from tests.engine.driver import Clock, Driver, S, complete, driving, name, payloads, queue, schedule_activity
+
+
+@pytest.fixture
+async def r(open_store: Callable[[], Awaitable[Store]]) -> AsyncIterator[Driver]:
+    """An engine driven from afar."""
+    async with driving(await open_store()) as driver:
+        yield Driver(cast("Any", driver.engine.remote), driver.clock)
+
+
+def sticky(seconds: int = 5) -> taskqueue_v1.StickyExecutionAttributes:
+    """A worker's own queue."""
+    return taskqueue_v1.StickyExecutionAttributes(queue("sticky", 2, "q"), seconds * S)
+
+
+async def poll_sticky(r: Driver) -> ws.PollWorkflowTaskQueueResponse:
+    return await r.poll(queue("sticky", 2, "q"))
+
+
+async def test_a_worker_elsewhere_keeps_its_tasks_over_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def open_engine() -> Engine:
+        return await Engine.open(await LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS), clock=clock)
+
+    engine = await open_engine()
+    r = Driver(cast("Any", engine.remote), clock)
+    assert not r.engine.in_process
+    await r.start()
+    task = await r.poll()
+    await r.engine.close()
+    await engine.close()
+
+    engine = await open_engine()
+    r = Driver(cast("Any", engine.remote), clock)
+    await r.answer(task, schedule_activity())
+    activity = await r.poll_activity()
+    await engine.close()
+
+    engine = await open_engine()
+    r = Driver(cast("Any", engine.remote), clock)
+    await r.complete_activity(activity)
+    await r.turn(complete())
+    assert await r.names() == [
+        "WorkflowExecutionStarted",
+        "WorkflowTaskScheduled",
+        "WorkflowTaskStarted",
+        "WorkflowTaskCompleted",
+        "ActivityTaskScheduled",
+        "ActivityTaskStarted",
+        "ActivityTaskCompleted",
+        "WorkflowTaskScheduled",
+        "WorkflowTaskStarted",
+        "WorkflowTaskCompleted",
+        "WorkflowExecutionCompleted",
+    ]
+    await engine.close()
+
+
+async def test_a_worker_that_went_away_loses_its_task_to_the_timeout(r: Driver) -> None:
+    await r.start()
+    lost = await r.poll()
+    await r.advance(9)
+    assert not await r.has_workflow_task()
+    await r.advance(2)
+    task = await r.poll()
+    assert task.attempt == 2
+    with pytest.raises(RPCError) as refused:
+        await r.answer(lost, complete())
+    assert refused.value.status is RPCStatusCode.NOT_FOUND
+    await r.answer(task, complete())
+
+
+async def test_a_sticky_task_that_nobody_takes_goes_to_the_normal_queue(r: Driver) -> None:
+    await r.start()
+    await r.turn(sticky_attributes=sticky())
+    first = asyncio.create_task(poll_sticky(r))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await r.signal()
+    await r.answer(await first, sticky_attributes=sticky())
+    await r.signal()
+    assert not await r.has_workflow_task()
+    await r.advance(6)
+    task = await r.poll()
+    assert task.history is not None
+    assert task.history.events[0].event_id == 1
+    assert "WorkflowTaskTimedOut" in [name(event) for event in task.history.events]
+
+
+async def test_an_undelivered_workflow_task_comes_back_at_once(r: Driver) -> None:
+    await r.start()
+    task = await r.poll()
+    await r.engine.give_back(task)  # type: ignore[attr-defined]
+    again = await r.poll()
+    assert again.attempt == 2
+    await r.engine.give_back(task)  # type: ignore[attr-defined]
+    await r.answer(again, complete())
+    await r.engine.give_back(again)  # type: ignore[attr-defined]
+
+
+async def test_an_undelivered_activity_comes_back_as_the_same_attempt(r: Driver) -> None:
+    await r.start()
+    await r.turn(schedule_activity())
+    activity = await r.poll_activity()
+    await r.engine.give_back(activity)  # type: ignore[attr-defined]
+    again = await r.poll_activity()
+    assert again.attempt == 1
+    await r.complete_activity(again)
+    await r.engine.give_back(again)  # type: ignore[attr-defined]
+    await r.turn(complete())
+
+
+async def test_an_undelivered_query_is_asked_again(r: Driver) -> None:
+    await r.start()
+    await r.turn()
+    asking = asyncio.create_task(r.query())
+    await r.engine.give_back(await r.poll())  # type: ignore[attr-defined]
+    task = await r.poll()
+    assert task.query is not None
+    await r.engine.respond_query_task_completed(
+        ws.RespondQueryTaskCompletedRequest(task.task_token, 1, payloads(b"1"), namespace="default")
+    )
+    assert (await asking).query_result == payloads(b"1")
+
+
+async def test_a_poll_cancelled_while_its_task_is_read_leaves_it_to_the_next(
+    r: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await r.start()
+    reading = asyncio.Event()
+
+    async def read_forever(*_: Any) -> Any:
+        reading.set()
+        await asyncio.Event().wait()
+
+    core = r.engine.core
+    with monkeypatch.context() as patch:
+        patch.setattr(core, "read_events", read_forever)
+        poll = asyncio.create_task(
+            r.engine.poll_workflow_task_queue(ws.PollWorkflowTaskQueueRequest("default", queue(), "worker"))
+        )
+        await reading.wait()
+        poll.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await poll
+    task = await r.poll()
+    assert task.attempt == 2
+    await r.answer(task, complete())
+
+
+async def test_a_long_history_comes_in_pages(r: Driver) -> None:
+    await r.start()
+    for number in range(300):
+        await r.signal(signal=f"s{number}")
+    task = await r.poll()
+    assert task.history is not None and task.next_page_token
+    events = list(task.history.events)
+    assert len(events) == 256
+    page = await r.engine.get_workflow_execution_history(
+        ws.GetWorkflowExecutionHistoryRequest(
+            "default", common_v1.WorkflowExecution("w"), next_page_token=task.next_page_token
+        )
+    )
+    assert page.history is not None and not page.next_page_token
+    events += page.history.events
+    assert [event.event_id for event in events] == list(range(1, 304))
+    assert name(events[-1]) == "WorkflowTaskStarted"
+
+
+async def test_the_last_page_of_a_retry_ends_with_its_own_events(r: Driver) -> None:
+    await r.start()
+    for number in range(300):
+        await r.signal(signal=f"s{number}")
+    await r.fail_task(await r.poll())
+    await r.signal()
+    task = await r.poll()
+    await r.fail_task(task)
+    task = await r.poll()
+    assert task.attempt > 1 and task.history is not None
+    page = await r.engine.get_workflow_execution_history(
+        ws.GetWorkflowExecutionHistoryRequest(
+            "default", common_v1.WorkflowExecution("w"), next_page_token=task.next_page_token
+        )
+    )
+    assert page.history is not None
+    assert [name(event) for event in page.history.events[-2:]] == ["WorkflowTaskScheduled", "WorkflowTaskStarted"]
+    assert page.history.events[-1].event_id == task.started_event_id
+
+
+async def test_activities_a_worker_keeps_slots_for_come_with_the_answer(r: Driver) -> None:
+    await r.start()
+    answer = await r.answer(
+        await r.poll(),
+        schedule_activity("1", request_eager_execution=True, task_queue=queue("q")),
+        schedule_activity("2", task_queue=queue("q")),
+        schedule_activity("3", request_eager_execution=True, task_queue=queue("other")),
+    )
+    assert [task.activity_id for task in answer.activity_tasks] == ["1"]
+    polled = await r.poll_activity()
+    assert polled.activity_id == "2"
+    await r.complete_activity(answer.activity_tasks[0])
+    await r.turn()
+    described = await r.describe()
+    assert {pending.activity_id for pending in described.pending_activities} == {"2", "3"}
+
+
+async def test_undelivered_eager_tasks_come_back(r: Driver) -> None:
+    started = await r.start_full(request_eager_execution=True)
+    assert started.eager_workflow_task is not None
+    await r.engine.give_back(started)  # type: ignore[attr-defined]
+    answer = await r.answer(await r.poll(), schedule_activity("1", request_eager_execution=True, task_queue=queue("q")))
+    await r.engine.give_back(answer)  # type: ignore[attr-defined]
+    assert (await r.poll_activity()).activity_id == "1"
+
+
+async def test_a_query_of_a_long_history_comes_in_pages(r: Driver) -> None:
+    await r.start()
+    for number in range(300):
+        await r.signal(signal=f"s{number}")
+    await r.turn()
+    asking = asyncio.create_task(r.query())
+    task = await r.poll()
+    assert task.query == query_v1.WorkflowQuery("state") and task.next_page_token
+    asking.cancel()
