@@ -80,6 +80,15 @@ async def version_info(d: Driver, build_id: str) -> deployment_v1.WorkerDeployme
     return response.worker_deployment_version_info
 
 
+async def update_override(d: Driver, workflow_id: str, override: workflow_v1.VersioningOverride | None) -> None:
+    options = None if override is None else workflow_v1.WorkflowExecutionOptions(override)
+    await d.engine.update_workflow_execution_options(
+        ws.UpdateWorkflowExecutionOptionsRequest(
+            "default", common_v1.WorkflowExecution(workflow_id), options, ["versioning_override"]
+        )
+    )
+
+
 async def versioning(d: Driver, workflow_id: str = "w") -> workflow_v1.WorkflowExecutionVersioningInfo:
     info = (await d.describe(workflow_id)).workflow_execution_info
     assert info is not None and info.versioning_info is not None
@@ -389,3 +398,104 @@ async def test_they_go_with_their_namespace(d: Driver) -> None:
     assert gone.value.status is RPCStatusCode.NOT_FOUND
     for kind in ("deployment", "queue"):
         assert await d.engine.store.list_documents(namespace_id, kind, 10) == []
+
+
+def changed(task: ws.PollWorkflowTaskQueueResponse) -> bool:
+    """What the newest WorkflowTaskStarted of a task says of the run's target version."""
+    assert task.history is not None
+    started = [event for event in task.history.events if event.event_type == 6][-1]
+    return bool(started.attributes.target_worker_deployment_version_changed)
+
+
+async def test_a_pinned_run_hears_that_its_target_version_changed(d: Driver) -> None:
+    await register(d, "1", "2")
+    await set_current(d, "1")
+    await d.start()
+    assert not changed(await turn(d, "1"))
+    await d.signal()
+    assert not changed(await turn(d, "1"))
+    await set_current(d, "2")
+    await d.signal()
+    assert changed(await turn(d, "1"))
+    await register(d, "3")
+    await d.signal()
+    assert changed(await turn(d, "1")), "it stays so"
+    await set_current(d, "1")
+    await d.signal()
+    assert not changed(await turn(d, "1"))
+
+
+async def test_only_pinned_runs_without_override_hear_of_it(d: Driver) -> None:
+    await register(d, "1", "2")
+    await set_current(d, "1")
+    await d.start("moving")
+    await turn(d, "1", behavior=AUTO_UPGRADE)
+    await d.start("overridden")
+    await turn(d, "1")
+    override = workflow_v1.VersioningOverride(
+        pinned=workflow_v1.VersioningOverridePinnedOverride(1, deployment_v1.WorkerDeploymentVersion("1", "shop"))
+    )
+    await update_override(d, "overridden", override)
+    await set_current(d, "2")
+    await d.signal("moving")
+    assert not changed(await turn(d, "2", behavior=AUTO_UPGRADE))
+    await d.signal("overridden")
+    assert not changed(await turn(d, "1"))
+    await update_override(d, "overridden", None)
+    await d.signal("overridden")
+    assert changed(await turn(d, "1"))
+
+
+async def test_a_run_that_continues_on_its_version_declines_the_upgrade(d: Driver) -> None:
+    await register(d, "1", "2", "3")
+    await set_current(d, "1")
+    await d.start()
+    await turn(d, "1")
+    await set_current(d, "2")
+    await d.signal()
+    assert changed(await turn(d, "1", continue_as_new()))
+    await d.advance(2)
+    task = await turn(d, "1")
+    assert not changed(task), "what was declined is not said again"
+    declined = task.history.events[0].attributes.declined_target_version_upgrade
+    assert declined.deployment_version == deployment_v1.WorkerDeploymentVersion("2", "shop")
+    assert declined.revision_number == 2
+    await d.signal()
+    assert not changed(await turn(d, "1", continue_as_new()))
+    await d.advance(2)
+    task = await turn(d, "1")
+    assert task.history.events[0].attributes.declined_target_version_upgrade == declined, "by the next run, too"
+    await set_current(d, "3")
+    await d.signal()
+    assert changed(await turn(d, "1", continue_as_new(initial_versioning_behavior=1)))
+    await d.advance(2)
+    task = await turn(d, "3")
+    started = task.history.events[0].attributes
+    assert started.declined_target_version_upgrade is None and started.inherited_pinned_version is None
+    assert started.inherited_auto_upgrade_info == deployment_v1.InheritedAutoUpgradeInfo(
+        deployment_v1.WorkerDeploymentVersion("1", "shop"), 3, 1
+    )
+
+
+async def test_a_run_may_continue_on_the_ramping_version(d: Driver) -> None:
+    await register(d, "1", "2")
+    await set_current(d, "1")
+    await set_ramping(d, "2", 0.001)
+    await d.start()
+    await turn(d, "1", continue_as_new(initial_versioning_behavior=2))
+    await d.advance(2)
+    await turn(d, "2", behavior=AUTO_UPGRADE)
+    await d.signal()
+    await turn(d, "1", behavior=AUTO_UPGRADE)
+
+
+async def test_cron_and_retries_take_no_version_along_that_was_not_inherited(d: Driver) -> None:
+    await register(d, "1", "2")
+    await set_current(d, "1")
+    await d.start(cron_schedule="* * * * *")
+    await d.advance(60)
+    await turn(d, "1", complete())
+    await set_current(d, "2")
+    await d.advance(60)
+    task = await turn(d, "2")
+    assert task.history.events[0].attributes.inherited_pinned_version is None

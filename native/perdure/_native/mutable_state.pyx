@@ -495,6 +495,17 @@ cdef class MutableState:
         version = attributes.inherited_pinned_version
         if version is not None:
             self._more()["inherited"] = (version.deployment_name, version.build_id)
+        declined = attributes.declined_target_version_upgrade
+        if declined is not None:
+            version = declined.deployment_version
+            self._more()["declined"] = (
+                declined.revision_number,
+                "" if version is None else version.deployment_name,
+                "" if version is None else version.build_id,
+            )
+        upgrade = attributes.inherited_auto_upgrade_info
+        if upgrade is not None:
+            self._more()["first_behavior"] = upgrade.continue_as_new_initial_versioning_behavior
         return 0
 
     cdef dict _more(self):

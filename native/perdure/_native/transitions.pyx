@@ -260,6 +260,7 @@ cdef object _started_attributes(MutableState s):
         bool(reasons),
         s.history_size,
         suggest_continue_as_new_reasons=reasons,
+        target_worker_deployment_version_changed=s.extra is not None and "target" in s.extra,
     )
 
 

@@ -21,6 +21,7 @@ from perdure.engine import cron, limits
 from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.routing import Version
 from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.store.api import RunKey
 
@@ -30,6 +31,9 @@ _CANCEL = int(CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)
 _IN_PROGRESS = int(RetryState.RETRY_STATE_IN_PROGRESS)
 _TIMEOUT = int(RetryState.RETRY_STATE_TIMEOUT)
 _BAD_CONTINUE_AS_NEW = 11
+_BY_WORKFLOW = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW)
+_BY_RETRY = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY)
+_BY_CRON = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE)
 #: A next run's first workflow task waits until this long after the previous run's start.
 MIN_RUN_LIFETIME_MS = 1000
 
@@ -73,8 +77,13 @@ class Closing:
 
     # ---- plans
 
-    async def prepare(self, run: Run, command: command_v1.Command) -> Successor | None:
-        """Plan the run after a close command; raises CommandError when the command cannot be carried out."""
+    async def prepare(
+        self, run: Run, command: command_v1.Command, stated: tuple[int, Version] | None = None
+    ) -> Successor | None:
+        """Plan the run after a close command; raises CommandError when the command cannot be carried out.
+
+        ``stated`` is the versioning behavior and the version of the worker that answers.
+        """
         s = run.state
         attributes: Any = command.attributes
         kind = command.command_type
@@ -91,7 +100,7 @@ class Closing:
             return await self._after_failure(run, attributes.failure, carry_result=False)
         if attributes.cron_schedule:
             _parse_cron(attributes.cron_schedule)
-        return self._continue_as_new(run, await self._started(run), attributes)
+        return self._continue_as_new(run, await self._started(run), attributes, stated)
 
     async def _started(self, run: Run) -> history_v1.WorkflowExecutionStartedEventAttributes:
         return (await self._core.event(run, 1)).attributes  # type: ignore[no-any-return]
@@ -103,8 +112,7 @@ class Closing:
         retry_state, backoff_ms = decide_retry(s.retry, failure, s.attempt, now // NS_PER_MS, s.expiration_ms, True)
         if retry_state == _IN_PROGRESS:
             previous = await self._started(run)
-            attributes = self._carry_over(run, previous, backoff_ms)
-            attributes.initiator = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY)
+            attributes = self._carry_over(run, previous, backoff_ms, _BY_RETRY)
             attributes.attempt = s.attempt + 1
             attributes.continued_failure = failure
             attributes.last_completion_result = previous.last_completion_result if carry_result else None
@@ -129,14 +137,13 @@ class Closing:
         backoff_ms = cron.backoff_ms(cron.Cron.parse(s.cron_schedule), s.execution_ns, now)
         if backoff_ms is None:
             return None
-        attributes = self._carry_over(run, previous, backoff_ms)
-        attributes.initiator = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE)
+        attributes = self._carry_over(run, previous, backoff_ms, _BY_CRON)
         attributes.last_completion_result = last_result
         attributes.continued_failure = failure
         return Successor(attributes.original_execution_run_id, attributes)
 
     def _carry_over(
-        self, run: Run, previous: history_v1.WorkflowExecutionStartedEventAttributes, backoff_ms: int
+        self, run: Run, previous: history_v1.WorkflowExecutionStartedEventAttributes, backoff_ms: int, initiator: int
     ) -> history_v1.WorkflowExecutionStartedEventAttributes:
         """The next run's Started with all that a chain inherits; memo and search attributes are the Started event's."""
         run_id = self._core.run_ids.new(self._core.now())
@@ -153,6 +160,7 @@ class Closing:
             identity="",
             first_workflow_task_backoff=backoff_ms * NS_PER_MS,
             eager_execution_accepted=False,
+            initiator=initiator,
         )
         if s.extra is not None:
             self._core.router.hand_down(run, attributes)
@@ -163,11 +171,12 @@ class Closing:
         run: Run,
         previous: history_v1.WorkflowExecutionStartedEventAttributes,
         command: command_v1.ContinueAsNewWorkflowExecutionCommandAttributes,
+        stated: tuple[int, Version] | None,
     ) -> Successor:
         s = run.state
-        initiator = command.initiator or int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_WORKFLOW)
+        initiator = command.initiator or _BY_WORKFLOW
         backoff_ms = (command.backoff_start_interval or 0) // NS_PER_MS
-        attributes = self._carry_over(run, previous, backoff_ms)
+        attributes = self._carry_over(run, previous, backoff_ms, initiator)
         if command.workflow_type is not None and command.workflow_type.name:
             attributes.workflow_type = command.workflow_type
         if command.task_queue is not None and command.task_queue.name:
@@ -180,7 +189,6 @@ class Closing:
         if command.workflow_task_timeout:
             attributes.workflow_task_timeout = command.workflow_task_timeout
         attributes.input = command.input
-        attributes.initiator = initiator
         attributes.continued_failure = command.failure
         attributes.last_completion_result = command.last_completion_result
         attributes.retry_policy = None if command.retry_policy is None else resolve_retry_policy(command.retry_policy)
@@ -188,9 +196,9 @@ class Closing:
         attributes.header = command.header
         attributes.memo = command.memo
         attributes.search_attributes = command.search_attributes
-        if s.extra is not None:
-            self._core.router.hand_down(run, attributes, command.initial_versioning_behavior)
-        if initiator == int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY):
+        if s.extra is not None or stated is not None:
+            self._core.router.hand_down_version(run, attributes, command.initial_versioning_behavior, stated)
+        if initiator == _BY_RETRY:
             attributes.attempt = s.attempt + 1
         return Successor(attributes.original_execution_run_id, attributes)
 

@@ -76,7 +76,9 @@ class DeploymentRecord(msgspec.Struct):
     current_changed: int = 0
     ramping_changed: int = 0
     percentage_changed: int = 0
+    #: Of this record, and of its routing alone.
     revision: int = 0
+    routing_revision: int = 0
     modifier: str = ""
     manager: str = ""
 
@@ -175,14 +177,26 @@ class Deployments:
         """Whether workers of a version poll a queue."""
         return (namespace_id, int(kind), name, *version) in self._polled
 
-    def target(self, namespace_id: str, kind: TaskKind, name: str, workflow_id: str) -> Version | None:
-        """The version that a task without a version of its own goes to; None for workers without one."""
+    def target(
+        self, namespace_id: str, kind: TaskKind, name: str, workflow_id: str, *, use_ramping: bool = False
+    ) -> Version | None:
+        """The version that a task without a version of its own goes to; None for workers without one.
+
+        ``use_ramping`` prefers the ramping version, whatever its percentage.
+        """
         for record in self._owners.get((namespace_id, int(kind), name), ()):
-            ramps = record.is_ramping and ramp_position(workflow_id) < record.percentage
+            ramps = record.is_ramping and (
+                (use_ramping and record.ramping is not None) or ramp_position(workflow_id) < record.percentage
+            )
             chosen = record.ramping if ramps else record.current
             if chosen is not None and self.polls(namespace_id, Version(record.name, chosen), kind, name):
                 return Version(record.name, chosen)
         return None
+
+    def routing_revision(self, namespace_id: str, name: str) -> int:
+        """How often the routing of the deployments whose workers poll a workflow task queue has changed."""
+        owners = self._owners.get((namespace_id, int(TaskKind.WORKFLOW), name), ())
+        return sum(record.routing_revision for record in owners)
 
     async def _reroute(self, namespace_id: str, kind: int, name: str) -> None:
         """Send the tasks that wait in any part of a queue where they belong now."""
@@ -284,6 +298,7 @@ class Deployments:
 
     async def _changed(self, record: DeploymentRecord, identity: str, build_id: str | None) -> None:
         record.modifier = identity
+        record.routing_revision += 1
         if build_id is not None:
             record.versions[build_id].modifier = identity
         await self._put(record)
@@ -603,7 +618,7 @@ def _routing(record: DeploymentRecord) -> deployment_v1.RoutingConfig:
         ramping_version_percentage_changed_time=record.percentage_changed or None,
         current_deployment_version=_message(record, record.current),
         ramping_deployment_version=_message(record, record.ramping),
-        revision_number=record.revision,
+        revision_number=record.routing_revision,
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from perdure._native.mutable_state import ActivityInfo
 from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
-from perdure.api.enums.v1 import ContinueAsNewVersioningBehavior, VersioningBehavior
+from perdure.api.enums.v1 import ContinueAsNewInitiator, ContinueAsNewVersioningBehavior, VersioningBehavior
 from perdure.api.history import v1 as history_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 _PINNED = int(VersioningBehavior.VERSIONING_BEHAVIOR_PINNED)
 _AUTO_UPGRADE = int(VersioningBehavior.VERSIONING_BEHAVIOR_AUTO_UPGRADE)
 _VERSIONED = 2
-#: ContinueAsNewVersioningBehavior: the next run begins as an auto-upgrading one.
-_UPGRADE_AT_START = int(ContinueAsNewVersioningBehavior.CONTINUE_AS_NEW_VERSIONING_BEHAVIOR_AUTO_UPGRADE)
+#: ContinueAsNewVersioningBehavior: the first workflow task of the next run goes to the ramping version, if there is one.
+_USE_RAMPING = int(ContinueAsNewVersioningBehavior.CONTINUE_AS_NEW_VERSIONING_BEHAVIOR_USE_RAMPING_VERSION)
+_BY_RETRY = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY)
 _BEHAVIORS = {_PINNED: "Pinned", _AUTO_UPGRADE: "AutoUpgrade"}
 _ATTRIBUTES = ("TemporalWorkerDeployment", "TemporalWorkerDeploymentVersion", "TemporalWorkflowVersioningBehavior")
 _decode_priority = msgspec.msgpack.Decoder(common_v1.Priority).decode
@@ -61,13 +62,18 @@ def override_of(run: Run) -> workflow_v1.VersioningOverride | None:
     return _decode_override(extra["override"]) if extra is not None and "override" in extra else None
 
 
-def effective(run: Run) -> tuple[int, Version | None]:
-    """The versioning behavior of a run that holds now, and the version that it holds for."""
+def effective(run: Run, stated: tuple[int, Version] | None = None) -> tuple[int, Version | None]:
+    """The versioning behavior of a run that holds now, and the version that it holds for.
+
+    ``stated`` is what the worker says that is just answering.
+    """
     extra = run.state.extra
     if extra is None:
-        return 0, None
+        return stated or (0, None)
     behavior, version = 0, None
-    if "version" in extra:
+    if stated is not None:
+        behavior, version = stated
+    elif "version" in extra:
         behavior, deployment, build_id = extra["version"]
         version = Version(deployment, build_id)
     elif "inherited" in extra:
@@ -191,15 +197,78 @@ class Router:
             return None
         return deployment_v1.WorkerDeploymentVersion(version.build_id, version.deployment)
 
-    def hand_down(
-        self, run: Run, started: history_v1.WorkflowExecutionStartedEventAttributes, initial_behavior: int = 0
-    ) -> None:
-        """Give the run that follows this one its version, its override and its priority."""
+    def note_target(self, run: Run) -> None:
+        """Before a workflow task starts: remember whether the target of a pinned run is another version than its own.
+
+        The events of its workflow tasks say so from then on, until the run is on its target again, is overridden, or
+        continues as new; what the run before it declined is not said again until the routing changes.
+        """
+        extra = run.state.extra
+        if extra is None or self.deployments is None:
+            return
+        behavior, version = effective(run)
+        if not behavior:
+            return
+        if "override" in extra:
+            extra.pop("target", None)
+            extra.pop("declined", None)
+            return
+        if behavior != _PINNED:
+            extra.pop("target", None)
+            return
+        namespace_id, queue = run.key.namespace_id, run.state.task_queue
+        target = self.deployments.target(namespace_id, TaskKind.WORKFLOW, queue, run.key.workflow_id)
+        revision = self.deployments.routing_revision(namespace_id, queue)
+        if target == version:
+            extra.pop("target", None)
+            extra.pop("declined", None)
+        elif "declined" not in extra or revision > extra["declined"][0]:
+            extra["target"] = (revision, *(target or ("", "")))
+            extra.pop("declined", None)
+
+    def hand_down(self, run: Run, started: history_v1.WorkflowExecutionStartedEventAttributes) -> None:
+        """Give the run that follows this one its override and its priority.
+
+        One that a retry starts is pinned as this one is only if this one had inherited that; one of cron never is.
+        """
         started.priority = priority_of_run(run)
-        started.versioning_override = override_of(run)
+        override = override_of(run)
+        started.versioning_override = None if override is None or pinned_version(override) is None else override
+        was_inherited = started.inherited_pinned_version is not None
         started.inherited_pinned_version = None
-        if initial_behavior != _UPGRADE_AT_START and started.task_queue is not None:
-            started.inherited_pinned_version = self.inherited(run, started.task_queue.name)
+        if started.initiator == _BY_RETRY:
+            if was_inherited:
+                started.inherited_pinned_version = self.inherited(run, run.state.task_queue)
+        else:
+            started.inherited_auto_upgrade_info = started.declined_target_version_upgrade = None
+
+    def hand_down_version(
+        self,
+        run: Run,
+        started: history_v1.WorkflowExecutionStartedEventAttributes,
+        initial_behavior: int,
+        stated: tuple[int, Version] | None,
+    ) -> None:
+        """Give the run that this one continues as its version, unless it is to begin as an auto-upgrading one."""
+        started.inherited_pinned_version = None
+        started.inherited_auto_upgrade_info = started.declined_target_version_upgrade = None
+        behavior, version = effective(run, stated)
+        deployments = self.deployments
+        if deployments is None or version is None or started.task_queue is None:
+            return
+        queue = started.task_queue.name
+        if not deployments.polls(run.key.namespace_id, version, TaskKind.WORKFLOW, queue):
+            if queue != run.state.task_queue:
+                started.versioning_override = None
+            return
+        message = deployment_v1.WorkerDeploymentVersion(version.build_id, version.deployment)
+        if behavior == _PINNED and not initial_behavior:
+            started.inherited_pinned_version = message
+            started.declined_target_version_upgrade = _declined(run)
+        else:
+            started.inherited_auto_upgrade_info = deployment_v1.InheritedAutoUpgradeInfo(
+                message, deployments.routing_revision(run.key.namespace_id, queue), initial_behavior
+            )
 
     def _workflow_version(self, run: Run) -> Version | None:
         if not self._core.is_routing or self.deployments is None:
@@ -207,14 +276,39 @@ class Router:
         behavior, version = effective(run)
         if behavior == _PINNED and version is not None:
             return version
+        s = run.state
         return self.deployments.target(
-            run.key.namespace_id, TaskKind.WORKFLOW, run.state.task_queue, run.key.workflow_id
+            run.key.namespace_id,
+            TaskKind.WORKFLOW,
+            s.task_queue,
+            run.key.workflow_id,
+            use_ramping=s.extra is not None
+            and s.extra.get("first_behavior") == _USE_RAMPING
+            and not s.previous_started_id,
         )
+
+
+def _declined(run: Run) -> history_v1.DeclinedTargetVersionUpgrade | None:
+    """The target that a run knew of, or one before it, when it continued as new on its own version."""
+    extra = run.state.extra or {}
+    known = extra.get("target") or extra.get("declined")
+    if known is None:
+        return None
+    revision, deployment, build_id = known
+    version = deployment_v1.WorkerDeploymentVersion(build_id, deployment) if build_id else None
+    return history_v1.DeclinedTargetVersionUpgrade(version, revision)
 
 
 def ramp_position(workflow_id: str) -> float:
     """Where a workflow id stands between 0 and 100: it ramps when the percentage is above."""
     return fingerprint32(workflow_id.encode()) / 2**32 * 100
+
+
+def stated_version(behavior: int, options: deployment_v1.WorkerDeploymentOptions) -> tuple[int, Version] | None:
+    """The versioning behavior and the version that a worker answers with."""
+    if options.worker_versioning_mode != _VERSIONED:
+        return None
+    return behavior, Version(options.deployment_name, options.build_id)
 
 
 def version_stamps(request: ws.RespondWorkflowTaskCompletedRequest) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from perdure.engine.limits import NS_PER_MS
 from perdure.engine.matching import Poller, Task
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.queries import Queries
-from perdure.engine.routing import show_version, version_stamps
+from perdure.engine.routing import show_version, stated_version, version_stamps
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
 from perdure.engine.workflow_updates import WorkflowUpdates, may_discard
@@ -132,6 +132,8 @@ class WorkflowTasks:
         owner_epoch = core.epoch if is_local else 0
         now = core.now()
         task_id = core.next_task_id()
+        if core.is_routing:
+            core.router.note_target(run)
         if not transitions.start_workflow_task(s, now, str(task_id), identity, is_sticky, owner_epoch):
             return None
         core.absorb(run)
@@ -248,7 +250,12 @@ class WorkflowTasks:
                 sent = plan.sent
             commands.check(s, request.commands, namespace, sent)
             await self._check_search_attributes(run, request.commands)
-            successor = await self._closing.prepare(run, request.commands[-1]) if closes else None
+            if closes:
+                options = request.deployment_options
+                stated = None if options is None else stated_version(request.versioning_behavior, options)
+                successor = await self._closing.prepare(run, request.commands[-1], stated)
+            else:
+                successor = None
         except CommandError as error:
             if run.is_gone or (s.task_started_id, s.task_attempt) != held:
                 raise not_found(_LOST) from None
