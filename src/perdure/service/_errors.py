@@ -50,13 +50,20 @@ class RPCError(TemporalError):
     ``WorkflowExecutionAlreadyStartedFailure``, where Temporal sends one.
     """
 
-    def __init__(self, message: str, status: RPCStatusCode, raw_grpc_status: bytes | Sequence[Message] = b"") -> None:
+    def __init__(
+        self,
+        message: str,
+        status: RPCStatusCode,
+        raw_grpc_status: bytes | Sequence[Message] = b"",
+        *,
+        details: Sequence[Message] = (),
+    ) -> None:
         """Make an error. A service in process has no bytes from gRPC: it gives the details instead of them."""
         super().__init__(message)
         self._message = message
         self._status = status
         self._raw = b""
-        self._details: tuple[Message, ...] = ()
+        self._details: tuple[Message, ...] = tuple(details)
         if isinstance(raw_grpc_status, bytes):
             self._raw = raw_grpc_status
         else:

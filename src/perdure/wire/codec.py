@@ -1,0 +1,44 @@
+"""API structs to protobuf's wire bytes and back.
+
+Exact both ways for every field that our structs have. Fields they do not have are skipped, except inside history
+events, which keep the bytes they came in: an event that is read and written again is the same, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from perdure.api._message import Message
+from perdure.wire import _plain
+from perdure.wire._tables import EmptyMessage, Tables, UnknownMessage
+
+__all__ = ["DecodeError", "EmptyMessage", "UnknownMessage", "decode", "encode", "type_name"]
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+DecodeError = _plain.DecodeError
+_tables = Tables(_plain)
+
+
+def encode(message: Message) -> bytes:
+    """The message as protobuf.
+
+    Raises:
+        ValueError: a field holds what protobuf cannot: an integer of too many bits, half of a surrogate pair.
+        TypeError: a field holds a value of another type, or the struct is no message of Temporal's.
+    """
+    return _plain.encode(_tables.of(type(message)), message)
+
+
+def decode(message_type: type[MessageT], data: bytes) -> MessageT:
+    """The message that protobuf bytes hold.
+
+    Raises:
+        DecodeError: (a ValueError) the bytes are cut off, malformed, nested too deeply or not UTF-8 where text is due.
+    """
+    return _plain.decode(_tables.of(message_type), data)
+
+
+def type_name(message_type: type[Message]) -> str:
+    """Protobuf's full name of a struct, ``temporal.api.common.v1.Payload``."""
+    return _tables.of(message_type).full_name
