@@ -12,6 +12,7 @@ from perdure._native.activities cimport cancel_unstarted
 from perdure._native.events cimport HistoryEvent
 from perdure._native.events import encode_batch
 from perdure._native.mutable_state cimport (
+    CALL_NEXUS,
     CANCEL_EXTERNAL,
     DISPATCH_ACTIVITY,
     SIGNAL_EXTERNAL,
@@ -44,14 +45,20 @@ cdef enum:
     UPSERT_SEARCH_ATTRIBUTES = 13
     PROTOCOL_MESSAGE = 14
     MODIFY_PROPERTIES = 16
+    SCHEDULE_NEXUS_OPERATION = 17
+    REQUEST_CANCEL_NEXUS_OPERATION = 18
     MAX_TRANSACTION = 4194304
 
 _UUID_DIGITS = frozenset("0123456789abcdefABCDEF-")
 
 CLOSE_COMMANDS = frozenset((COMPLETE_WORKFLOW, FAIL_WORKFLOW, CANCEL_WORKFLOW, CONTINUE_AS_NEW))
-KNOWN_COMMANDS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16))
+KNOWN_COMMANDS = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18))
 #: Command type -> WorkflowTaskFailedCause when the command is wrong.
-CAUSES = {1: 2, 2: 3, 3: 4, 4: 7, 5: 8, 6: 5, 7: 9, 8: 10, 9: 6, 10: 11, 11: 16, 12: 15, 13: 23, 14: 30, 16: 25}
+CAUSES = {1: 2, 2: 3, 3: 4, 4: 7, 5: 8, 6: 5, 7: 9, 8: 10, 9: 6, 10: 11, 11: 16, 12: 15, 13: 23, 14: 30, 16: 25, 17: 32, 18: 34}
+
+#: Bytes of all headers of a Nexus operation, and the headers that only the service sets.
+MAX_NEXUS_HEADER = 8192
+DISALLOWED_HEADERS = frozenset(("request-timeout", "caller-name", "caller-type", "call-initiation"))
 
 cdef object _encode = msgspec.msgpack.Encoder().encode
 
@@ -191,6 +198,7 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
     cdef set freed_timer_ids = set()
     cdef set cancel_requested = set()
     cdef set started_children = set()
+    cdef set operations = None      # Nexus operations that can be asked to cancel, once one is named
     cdef dict scheduled = {}
     for command in commands:
         kind = command.command_type
@@ -316,6 +324,23 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
                 if name not in a.upserted_memo.fields:
                     memo_size += len(name) + len(value)
             _check_size(memo_size, "the memo")
+        elif kind == SCHEDULE_NEXUS_OPERATION:
+            if operations is None:
+                operations = _cancellable(s)
+            if len(operations) >= MAX_PENDING:
+                raise CommandError(33, f"the workflow has {MAX_PENDING} pending Nexus operations, which is the limit")
+            size += _check_operation(a)
+            operations.add(next_id - 1)
+        elif kind == REQUEST_CANCEL_NEXUS_OPERATION:
+            if operations is None:
+                operations = _cancellable(s)
+            if a.scheduled_event_id in operations:
+                operations.remove(a.scheduled_event_id)
+            elif not _has_buffered_end(s, a.scheduled_event_id):
+                raise CommandError(
+                    34,
+                    f"no Nexus operation scheduled by event {a.scheduled_event_id} is pending, or it was asked to cancel before",
+                )
         elif kind == PROTOCOL_MESSAGE:
             if sent is None or a.message_id not in sent:
                 raise CommandError(30, f"ProtocolMessageCommand referenced absent message ID {a.message_id}")
@@ -363,6 +388,69 @@ cdef bint _has_buffered_close(MutableState s, int64_t scheduled_event_id):
     return False
 
 
+cdef bint _has_buffered_end(MutableState s, int64_t scheduled_event_id):
+    """Whether the end of a Nexus operation waits for this workflow task, which cannot know of it."""
+    cdef HistoryEvent event
+    for event in s.buffered:
+        if 50 <= event.event_type <= 53 and event.attrs().scheduled_event_id == scheduled_event_id:
+            return True
+    return False
+
+
+cdef set _cancellable(MutableState s):
+    """Scheduled event ids of the Nexus operations that were not asked to cancel."""
+    if s.extra is None or "nexus" not in s.extra:
+        return set()
+    return {event_id for event_id, operation in s.extra["nexus"].items() if operation["cancel"] is None}
+
+
+cdef int64_t _check_operation(object a) except -1:
+    """Refuse a Nexus operation that no endpoint could take; the bytes of its input."""
+    cdef int64_t size = 0
+    _check_id(a.endpoint, "the endpoint of the Nexus operation", 32)
+    _check_id(a.service, "the service of the Nexus operation", 32)
+    _check_id(a.operation, "the name of the Nexus operation", 32)
+    for what in ("schedule_to_close_timeout", "schedule_to_start_timeout", "start_to_close_timeout"):
+        _check_duration(getattr(a, what), f"{what} of Nexus operation {a.operation!r}", 32)
+    for name, value in a.nexus_header.items():
+        if name.lower() in DISALLOWED_HEADERS:
+            raise CommandError(32, f"the header {name!r} of Nexus operation {a.operation!r} is the service's own")
+        size += len(name.encode()) + len(value.encode())
+    if size > MAX_NEXUS_HEADER:
+        raise CommandError(
+            32, f"the headers of Nexus operation {a.operation!r} have {size} bytes, more than the limit of {MAX_NEXUS_HEADER}"
+        )
+    if a.input is None:
+        return 0
+    size = len(a.input.data)
+    for name, value in a.input.metadata.items():
+        size += len(name) + len(value)
+    return _check_size(size, f"the input of Nexus operation {a.operation!r}")
+
+
+cdef object _operation_attributes(MutableState s, object a, int64_t completed_id, str endpoint_id):
+    """NexusOperationScheduled with the timeouts that will hold; the request id is the same whenever it is sent."""
+    cdef object schedule_to_close = _capped(capped_duration(a.schedule_to_close_timeout), s.run_timeout_ms * MS)
+    cdef object schedule_to_start = capped_duration(a.schedule_to_start_timeout)
+    cdef object start_to_close = capped_duration(a.start_to_close_timeout)
+    if schedule_to_close:
+        schedule_to_start = min(schedule_to_start, schedule_to_close)
+        start_to_close = min(start_to_close, schedule_to_close)
+    return messages.history.NexusOperationScheduledEventAttributes(
+        a.endpoint,
+        a.service,
+        a.operation,
+        a.input,
+        schedule_to_close,
+        {name.lower(): value for name, value in a.nexus_header.items()},
+        completed_id,
+        f"{s.run_id}:{s.next_event_id}",
+        endpoint_id,
+        schedule_to_start,
+        start_to_close,
+    )
+
+
 cdef object _capped(object value, int64_t limit_ns):
     """A timeout no longer than a limit; unset stays unset when there is no limit."""
     if limit_ns and (not value or value > limit_ns):
@@ -378,10 +466,17 @@ def apply_message(MutableState s not None, int event_type, attributes, int64_t n
 
 
 def apply(
-    MutableState s not None, list commands not None, int64_t completed_id, int64_t now_ns, str namespace, dict sent=None
+    MutableState s not None,
+    list commands not None,
+    int64_t completed_id,
+    int64_t now_ns,
+    str namespace,
+    dict sent=None,
+    dict endpoints=None,
 ):
     """Apply checked commands in order, all but the one that closes the run.
 
+    ``endpoints`` has the ids of the Nexus endpoints that the commands name.
     Returns ``(close command or None, whether a workflow task must follow)``.
     """
     cdef HistoryEvent event
@@ -448,6 +543,12 @@ def apply(
             event = s.write(40, h.UpsertWorkflowSearchAttributesEventAttributes(completed_id, a.search_attributes), now_ns)
         elif kind == MODIFY_PROPERTIES:
             event = s.write(46, h.WorkflowPropertiesModifiedEventAttributes(completed_id, a.upserted_memo), now_ns)
+        elif kind == SCHEDULE_NEXUS_OPERATION:
+            event = s.write(48, _operation_attributes(s, a, completed_id, endpoints[a.endpoint]), now_ns)
+            s.effects.append((CALL_NEXUS, event.event_id))
+        elif kind == REQUEST_CANCEL_NEXUS_OPERATION:
+            event = s.write(54, h.NexusOperationCancelRequestedEventAttributes(a.scheduled_event_id, completed_id), now_ns)
+            s.effects.append((CALL_NEXUS, event.event_id))
         elif kind == PROTOCOL_MESSAGE:
             message = sent[a.message_id]
             if message is not None:

@@ -32,6 +32,7 @@ cpdef enum Effect:
     DELETE_RUN = 7            # retention is over
     DROP_ACTIVITY = 8         # a task that waits in its queue is void; argument: scheduled event id
     SHOW_RUN = 9              # what listing shows of the run changed
+    CALL_NEXUS = 10           # argument: scheduled or cancel requested event id; 0: something of an operation is due
 
 
 @cython.final
@@ -234,7 +235,7 @@ cdef class MutableState:
     cdef int _started(self, HistoryEvent event) except -1
     cdef dict _more(self)
     cdef int _versioned(self, object attributes) except -1
-    cdef int _options_updated(self, object attributes) except -1
+    cdef int _options_updated(self, HistoryEvent event) except -1
     cdef int _merge_memo(self, dict fields) except -1
     cdef int _merge_search_attributes(self, dict fields) except -1
     cdef bint is_flooded(self) noexcept

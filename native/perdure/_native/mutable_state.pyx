@@ -12,6 +12,7 @@ import msgspec
 cimport cython
 from libc.stdint cimport int64_t
 
+from perdure._native cimport nexus
 from perdure._native.events cimport HistoryEvent, new_event
 from perdure._native.events import decode_batch, encode_batch
 
@@ -310,6 +311,8 @@ cdef class MutableState:
                     started[-attributes.initiated_event_id] = event.event_id
                     if attributes.initiated_event_id in self.children:
                         (<ChildInfo> self.children[attributes.initiated_event_id]).started_event_id = event.event_id
+                elif event.event_type == 55 and attributes.attached_request_id:
+                    self.extra["request_ids"][attributes.attached_request_id] = event.event_id
                 self.new_events.append(event)
 
     def fold(self, list events not None):
@@ -425,7 +428,9 @@ cdef class MutableState:
             self.status = STATUS_RUNNING
             self.extra.pop("pause", None)
         elif kind == 55:
-            self._options_updated(event.attrs())
+            self._options_updated(event)
+        elif 48 <= kind <= 57:
+            nexus.apply_event(self._more(), event)
         return 0
 
     cdef int _update_changed(self, str update_id, int stage, int64_t event_id) except -1:
@@ -495,6 +500,10 @@ cdef class MutableState:
         version = attributes.inherited_pinned_version
         if version is not None:
             self._more()["inherited"] = (version.deployment_name, version.build_id)
+        if attributes.completion_callbacks:
+            nexus.add_callbacks(
+                self._more(), attributes.completion_callbacks, self.create_request_id, event.event_time, _encode
+            )
         declined = attributes.declined_target_version_upgrade
         if declined is not None:
             version = declined.deployment_version
@@ -521,13 +530,20 @@ cdef class MutableState:
         self.extra.pop("inherited", None)
         return 0
 
-    cdef int _options_updated(self, object attributes) except -1:
+    cdef int _options_updated(self, HistoryEvent event) except -1:
+        attributes = event.attrs()
         if attributes.unset_versioning_override:
             self._more().pop("override", None)
         elif attributes.versioning_override is not None:
             self._more()["override"] = _encode(attributes.versioning_override)
         if attributes.priority is not None:
             self._more()["priority"] = _encode(attributes.priority)
+        if attributes.attached_request_id:
+            self._more().setdefault("request_ids", {})[attributes.attached_request_id] = event.event_id
+        if attributes.attached_completion_callbacks:
+            nexus.add_callbacks(
+                self._more(), attributes.attached_completion_callbacks, attributes.attached_request_id, event.event_time, _encode
+            )
         return 0
 
     cdef int _merge_memo(self, dict fields) except -1:
@@ -629,6 +645,8 @@ cdef class MutableState:
         self.cancels.clear()
         self.signal_request_ids = set()
         self.sticky_queue = ""
+        if self.extra is not None:
+            self.extra.pop("nexus", None)
         return 0
 
     # ---- time
@@ -649,6 +667,10 @@ cdef class MutableState:
                 due = timer.fire_ms
         for activity in self.activities.values():
             at = activity.deadline()
+            if at and (due == 0 or at < due):
+                due = at
+        if self.extra is not None and "nexus" in self.extra:
+            at = nexus.next_due(self.extra["nexus"])
             if at and (due == 0 or at < due):
                 due = at
         return due

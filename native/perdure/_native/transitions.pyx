@@ -9,9 +9,11 @@ import msgspec
 
 from libc.stdint cimport int64_t
 
+from perdure._native cimport nexus
 from perdure._native.activities cimport fire_activities
 from perdure._native.events cimport HistoryEvent, new_event
 from perdure._native.mutable_state cimport (
+    CALL_NEXUS,
     CLOSED,
     DELETE_RUN,
     DISPATCH_WORKFLOW_TASK,
@@ -459,6 +461,24 @@ def record(MutableState s not None, int64_t now_ns, int event_type, attributes):
     return True
 
 
+def record_nexus(
+    MutableState s not None, int64_t now_ns, int event_type, attributes, links=None, bint may_ignore=False
+):
+    """Write an event about a pending Nexus operation and schedule a workflow task.
+
+    Returns False, writing nothing, when the operation is not pending any more.
+    """
+    cdef HistoryEvent event
+    if s.state == CLOSED or s.extra is None or attributes.scheduled_event_id not in s.extra.get("nexus", ()):
+        return False
+    event = s.add(event_type, attributes, now_ns)
+    event.worker_may_ignore = may_ignore
+    if links:
+        event._extras = messages.history.EventExtras(links=links)
+    schedule_workflow_task(s, now_ns)
+    return True
+
+
 # ---- time
 
 
@@ -492,3 +512,5 @@ def fire_due(MutableState s not None, int64_t now_ns):
         schedule_workflow_task(s, now_ns)
     if s.activities:
         fire_activities(s, now_ns)
+    if s.extra is not None and "nexus" in s.extra and 0 < nexus.next_due(s.extra["nexus"]) <= now_ms:
+        s.effects.append((CALL_NEXUS, 0))

@@ -25,5 +25,6 @@ def apply(
     now_ns: int,
     namespace: str,
     sent: dict[str, Any] | None = None,
+    endpoints: dict[str, str] | None = None,
 ) -> tuple[Any | None, bool]: ...
 def resolve_retry_policy(policy: Any) -> Any: ...

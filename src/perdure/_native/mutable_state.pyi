@@ -33,6 +33,7 @@ class Effect(IntFlag):
     DELETE_RUN = 7
     DROP_ACTIVITY = 8
     SHOW_RUN = 9
+    CALL_NEXUS = 10
 
 @final
 class RetryPolicy:

@@ -46,6 +46,7 @@ _DROP_ACTIVITY = int(Effect.DROP_ACTIVITY)
 _SHOW_RUN = int(Effect.SHOW_RUN)
 _RUN_TIMED_OUT = int(Effect.RUN_TIMED_OUT)
 _DELETE_RUN = int(Effect.DELETE_RUN)
+_CALL_NEXUS = int(Effect.CALL_NEXUS)
 
 logger = logging.getLogger("perdure.engine")
 
@@ -99,6 +100,8 @@ class Core:
         self.router: Router
         self.on_forced_close: Callable[[Run], None]
         self.on_limit_exceeded: Callable[[Run], Coroutine[Any, Any, None]]
+        self.on_call_nexus: Callable[[Run, int], None]
+        self.on_chain_closed: Callable[[Run], None]
         #: Whether any worker deployment is known: then every task is routed, see ``routing``.
         self.is_routing = False
         self._cache_limit = cache_bytes
@@ -309,6 +312,8 @@ class Core:
                 self.spawn(self.on_run_timed_out(run))
             elif kind == _DELETE_RUN:
                 self.spawn(self.on_delete_run(run))
+            elif kind == _CALL_NEXUS:
+                self.on_call_nexus(run, argument)
             else:
                 self.add_transfer(run, argument)
 
@@ -335,6 +340,10 @@ class Core:
         item = s.children.get(transfer_id) or s.signals.get(transfer_id) or s.cancels.get(transfer_id)
         if item is not None:
             item.task_id = row.task_id
+        elif transfer_id:
+            if s.extra is None:
+                s.extra = {}
+            s.extra.setdefault("owed", {})[transfer_id] = row.task_id
         else:
             s.close_task_id = row.task_id
             s.close_body = body
@@ -351,6 +360,8 @@ class Core:
             elif row.task_id == s.close_task_id:
                 s.close_task_id = 0
                 s.close_body = b""
+            elif s.extra is not None and "owed" in s.extra:
+                s.extra["owed"].pop(transfer_id, None)
             if row in run.rows_due:
                 run.rows_due.remove(row)
             else:

@@ -66,7 +66,8 @@ class Run:
         #: scheduled event id -> the activity task row the store has.
         self.persisted: dict[int, TaskRow] = {}
         self.workflow_task_row: TaskRow | None = None
-        #: transfer id -> row; the ids are those of the initiating events, 0 for what closing the run owes others.
+        #: transfer id -> row; the ids are those of the initiating events, 0 for what closing the run owes others, below 0
+        #: for completion callbacks.
         self.transfers: dict[int, TaskRow] = {}
         self.transfers_done: list[TaskRow] = []
         self.rows_due: list[TaskRow] = []
@@ -114,6 +115,9 @@ class Run:
                     run.transfers[item.initiated_event_id] = run.task_row(
                         TaskKind.TRANSFER, TRANSFER_QUEUE, item.task_id, item.initiated_event_id
                     )
+        if state.extra is not None:
+            for transfer_id, task_id in state.extra.get("owed", {}).items():
+                run.transfers[transfer_id] = run.task_row(TaskKind.TRANSFER, TRANSFER_QUEUE, task_id, transfer_id)
         return run
 
     @property
@@ -152,7 +156,7 @@ class Run:
             key=self.key,
             workflow_type=s.workflow_type,
             task_queue=s.task_queue,
-            status=s.status,
+            status=activity_status(s) if s.is_activity else s.status,
             start_time=s.start_ns,
             execution_time=s.execution_ns,
             close_time=max(s.close_ns, s.start_ns) if s.close_ns else 0,

@@ -1,0 +1,6 @@
+from typing import Any
+
+from perdure._native.events import HistoryEvent
+
+def fold_event(extra: dict[str, Any], event: HistoryEvent) -> None: ...
+def due_of(operations: dict[int, dict[str, Any]]) -> int: ...
