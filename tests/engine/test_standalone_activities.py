@@ -208,6 +208,55 @@ async def test_pause_and_options(d: Driver) -> None:
     assert (await d.poll_activity()).start_to_close_timeout == 4 * S
 
 
+async def test_a_paused_one_is_listed_as_paused(d: Driver) -> None:
+    async def listed(query: str = "") -> list[int]:
+        response = await d.engine.list_activity_executions(ws.ListActivityExecutionsRequest("default", query=query))
+        return [info.status for info in response.executions]
+
+    async def pause() -> None:
+        await d.engine.pause_activity_execution(ws.PauseActivityExecutionRequest("default", "", "a"))
+
+    async def unpause() -> None:
+        await d.engine.unpause_activity_execution(ws.UnpauseActivityExecutionRequest("default", "", "a"))
+
+    await start(d)
+    await pause()
+    assert await listed() == await listed("ExecutionStatus = 'Paused'") == [PAUSED]
+    assert await listed("ExecutionStatus = 'Running'") == []
+    await unpause()
+    assert await listed() == await listed("ActivityStatus = 'Running'") == [RUNNING]
+    task = await d.poll_activity()
+    await pause()
+    assert await listed() == [RUNNING], "the attempt runs on"
+    await d.fail_activity(task, application_failure())
+    assert await listed() == [PAUSED]
+    await unpause()
+    await d.advance(2)
+    await d.complete_activity(await d.poll_activity())
+    assert await listed() == [COMPLETED]
+
+
+async def test_the_first_attempt_may_come_with_the_start(d: Driver) -> None:
+    started = await start(d, request_eager_execution=True)
+    task = started.eager_activity_task
+    assert task is not None
+    assert (task.activity_id, task.attempt, task.input, task.activity_run_id) == (
+        "a",
+        1,
+        payloads(b"1"),
+        started.run_id,
+    )
+    assert not await d.has_activity_task()
+    await d.complete_activity(task, b"2")
+    assert (await outcome(d)).result == payloads(b"2")
+    assert (await start(d, "later", request_eager_execution=True, start_delay=S)).eager_activity_task is None
+    await start(d, "held")
+    again = await start(d, "held", request_eager_execution=True, id_conflict_policy=2)
+    assert not again.started and again.eager_activity_task is None
+    await d.engine.remote.give_back(await start(d, "lost", request_eager_execution=True))
+    assert {(await d.poll_activity()).activity_id for _ in range(2)} == {"held", "lost"}
+
+
 async def test_completion_by_id(d: Driver) -> None:
     await start(d)
     await d.engine.respond_activity_task_completed_by_id(

@@ -63,7 +63,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
         self._activity_tasks = ActivityTasks(core, namespaces)
         self._add_activity_rpcs(core, namespaces, closing)
         self._add_deployment_rpcs(core, namespaces)
-        self._workflow_tasks.activity_tasks = self._activity_tasks
+        self._workflow_tasks.activity_tasks = self._standalone.activity_tasks = self._activity_tasks
         self._workflow_tasks.deployments = self._activity_tasks.deployments = self._deployments
         self._activity_tasks.router = self._queries.router = self._router
         self._activity_tasks.queue_limits = self._queue_limits

@@ -81,3 +81,5 @@ class RemoteService:
                 await self.give_back(task)
         elif isinstance(response, ws.StartWorkflowExecutionResponse):
             await self.give_back(response.eager_workflow_task)
+        elif isinstance(response, ws.StartActivityExecutionResponse):
+            await self.give_back(response.eager_activity_task)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure._native.events import HistoryEvent
-from perdure._native.mutable_state import MutableState, RunState
+from perdure._native.mutable_state import MutableState, RunState, Status
 from perdure.store.api import RunKey, TaskKind, TaskRow, VisibilityRecord
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perdure.engine.update_registry import UpdateRegistry
 
 _CLOSED = int(RunState.CLOSED)
+_PAUSED = int(Status.PAUSED)
 _encode = msgspec.msgpack.Encoder().encode
 
 #: Rows of transfers carry no queue of a user.
@@ -32,6 +33,15 @@ EVENT_SIZE = 200
 OBJECT_FACTOR = 3
 #: Events of the tail beyond this many are dropped once durable.
 MAX_TAIL = 512
+
+
+def activity_status(state: MutableState) -> int:
+    """The status of a standalone activity: it is paused once no attempt runs."""
+    if state.state != _CLOSED:
+        for activity in state.activities.values():
+            if activity.is_paused and not activity.started_ns:
+                return _PAUSED
+    return state.status
 
 
 class PendingQuery:

@@ -17,7 +17,7 @@ import msgspec
 
 from perdure._native import activities, transitions
 from perdure._native.commands import resolve_retry_policy
-from perdure._native.mutable_state import ActivityInfo, MutableState, RunState, Status
+from perdure._native.mutable_state import ActivityInfo, Effect, MutableState, RunState, Status
 from perdure.api.activity import v1 as activity_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import ActivityExecutionStatus, ActivityIdConflictPolicy, ActivityIdReusePolicy, EventType
@@ -28,14 +28,16 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.activity_operations import ActivityOperations, options_of
+from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
+from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import activity_already_started, invalid_argument, not_found
 from perdure.engine.limits import LONG_POLL, NS_PER_MS
 from perdure.engine.lookup import check_run_id
 from perdure.engine.namespaces import Namespace, Namespaces, activities_of
 from perdure.engine.pending import pending_state
-from perdure.engine.run import Run
+from perdure.engine.run import Run, activity_status
 from perdure.engine.wiring import decode_failure, decode_payload, decode_payloads, encode
 from perdure.store.api import RunKey, VisibilityRecord
 from perdure.store.visibility import Query, parse_query
@@ -54,6 +56,7 @@ _REUSE = frozenset(map(int, ActivityIdReusePolicy))
 _CONFLICT = frozenset(map(int, ActivityIdConflictPolicy))
 _RUNNING = int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_RUNNING)
 _PAUSED = int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_PAUSED)
+_DISPATCH_ACTIVITY = int(Effect.DISPATCH_ACTIVITY)
 #: Status of a run -> status of the activity; the numbers are not the same.
 _STATUSES = {
     int(Status.STATUS_RUNNING): _RUNNING,
@@ -62,6 +65,7 @@ _STATUSES = {
     int(Status.CANCELED): int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_CANCELED),
     int(Status.TERMINATED): int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_TERMINATED),
     int(Status.TIMED_OUT): int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_TIMED_OUT),
+    int(Status.PAUSED): _PAUSED,
 }
 #: What list filters call the columns of runs.
 _COLUMNS = {
@@ -85,12 +89,17 @@ class StandaloneActivities:
         self._namespaces = namespaces
         self._closing = closing
         self._operations = operations
+        #: Set when the engine is put together.
+        self.activity_tasks: ActivityTasks
         core.matching.aliases = namespaces.activity_ids
 
     # ---- start
 
     async def start(self, request: ws.StartActivityExecutionRequest) -> ws.StartActivityExecutionResponse:
-        """Temporal's StartActivityExecution. The activity is durable before the answer."""
+        """Temporal's StartActivityExecution. The activity is durable before the answer.
+
+        A caller that asks for eager execution gets the first attempt with the answer, unless a delay comes before it.
+        """
         core = self._core
         event = _scheduled(request)
         namespace = self._namespaces.get(request.namespace)
@@ -108,8 +117,16 @@ class StandaloneActivities:
                 return ws.StartActivityExecutionResponse(current.key.run_id, False)
         key = RunKey(namespace_id, request.activity_id, core.run_ids.new(core.now()))
         run = self._create(key, request, event, namespace.retention_ms)
-        await core.durable(run)
-        return ws.StartActivityExecutionResponse(key.run_id, True)
+        response = ws.StartActivityExecutionResponse(key.run_id, True)
+        if request.request_eager_execution and not request.start_delay:
+            eager = EagerStarts(request.identity, {request.activity_id})
+            run.state.effects.append((_DISPATCH_ACTIVITY, 1))
+            self.activity_tasks.start_eagerly(run, eager)
+            [response.eager_activity_task] = await self.activity_tasks.hand_over(run, eager)
+        else:
+            core.touch(run)
+            await core.durable(run)
+        return response
 
     def _create(
         self,
@@ -145,9 +162,8 @@ class StandaloneActivities:
         if delay:
             activity.scheduled_ns = activity.first_scheduled_ns = now + delay
             activity.is_backing_off = True
-        else:
+        elif not request.request_eager_execution:
             core.on_dispatch_activity(run, activity.scheduled_event_id)
-        core.touch(run)
         return run
 
     # ---- results
@@ -466,10 +482,6 @@ def parse_filter(text: str, namespace: Namespace) -> Query | None:
         raise invalid_argument(str(error)) from None
 
 
-def _status(status: int, is_paused: bool = False) -> int:
-    return _PAUSED if is_paused else _STATUSES.get(status, status)
-
-
 def _search_attributes(fields: dict[str, bytes]) -> common_v1.SearchAttributes:
     return common_v1.SearchAttributes({name: decode_payload(data) for name, data in fields.items()})
 
@@ -487,7 +499,7 @@ def _info(
         activity_id=run.key.workflow_id,
         run_id=run.key.run_id,
         activity_type=scheduled.activity_type,
-        status=_status(s.status, activity is not None and activity.is_paused and not activity.started_ns),
+        status=_STATUSES[activity_status(s)],
         task_queue=s.task_queue,
         schedule_to_close_timeout=to_close,
         schedule_to_start_timeout=scheduled.schedule_to_start_timeout,
@@ -540,7 +552,7 @@ def _listed(record: VisibilityRecord) -> activity_v1.ActivityExecutionListInfo:
         activity_type=common_v1.ActivityType(record.workflow_type),
         schedule_time=record.start_time,
         close_time=record.close_time or None,
-        status=_status(record.status),
+        status=_STATUSES[record.status],
         search_attributes=common_v1.SearchAttributes(
             _decode_fields(record.search_attributes) if record.search_attributes else {}
         ),

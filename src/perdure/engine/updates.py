@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from perdure._native.events import encode_batch
 from perdure._native.mutable_state import RunState
-from perdure.engine.run import Run
+from perdure.engine.run import Run, activity_status
 from perdure.store.api import RunUpdate, TaskKind
 
 _CLOSED = int(RunState.CLOSED)
@@ -36,7 +36,8 @@ def make_update(run: Run, next_task_id: Callable[[], int]) -> tuple[RunUpdate, i
                 run.visibility_changed = True
     _change_rows(run, update, next_task_id)
     stored = run.stored_visibility
-    if stored is None or run.visibility_changed or stored.status != s.status:
+    status = activity_status(s) if s.is_activity else s.status
+    if stored is None or run.visibility_changed or stored.status != status:
         run.visibility_changed = False
         run.stored_visibility = run.visibility_record()
         update.visibility = (stored, run.stored_visibility)
