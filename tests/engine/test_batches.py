@@ -10,6 +10,7 @@ import pytest
 
 from perdure.api.batch import v1 as batch_v1
 from perdure.api.common import v1 as common_v1
+from perdure.api.deployment import v1 as deployment_v1
 from perdure.api.enums.v1 import BatchOperationState, BatchOperationType, WorkflowExecutionStatus
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
@@ -17,7 +18,7 @@ from perdure.engine import batches
 from perdure.engine.namespaces import DEFAULT_NAMESPACE
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import Store
-from tests.engine.driver import Clock, Driver, S, complete, driving, payloads, queue
+from tests.engine.driver import Clock, Driver, S, complete, continue_as_new, driving, payloads, queue
 
 _RUNNING = int(BatchOperationState.BATCH_OPERATION_STATE_RUNNING)
 _COMPLETED = int(BatchOperationState.BATCH_OPERATION_STATE_COMPLETED)
@@ -107,6 +108,42 @@ async def test_reset_by_type_takes_each_once(d: Driver, kind: int) -> None:
     assert await _ended(d) == (_COMPLETED, 20, 20, 0)
     assert len(await d.list("ExecutionStatus = 'Running'")) == 20
     assert len(await d.list()) == 40
+
+
+async def current_run(d: Driver) -> str:
+    info = (await d.describe()).workflow_execution_info
+    assert info is not None and info.execution is not None
+    return info.execution.run_id
+
+
+async def test_reset_by_build_id_goes_to_its_first_task(d: Driver) -> None:
+    def worker(build_id: str) -> deployment_v1.WorkerDeploymentOptions:
+        return deployment_v1.WorkerDeploymentOptions("shop", build_id, 1)
+
+    await d.start()
+    await d.turn(binary_checksum="1")
+    for build_id in ("2", "2", "3"):
+        await d.signal()
+        await d.turn(deployment_options=worker(build_id), worker_version_stamp=common_v1.WorkerVersionStamp(build_id))
+    await d.signal()
+    await d.turn(continue_as_new())
+    await d.advance(2)
+    await d.turn(worker_version_stamp=common_v1.WorkerVersionStamp("4"))
+    current = await current_run(d)
+    for build_id, is_current_only, expected in (("2", True, 0), ("9", False, 0), ("4", True, 1), ("2", False, 1)):
+        options = common_v1.ResetOptions(build_id=build_id, current_run_only=is_current_only)
+        job = f"{build_id} {is_current_only}"
+        await _begin(
+            d,
+            job,
+            executions=[common_v1.WorkflowExecution("w", current)],
+            reset_operation=batch_v1.BatchOperationReset("me", options=options),
+        )
+        assert await _ended(d, job) == (_COMPLETED, 1, expected, 1 - expected)
+        before, current = current, await current_run(d)
+        assert (current != before) == bool(expected)
+    names = await d.names()
+    assert names.count("WorkflowTaskCompleted") == 1 and names.count("WorkflowTaskFailed") == 1
 
 
 async def test_what_is_refused_counts_as_failed(d: Driver) -> None:

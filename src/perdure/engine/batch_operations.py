@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import BatchOperationType, EventType, ResetType
+from perdure.api.history import v1 as history_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.errors import invalid_argument
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Apply = Callable[[WorkflowService, "Operation", str, str, Target], Awaitable[object]]
 
 _Type = BatchOperationType
+_STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 _TASK_COMPLETED = int(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 _TASK_SCHEDULED = int(EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)
 _FIRST_TASK = int(ResetType.RESET_TYPE_FIRST_WORKFLOW_TASK)
@@ -57,9 +59,14 @@ class Operation:
                 if options is None:
                     if body.reset_type not in (_FIRST_TASK, _LAST_TASK):
                         raise invalid_argument(f"unknown batch reset type {body.reset_type}")
-                elif not (options.first_workflow_task or options.last_workflow_task or options.workflow_task_id):
+                elif not (
+                    options.first_workflow_task
+                    or options.last_workflow_task
+                    or options.workflow_task_id
+                    or options.build_id
+                ):
                     raise invalid_argument(
-                        "batch reset missing target: first or last workflow task, or a task's event id"
+                        "batch reset missing target: first or last workflow task, a task's event id, or a build id"
                     )
             case _Type.BATCH_OPERATION_TYPE_UPDATE_WORKFLOW_EXECUTION_OPTIONS:
                 if body.workflow_execution_options is None:
@@ -138,13 +145,19 @@ async def _reset(service: WorkflowService, operation: Operation, namespace: str,
         last_workflow_task=body.reset_type == _LAST_TASK,
         reset_reapply_type=body.reset_reapply_type,
     )
-    event_id = options.workflow_task_id or await _find_task(
-        service, namespace, target, bool(options.first_workflow_task)
-    )
+    execution = _execution(target)
+    if options.build_id:
+        execution, event_id = await _find_build_id(
+            service, namespace, execution, options.build_id, options.current_run_only
+        )
+    else:
+        event_id = options.workflow_task_id or await _find_task(
+            service, namespace, target, bool(options.first_workflow_task)
+        )
     await service.reset_workflow_execution(
         ws.ResetWorkflowExecutionRequest(
             namespace,
-            _execution(target),
+            execution,
             reason,
             event_id,
             target.request_id,
@@ -193,6 +206,43 @@ async def _find_task(service: WorkflowService, namespace: str, target: Target, i
                 scheduled = event.event_id + 1
         if not token:
             return scheduled
+
+
+async def _find_build_id(
+    service: WorkflowService,
+    namespace: str,
+    execution: common_v1.WorkflowExecution,
+    build_id: str,
+    is_current_only: bool,
+) -> tuple[common_v1.WorkflowExecution, int]:
+    """The run and the event with which a build first completed a workflow task, looking back from run to run."""
+    while True:
+        token = b""
+        previous = ""
+        while True:
+            page = await service.get_workflow_execution_history(
+                ws.GetWorkflowExecutionHistoryRequest(namespace, execution, next_page_token=token)
+            )
+            for event in page.history.events if page.history is not None else ():
+                if event.event_type == _STARTED:
+                    previous = event.attributes.continued_execution_run_id
+                elif event.event_type == _TASK_COMPLETED and build_id in _build_ids(event.attributes):
+                    return execution, event.event_id
+            token = page.next_page_token
+            if not token:
+                break
+        if is_current_only or not previous:
+            raise invalid_argument(f"Can't find reset point for {build_id}")
+        execution = common_v1.WorkflowExecution(execution.workflow_id, previous)
+
+
+def _build_ids(completed: history_v1.WorkflowTaskCompletedEventAttributes) -> set[str]:
+    found = {completed.binary_checksum}
+    if completed.worker_version is not None:
+        found.add(completed.worker_version.build_id)
+    if completed.deployment_version is not None:
+        found.add(completed.deployment_version.build_id)
+    return found
 
 
 async def _unpause(service: WorkflowService, operation: Operation, namespace: str, reason: str, target: Target) -> None:
