@@ -3,6 +3,7 @@
 ``memory:``             a private engine without a disk
 ``memory:NAME``         one shared by everybody in the process who asks for NAME
 ``lmdb:PATH``           an engine over the LMDB environment in the folder PATH, one per folder and process
+``temporal://HOST:PORT`` a Temporal server, or ``perdure server``; the bare ``HOST:PORT`` means it too
 ``...?durability=...``  ``full`` (default): an acknowledged write survives a power loss; ``process``: the process
 
 Several connections to one engine share it: it is closed when the last of them is.
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, unquote
 
-from perdure.service import WorkflowService
+from perdure.service import ConnectConfig, WorkflowService
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from perdure.engine import Engine
     from perdure.store.api import Store
 
@@ -29,15 +32,13 @@ DURABILITIES = ("full", "process")
 _LATER = {
     "postgresql": "a postgresql: home needs the PostgreSQL store, which this version of perdure does not include; "
     "use lmdb:PATH on one machine",
-    "temporal": "a Temporal server needs the gRPC client, which this version of perdure does not include; "
-    "use lmdb:PATH or memory: for an embedded engine",
 }
 _LATER["postgres"] = _LATER["postgresql"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A parsed URL of an embedded home."""
+    """A parsed URL. Of a Temporal server, ``place`` is the whole URL and the durability its own affair."""
 
     scheme: str
     place: str
@@ -50,11 +51,15 @@ def parse(url: str, *, durability: str | None = None) -> Target:
         raise TypeError(f"a home is a URL such as 'lmdb:./data' or 'memory:', not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     place, _, query = rest.partition("?")
-    if scheme in _LATER or (place.isdigit() and scheme not in ("memory", "lmdb")):
-        raise RuntimeError(f"cannot open {url!r}: {_LATER.get(scheme, _LATER['temporal'])}")
+    if scheme in _LATER:
+        raise RuntimeError(f"cannot open {url!r}: {_LATER[scheme]}")
+    if _is_remote(url, scheme, place):
+        if durability is not None:
+            raise ValueError(f"durability={durability!r}: what a Temporal server survives is up to {url!r}")
+        return Target("temporal", url, "")
     if not colon or scheme not in ("memory", "lmdb"):
         hint = f"; for a folder write 'lmdb:{url}'" if not colon or not scheme.isalnum() else ""
-        raise ValueError(f"{url!r} is not a home perdure knows: use 'lmdb:PATH' or 'memory:'{hint}")
+        raise ValueError(f"{url!r} is not a home perdure knows: use 'lmdb:PATH', 'memory:' or 'temporal://host:port'{hint}")
     options = _options(url, query)
     if durability is not None and options.get("durability", durability) != durability:
         raise ValueError(f"durability={durability!r} contradicts the URL {url!r}; state it once")
@@ -62,6 +67,13 @@ def parse(url: str, *, durability: str | None = None) -> Target:
     if level not in DURABILITIES:
         raise ValueError(f"durability is 'full' or 'process', not {level!r}")
     return Target(scheme, _place(url, scheme, unquote(place)), level)
+
+
+def _is_remote(url: str, scheme: str, place: str) -> bool:
+    """``temporal://host``, ``https://host`` or ``host:port``, which may be ``[::1]:port``."""
+    if scheme in ("temporal", "http", "https"):
+        return place.startswith("//")
+    return scheme not in ("memory", "lmdb") and (place.isdigit() or url.startswith("[")) and "/" not in url
 
 
 def _options(url: str, query: str) -> dict[str, str]:
@@ -102,16 +114,22 @@ _registry: dict[tuple[str, str], _Shared] = {}
 _registry_lock = threading.Lock()
 
 
-async def connect(url: str, *, durability: str | None = None) -> WorkflowService:
+async def connect(
+    url: str, *, durability: str | None = None, config: ConnectConfig | None = None
+) -> WorkflowService:
     """Open the home that a URL names, or join the engine this process already has there.
 
-    ``close()`` of the result gives back this connection alone.
+    ``close()`` of the result gives back this connection alone. ``config`` says how to reach a home with a wire.
 
     Raises:
         ValueError: the URL or the durability is not one perdure knows.
-        RuntimeError: this version has no such home, or the engine there belongs to another event loop.
+        RuntimeError: this version has no such home, the engine there belongs to another event loop, or no server
+            answers.
     """
     target = parse(url, durability=durability)
+    if target.scheme == "temporal":
+        service: WorkflowService = await _remote().connect(config or ConnectConfig(url))
+        return service
     if target.scheme == "memory" and not target.place:
         return await _open(target)
     shared = _hold(target)
@@ -123,6 +141,18 @@ async def connect(url: str, *, durability: str | None = None) -> WorkflowService
         _let_go(shared)
         raise
     return cast("WorkflowService", _Connection(shared, shared.engine))
+
+
+def _remote() -> ModuleType:
+    try:
+        from perdure.wire import client
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("grpc", "temporalio", "google"):
+            raise ModuleNotFoundError(
+                "a Temporal server needs grpcio and temporalio: pip install 'perdure[temporal]'", name=error.name
+            ) from error
+        raise
+    return client
 
 
 def offer(name: str, service: WorkflowService) -> WorkflowService:

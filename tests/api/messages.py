@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from perdure._native.events import HistoryEvent
 from perdure.api._kinds import KINDS
 from perdure.api._message import Message
+from perdure.api.command import v1 as command_v1
+from perdure.api.command.v1 import Command
+from perdure.api.common.v1 import Payload, WorkflowExecution
 from perdure.api.enums import v1 as enums_v1
 from perdure.api.history._registry import ATTRIBUTES
 from perdure.api.history.v1 import EventExtras, History
@@ -25,6 +28,9 @@ _SECONDS = st.integers(-9_000_000_000, 9_000_000_000)  # what 64 bits of nanosec
 _NS = st.sampled_from([0, 1, 999_999_999, 500_000_000, 123_456_000]) | st.integers(0, 999_999_999)
 _TIMES = st.builds(lambda seconds, ns: seconds * 1_000_000_000 + ns, _SECONDS, _NS)
 
+_COMMAND_ATTRIBUTES: list[type[Message]] = [
+    found for name, found in sorted(vars(command_v1).items()) if name.endswith("CommandAttributes")
+]
 _SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     str: _TEXT,
     bool: st.booleans(),
@@ -46,9 +52,14 @@ def messages(message_type: type[Message], depth: int = 0) -> st.SearchStrategy[A
     """Messages with any of their fields set; at most one of several info or variant fields, as in a oneof."""
     package = message_type.__module__.split(".")[-2]
     kinds = KINDS.get(f"{package}.{message_type.__name__}", {})
+    if message_type is HistoryEvent:
+        return st.sampled_from(sorted(ATTRIBUTES)).flatmap(events)
     fields = {}
     for name, hint in typing.get_type_hints(message_type).items():
-        strategy = _field(hint, kinds.get(name), depth)
+        if message_type is Command and name == "attributes":
+            strategy: Any = st.sampled_from(_COMMAND_ATTRIBUTES).flatmap(lambda chosen: messages(chosen, depth + 1))
+        else:
+            strategy = _field(hint, kinds.get(name), depth)
         if strategy is not None:
             fields[name] = strategy
     oneofs = [name for name in fields if _in_oneof(message_type, name)]
@@ -64,6 +75,8 @@ def messages(message_type: type[Message], depth: int = 0) -> st.SearchStrategy[A
 
 def _in_oneof(message_type: type[Message], name: str) -> bool:
     found = descriptor(message_type)
+    if message_type is Command and name == "attributes":
+        return False
     return found is not None and found.fields_by_name[name].containing_oneof is not None
 
 
@@ -77,9 +90,13 @@ def _field(hint: Any, kind: str | None, depth: int) -> st.SearchStrategy[Any] | 
         item = _field(arguments[-1], kind, depth)
         if item is None:
             return None
-        return st.lists(item, max_size=2) if origin is list else st.dictionaries(_TEXT, item, max_size=2)
+        if origin is list:
+            return st.lists(item, max_size=2)
+        return st.dictionaries(_TEXT if arguments[0] is str else _SCALARS["int32"], item, max_size=2)
     if kind in _SCALARS:
         return _SCALARS[kind]
+    if kind == "Any":
+        return st.sampled_from([Payload, WorkflowExecution]).flatmap(lambda chosen: messages(chosen, depth + 1))
     if kind is not None:
         return st.sampled_from([int(member) for member in getattr(enums_v1, kind)]) | st.integers(900, 999)
     if hint in _SCALARS:

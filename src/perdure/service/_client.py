@@ -35,7 +35,9 @@ class ServiceClient:
         homes = importlib.import_module("perdure.connect")
 
         async def open_service() -> WorkflowService:
-            service: WorkflowService = await homes.connect(config.target_host, durability=config.durability)
+            service: WorkflowService = await homes.connect(
+                config.target_host, durability=config.durability, config=config
+            )
             return service
 
         if config.lazy:
@@ -73,6 +75,9 @@ class ServiceClient:
         Raises:
             RPCError: it answers that it does not, or NOT_FOUND: it is no service of that name.
         """
+        check: Any = getattr(self.workflow_service, "check_health", None)
+        if check is not None:
+            return bool(await check(service, metadata=metadata or None, timeout=timeout))
         if service not in _SERVICES:
             raise RPCError(f"unknown service {service!r}; there is {', '.join(_SERVICES)}", RPCStatusCode.NOT_FOUND)
         await self.workflow_service.get_system_info(GetSystemInfoRequest(), metadata=metadata or None, timeout=timeout)

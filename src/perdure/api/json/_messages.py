@@ -14,7 +14,7 @@ from perdure.api._kinds import KINDS
 from perdure.api._message import Message
 from perdure.api.command.v1 import Command
 from perdure.api.enums.v1 import CommandType
-from perdure.api.json._scalars import SCALARS, JSONFormError, Scalar, Unset, camel, enumeration
+from perdure.api.json._scalars import INT32, SCALARS, JSONFormError, Scalar, Unset, camel, enumeration
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -96,7 +96,7 @@ def _scalar(hint: Any, kind: str | None) -> Scalar:
     if origin is list and kind != "FieldMask":
         return _repeated(_scalar(arguments[0], kind))
     if origin is dict:
-        return _map(_scalar(arguments[1], kind))
+        return _map(_scalar(arguments[1], kind), arguments[0])
     if kind in SCALARS:
         return SCALARS[kind]
     if kind == "Any":
@@ -131,7 +131,7 @@ def _repeated(item: Scalar) -> Scalar:
     return Scalar(lambda values: [encode(value) for value in values], decode_list)
 
 
-def _map(item: Scalar) -> Scalar:
+def _map(item: Scalar, key_type: type) -> Scalar:
     encode, decode = item
 
     def decode_map(values: Any) -> dict[str, Any]:
@@ -140,12 +140,12 @@ def _map(item: Scalar) -> Scalar:
         result = {}
         for key, value in values.items():
             try:
-                result[key] = decode(value)
+                result[key if key_type is str else INT32.decode(key)] = decode(value)
             except JSONFormError as err:
                 raise err.below(key) from None
         return result
 
-    return Scalar(lambda values: {key: encode(value) for key, value in values.items()}, decode_map)
+    return Scalar(lambda values: {str(key): encode(value) for key, value in values.items()}, decode_map)
 
 
 def _attributes_key(attributes_type: type) -> str:
