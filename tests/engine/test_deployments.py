@@ -400,6 +400,25 @@ async def test_they_go_with_their_namespace(d: Driver) -> None:
         assert await d.engine.store.list_documents(namespace_id, kind, 10) == []
 
 
+async def test_lists_know_every_version_a_run_has_used(d: Driver) -> None:
+    await register(d, "1", "2")
+    await set_current(d, "1")
+    await d.start()
+    await turn(d, "1", behavior=AUTO_UPGRADE)
+    await set_current(d, "2")
+    await d.signal()
+    await turn(d, "2", behavior=AUTO_UPGRADE)
+    await d.signal()
+    await turn(d, "2", behavior=AUTO_UPGRADE)
+    for version in ("shop:1", "shop:2"):
+        assert await d.list(f"TemporalUsedWorkerDeploymentVersions = '{version}'") == ["w"]
+    assert await d.list("TemporalWorkerDeploymentVersion = 'shop:1'") == []
+    info = (await d.describe()).workflow_execution_info
+    assert info is not None and info.search_attributes is not None
+    used = info.search_attributes.indexed_fields["TemporalUsedWorkerDeploymentVersions"]
+    assert used.data == b'["shop:1","shop:2"]' and used.metadata["type"] == b"KeywordList"
+
+
 def changed(task: ws.PollWorkflowTaskQueueResponse) -> bool:
     """What the newest WorkflowTaskStarted of a task says of the run's target version."""
     assert task.history is not None

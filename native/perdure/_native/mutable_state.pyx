@@ -526,6 +526,9 @@ cdef class MutableState:
     cdef int _versioned(self, object attributes) except -1:
         """A worker of a deployment version completed a workflow task: (behavior, deployment name, build id)."""
         version = attributes.deployment_version
+        used = f"{version.deployment_name}:{version.build_id}"
+        if used not in self._more().setdefault("used", []):
+            self.extra["used"].append(used)
         self._more()["version"] = (attributes.versioning_behavior, version.deployment_name, version.build_id)
         self.extra.pop("inherited", None)
         return 0

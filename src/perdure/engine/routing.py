@@ -23,6 +23,7 @@ from perdure.engine.backlog import DEFAULT_RANK, Rank, add_ranked
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument
 from perdure.engine.farmhash import fingerprint32
+from perdure.engine.limits import MAX_SEARCH_ATTRIBUTE_SIZE
 from perdure.engine.matching import Task, TaskQueue
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
@@ -39,7 +40,13 @@ _VERSIONED = 2
 _USE_RAMPING = int(ContinueAsNewVersioningBehavior.CONTINUE_AS_NEW_VERSIONING_BEHAVIOR_USE_RAMPING_VERSION)
 _BY_RETRY = int(ContinueAsNewInitiator.CONTINUE_AS_NEW_INITIATOR_RETRY)
 _BEHAVIORS = {_PINNED: "Pinned", _AUTO_UPGRADE: "AutoUpgrade"}
-_ATTRIBUTES = ("TemporalWorkerDeployment", "TemporalWorkerDeploymentVersion", "TemporalWorkflowVersioningBehavior")
+_USED = "TemporalUsedWorkerDeploymentVersions"
+_ATTRIBUTES = (
+    "TemporalWorkerDeployment",
+    "TemporalWorkerDeploymentVersion",
+    "TemporalWorkflowVersioningBehavior",
+    _USED,
+)
 _decode_priority = msgspec.msgpack.Decoder(common_v1.Priority).decode
 _decode_override = msgspec.msgpack.Decoder(workflow_v1.VersioningOverride).decode
 
@@ -339,6 +346,11 @@ def show_version(run: Run) -> None:
         fields["TemporalWorkerDeploymentVersion"] = (b"Keyword", text)
         if behavior in _BEHAVIORS:
             fields["TemporalWorkflowVersioningBehavior"] = (b"Keyword", _BEHAVIORS[behavior])
+    used = [] if s.extra is None else s.extra.get("used", [])
+    while used and len(msgspec.json.encode(used)) > MAX_SEARCH_ATTRIBUTE_SIZE:
+        used = used[1:]
+    if used:
+        fields[_USED] = (b"KeywordList", used)
     for name in _ATTRIBUTES:
         kind, value = fields.get(name, (b"", None))
         if value is None:
