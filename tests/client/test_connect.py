@@ -112,7 +112,7 @@ def test_the_keyword_states_the_durability_too() -> None:
         (5, TypeError, "a home is a URL such as 'lmdb:./data' or 'memory:', not int"),
         ("", ValueError, "not a home perdure knows"),
         ("./data", ValueError, "for a folder write 'lmdb:./data'"),
-        ("redis://x", ValueError, "not a home perdure knows: use 'lmdb:PATH' or 'memory:'"),
+        ("redis://x", ValueError, "not a home perdure knows: use 'lmdb:PATH', 'memory:' or 'temporal://host:port'"),
         ("lmdb:", ValueError, "names no folder"),
         ("lmdb://host/x", ValueError, "names a host"),
         ("lmdb:a\0b", ValueError, "names no folder"),
@@ -121,8 +121,9 @@ def test_the_keyword_states_the_durability_too() -> None:
         ("lmdb:x?durability=none", ValueError, "durability is 'full' or 'process', not 'none'"),
         ("postgresql://u@h/db", RuntimeError, "needs the PostgreSQL store"),
         ("postgres://u@h/db", RuntimeError, "needs the PostgreSQL store"),
-        ("temporal://h:7233", RuntimeError, "needs the gRPC client"),
-        ("localhost:7233", RuntimeError, "needs the gRPC client"),
+        ("temporal://h:7233/path", ValueError, "names no Temporal server"),
+        ("temporal://h:port", ValueError, "no port that exists"),
+        ("temporal://h?retention=1d", ValueError, "unknown option 'retention'"),
     ],
 )
 async def test_refused_urls(engines: list[FakeEngine], url: Any, kind: type[Exception], message: str) -> None:

@@ -59,6 +59,10 @@ class Slots(Protocol):
         """The permit's task is done, or none came."""
         ...
 
+    def try_reserve(self) -> Any | None:
+        """A permit if there is one without waiting, else None."""
+        ...
+
 
 class Poller:
     """One poller: its task, and whether it waits (then it may be cancelled) or works."""
@@ -104,13 +108,15 @@ class PollerGroup:
         self._handling: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._stopping = False
+        #: How many more tasks may be taken; of a service with a wire.
+        self._free: asyncio.Semaphore | None = None
 
     def start(self) -> None:
         """Start polling; on the loop."""
         if self._in_process:
             self._spawn(self._work_in_place)
             return
-        free = asyncio.Semaphore(self._maximum)
+        free = self._free = asyncio.Semaphore(self._maximum)
         for _ in range(min(self._remote_polls, self._maximum)):
             self._spawn(lambda poller: self._work_remotely(poller, free))
 
@@ -218,9 +224,7 @@ class PollerGroup:
                     if self._slots is not None:
                         self._slots.release(permit, None)
             if task is not None and task.task_token:
-                handling = asyncio.get_running_loop().create_task(self._handle_remotely(task, permit, free))
-                self._handling.add(handling)
-                handling.add_done_callback(self._handling.discard)
+                self._handle_apart(task, permit, free)
 
     async def _handle_remotely(self, task: Any, permit: Any, free: asyncio.Semaphore) -> None:
         own_task = asyncio.current_task()
@@ -235,6 +239,35 @@ class PollerGroup:
             free.release()
             if self._slots is not None:
                 self._slots.release(permit, task)
+
+    async def try_reserve(self) -> tuple[Any] | None:
+        """A slot for a task that does not come by a poll, if one is free; at a service with a wire."""
+        if self._free is None or self._free.locked() or self._stopping:
+            return None
+        permit = None
+        if self._slots is not None:
+            permit = self._slots.try_reserve()
+            if permit is None:
+                return None
+        await self._free.acquire()  # does not wait: it is not locked
+        return (permit,)
+
+    def give_back(self, reserved: tuple[Any]) -> None:
+        """A slot of :meth:`try_reserve` that no task came for."""
+        assert self._free is not None
+        self._free.release()
+        if self._slots is not None:
+            self._slots.release(reserved[0], None)
+
+    def dispatch(self, task: Any, reserved: tuple[Any]) -> None:
+        """Handle a task in a slot of :meth:`try_reserve`."""
+        assert self._free is not None
+        self._handle_apart(task, reserved[0], self._free)
+
+    def _handle_apart(self, task: Any, permit: Any, free: asyncio.Semaphore) -> None:
+        handling = asyncio.get_running_loop().create_task(self._handle_remotely(task, permit, free))
+        self._handling.add(handling)
+        handling.add_done_callback(self._handling.discard)
 
     async def _poll_failed(self, error: BaseException, failures: int) -> None:
         """Wait and return if a retry may help, raise otherwise."""

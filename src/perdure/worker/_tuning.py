@@ -282,6 +282,14 @@ class CustomSlots:
                 logger.warning("Error in custom slot supplier `reserve_slot`", exc_info=True)
                 await asyncio.sleep(_SUPPLIER_RETRY_SECONDS)
 
+    def try_reserve(self) -> SlotPermit | None:
+        """A permit if the supplier has one at once."""
+        try:
+            return self._supplier.try_reserve_slot(self._context)
+        except Exception:
+            logger.warning("Error in custom slot supplier `try_reserve_slot`", exc_info=True)
+            return None
+
     def mark_used(self, permit: Any, task: Any) -> None:
         """Tell the supplier what uses the permit."""
         try:
@@ -326,6 +334,9 @@ class RateLimit:
                 self._inner.release(permit, None)
             raise
         return permit
+
+    def try_reserve(self) -> None:
+        """None: what is limited goes through the queue."""
 
     def mark_used(self, permit: Any, task: Any) -> None:
         """Count the task and let the next poller ask."""

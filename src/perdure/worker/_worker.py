@@ -32,6 +32,7 @@ from perdure.worker._config import (
     remote_polls,
     validate,
 )
+from perdure.worker._eager_activities import EagerActivities
 from perdure.worker._interceptor import Interceptor
 from perdure.worker._local_activity import LocalActivityExecutor
 from perdure.worker._plugin import Plugin
@@ -338,8 +339,11 @@ class Worker:
             )
         self._client = value
         self._config["client"] = value
+        self._service = value.workflow_service
         if self._activities is not None:
-            self._activities.client = value
+            self._activities.client, self._activities.service = value, self._service
+        if self._workflows is not None:
+            self._workflows.service = self._service
 
     @property
     def is_running(self) -> bool:
@@ -484,6 +488,10 @@ class Worker:
             if not config.get("no_remote_activities"):
                 self._groups.append(self._activity_pollers(self._activities, in_process))
         if self._workflows is not None:
+            if not in_process:
+                self._workflows.eager_activities = EagerActivities(
+                    next(iter(self._groups), None), config["max_eager_activity_reservations_per_workflow_task"]
+                )
             self._groups += self._workflow_pollers(self._workflows, in_process)
             self._workflows.start()
             self._offer_eagerly()
@@ -507,10 +515,9 @@ class Worker:
             custom = self._custom_slots(supplier, "activity", task_queue, is_sticky=False)
         rate = config.get("max_activities_per_second")
         slots: Slots | None = custom if rate is None else RateLimit(rate, custom)
-        service = self._service
         return PollerGroup(
             f"activity task queue {task_queue!r}",
-            poll=lambda: service.poll_activity_task_queue(request),
+            poll=lambda: self._service.poll_activity_task_queue(request),
             handle=activities.handle,
             on_fatal=self._fail,
             maximum=maximum_slots(supplier),
@@ -542,7 +549,7 @@ class Worker:
             groups.append(
                 PollerGroup(
                     f"{'sticky ' if is_sticky else ''}workflow task queue {config['task_queue']!r}",
-                    poll=_poll_workflow(self._service, request),
+                    poll=self._poll_workflow(request),
                     handle=workflows.handle,
                     on_fatal=self._fail,
                     maximum=slots,
@@ -554,6 +561,11 @@ class Worker:
                 )
             )
         return groups
+
+    def _poll_workflow(
+        self, request: ws.PollWorkflowTaskQueueRequest
+    ) -> Callable[[], Awaitable[ws.PollWorkflowTaskQueueResponse]]:
+        return lambda: self._service.poll_workflow_task_queue(request)
 
     def _custom_slots(
         self, supplier: CustomSlotSupplier, slot_type: Any, task_queue: str, *, is_sticky: bool
@@ -652,15 +664,14 @@ class Worker:
 
 
 def _is_same_home(one: WorkflowService, other: WorkflowService) -> bool:
-    """Whether two connections reach the same service: then their methods are bound to the same object."""
+    """Whether two connections reach the same service: then their methods are bound to the same object.
+
+    Where a service with a wire stands, is up to who connected it.
+    """
+    if not one.in_process and not other.in_process:
+        return True
     return one.describe_namespace == other.describe_namespace
 
 
 def _through(plugin: Plugin, next: Callable[[Worker], Awaitable[None]]) -> Callable[[Worker], Awaitable[None]]:
     return lambda worker: plugin.run_worker(worker, next)
-
-
-def _poll_workflow(
-    service: WorkflowService, request: ws.PollWorkflowTaskQueueRequest
-) -> Callable[[], Awaitable[ws.PollWorkflowTaskQueueResponse]]:
-    return lambda: service.poll_workflow_task_queue(request)

@@ -36,6 +36,7 @@ from perdure.workflow._definition import _Definition
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
     from perdure.worker._config import WorkerConfig
+    from perdure.worker._eager_activities import EagerActivities
     from perdure.worker._interceptor import Interceptor, WorkflowInboundInterceptor
 
 logger = logging.getLogger("perdure.worker")
@@ -102,7 +103,7 @@ class WorkflowWorker:
         deployment_options: WorkerDeploymentOptions | None,
         sticky_queue_name: str,
     ) -> None:
-        self._service = service
+        self.service = service
         self._options = options
         self._namespace = options.namespace
         self._task_queue = options.task_queue
@@ -130,6 +131,8 @@ class WorkflowWorker:
         self._local_waits: set[asyncio.Task[Any]] = set()
         #: Runs with a task that waits for something, and who waits for the end of that task.
         self._busy: dict[str, asyncio.Future[None]] = {}
+        #: At a service with a wire: who runs the activities that come with an answer.
+        self.eager_activities: EagerActivities | None = None
 
     def start(self) -> None:
         """Guard workflow code from now on, and watch that it yields."""
@@ -148,7 +151,7 @@ class WorkflowWorker:
         if not self.is_sticky:
             return
         try:
-            await self._service.shutdown_worker(
+            await self.service.shutdown_worker(
                 ws.ShutdownWorkerRequest(
                     namespace=self._namespace,
                     sticky_task_queue=self.sticky_task_queue.name,
@@ -281,7 +284,7 @@ class WorkflowWorker:
     async def _fetch_pages(self, execution: WorkflowExecution, token: bytes) -> list[HistoryEvent]:
         events: list[HistoryEvent] = []
         while True:
-            response = await self._service.get_workflow_execution_history(
+            response = await self.service.get_workflow_execution_history(
                 ws.GetWorkflowExecutionHistoryRequest(
                     namespace=self._namespace, execution=execution, next_page_token=token
                 )
@@ -336,8 +339,13 @@ class WorkflowWorker:
             answer.deployment_options = self._deployment_options
         else:
             answer.versioning_behavior = 0
+        permits: list[Any] = []
+        if self.eager_activities is not None:
+            permits = await self.eager_activities.reserve(answer.commands)
+        started: Sequence[ws.PollActivityTaskQueueResponse] = ()
         try:
-            response = await self._service.respond_workflow_task_completed(answer)
+            response = await self.service.respond_workflow_task_completed(answer)
+            started = response.activity_tasks
         except RPCError as error:
             self._evict(cached.run.run_id, cached)
             if error.status is RPCStatusCode.NOT_FOUND:
@@ -358,6 +366,9 @@ class WorkflowWorker:
             assert isinstance(failed, ws.RespondWorkflowTaskFailedRequest)
             await self._fail(task, failed, error)
             return None
+        finally:
+            if self.eager_activities is not None:
+                self.eager_activities.start(permits, started)
         if response.reset_history_event_id:
             cached.started_event_id = response.reset_history_event_id
             cached.run.reset_to(response.reset_history_event_id)
@@ -375,7 +386,7 @@ class WorkflowWorker:
         if run.last_error is not None or self._cache.get(run.run_id) is not cached:
             self._evict(run.run_id, cached)
         try:
-            await self._service.respond_query_task_completed(answer)
+            await self.service.respond_query_task_completed(answer)
         except RPCError as error:
             logger.debug("The answer to a query of workflow %s came too late: %s", _id(task), error)
 
@@ -395,7 +406,7 @@ class WorkflowWorker:
                 failure=failure,
             )
             try:
-                await self._service.respond_query_task_completed(answer)
+                await self.service.respond_query_task_completed(answer)
             except RPCError as error:
                 logger.debug("The answer to a query of workflow %s came too late: %s", _id(task), error)
             return
@@ -423,12 +434,12 @@ class WorkflowWorker:
         service in this process hears of each and waits longer and longer between them.
         """
         _log_failure("Workflow task", task, error)
-        if task.attempt > 1 and not self._service.in_process:
+        if task.attempt > 1 and not self.service.in_process:
             return
         if self._build_id:
             answer.binary_checksum = self._build_id
         try:
-            await self._service.respond_workflow_task_failed(answer)
+            await self.service.respond_workflow_task_failed(answer)
         except RPCError as refused:
             logger.debug("The task of workflow %s was over before its failure came: %s", _id(task), refused)
 
