@@ -205,7 +205,9 @@ def test_errors_name_the_field() -> None:
         encode(WorkflowExecution("\ud800"))
     request = StartWorkflowExecutionRequest(workflow_task_timeout=1, priority=None, retry_policy=None)
     request.workflow_id_reuse_policy = 2**31
-    with pytest.raises(ValueError, match=r"StartWorkflowExecutionRequest\.workflow_id_reuse_policy: 2147483648 does not"):
+    with pytest.raises(
+        ValueError, match=r"StartWorkflowExecutionRequest\.workflow_id_reuse_policy: 2147483648 does not"
+    ):
         encode(request)
     with pytest.raises(TypeError, match="no message"):
         encode(EventExtrasLike())
