@@ -173,7 +173,7 @@ async def _listed(store: Store, text: str, size: int) -> list[VisibilityRecord]:
             return found
 
 
-@pytest.mark.parametrize("backend", BACKENDS[::2], ids=lambda backend: backend.name)
+@pytest.mark.parametrize("backend", [BACKENDS[0], *BACKENDS[2:]], ids=lambda backend: backend.name)
 def test_every_filter_is_answered_as_by_brute_force(backend: Backend) -> None:
     folder = Path(tempfile.mkdtemp(prefix="perdure-index-"))
     with asyncio.Runner() as runner:

@@ -81,7 +81,9 @@ class TaskKind(enum.IntEnum):
     WORKFLOW = 1
     ACTIVITY = 2
     TRANSFER = 3
-    """Work of the engine itself for another run: start a child, signal or cancel a run, tell a parent."""
+    """Work of the engine itself for another run: start a child, signal or cancel a run, tell a parent, call back."""
+    NEXUS = 4
+    """A call of a Nexus operation; in memory only, what is owed is a transfer."""
 
 
 class TaskRow(msgspec.Struct, frozen=True, array_like=True):
@@ -146,6 +148,9 @@ class RunUpdate(msgspec.Struct):
     visibility: tuple[VisibilityRecord | None, VisibilityRecord | None] = (None, None)
     #: Forget the run altogether: state, history, entries named above, and the current record if it points here.
     delete: bool = False
+    #: With ``make_current``: the run that must be the current one until now ("": none), else the update is stale; None:
+    #: any may be. Only a store that several processes share needs to look.
+    replaces: str | None = None
 
 
 class StoredRun(NamedTuple):

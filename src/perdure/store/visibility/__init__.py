@@ -15,6 +15,7 @@ from perdure.store.visibility._listing import (
     add_counts,
     bucket_group,
     group_key,
+    group_name,
     order_records,
     read_page,
     write_token,
@@ -49,10 +50,20 @@ from perdure.store.visibility._query import (
 )
 from perdure.store.visibility._records import Records
 from perdure.store.visibility._terms import Attribute, record_division, record_terms, text_of
-from perdure.store.visibility._values import TYPE_NAMES, parse_duration, payload_value
+from perdure.store.visibility._values import (
+    TYPE_NAMES,
+    attribute_names,
+    attribute_value,
+    parse_duration,
+    payload_value,
+    text_tokens,
+)
 
 __all__ = [
     "TYPE_NAMES",
+    "attribute_names",
+    "attribute_value",
+    "text_tokens",
     "parse_duration",
     "payload_value",
     "Access",
@@ -90,6 +101,7 @@ __all__ = [
     "StartsWith",
     "field_value",
     "group_key",
+    "group_name",
     "matches",
     "order_records",
     "read_page",

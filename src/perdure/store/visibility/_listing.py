@@ -133,8 +133,12 @@ def group_key(query: Query | None, record: VisibilityRecord) -> tuple[str, ...]:
     """The group a record counts in: ``()`` without GROUP BY, an empty text for an unset value."""
     if query is None or query.group_by is None:
         return ()
-    value = field_value(query.group_by, record)
-    if query.group_by.name == "ExecutionStatus":
+    return group_name(query.group_by, field_value(query.group_by, record))
+
+
+def group_name(field: Field, value: Any) -> tuple[str, ...]:
+    """The group that a value of a field counts in: an empty text for an unset one."""
+    if field.name == "ExecutionStatus":
         return (_status_name(value),)
     if isinstance(value, bool):
         return ("true" if value else "false",)

@@ -1,0 +1,309 @@
+"""The one connection that commits: what waits while a commit travels goes out together with the next one.
+
+A commit whose answer was lost is looked up: its number is in our row of ``node`` if it was kept. So a connection that
+breaks, or a database that restarts, makes commits slow and not uncertain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdure.store.api import (
+    Document,
+    Durability,
+    RunKey,
+    RunUpdate,
+    StaleRunError,
+    StoreClosedError,
+    StoreError,
+    StoreUnavailableError,
+)
+from perdure.store.postgres._connections import (
+    Backoff,
+    close_connection,
+    is_passing,
+    open_connection,
+    sqlstate,
+    store_error,
+)
+from perdure.store.postgres._nodes import Lease
+from perdure.store.postgres._rows import Rows
+from perdure.store.postgres._settings import Settings
+from perdure.store.postgres._text import escape
+
+if TYPE_CHECKING:
+    import asyncpg
+
+#: Updates of one call, more or less: a commit is never split.
+MAX_UPDATES = 1000
+_STALE = "PD409"
+_FENCED = "PD410"
+
+RunName = tuple[str, str]
+
+
+class Commit:
+    """A commit that waits or travels."""
+
+    __slots__ = ("documents", "future", "updates")
+
+    def __init__(
+        self, updates: Sequence[RunUpdate], documents: Sequence[Document], future: asyncio.Future[None]
+    ) -> None:
+        self.updates = updates
+        self.documents = documents
+        self.future = future
+
+
+class Writer:
+    """Sends commits, in the order they came."""
+
+    def __init__(self, settings: Settings, lease: Lease, durability: Durability) -> None:
+        self._settings = settings
+        self._lease = lease
+        self._is_durable = durability is Durability.FULL
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Commit] = deque()
+        self._work: asyncio.Task[None] | None = None
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._statement: Any = None
+        self._sql = ""
+        self.is_closed = False
+        #: What befell the lease, once it did: every commit fails with it.
+        self.fenced: StoreError | None = None
+        #: Round trips that committed, and updates in them.
+        self.calls = 0
+        self.updates = 0
+
+    async def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document]) -> None:
+        """Make a commit durable."""
+        if self.is_closed:
+            raise StoreClosedError(f"the store in {self._settings.place} is closed")
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(Commit(updates, documents, future))
+        if self._work is None:
+            self._work = self._loop.create_task(self._run())
+        await future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group = self._next_group()
+                try:
+                    await self._commit(group)
+                except BaseException as error:
+                    failure: BaseException = error
+                    if not isinstance(error, StoreError):
+                        failure = store_error(error, self._settings.place, "write to")
+                    for commit in group:
+                        if not commit.future.done():
+                            commit.future.set_exception(failure)
+                    if not isinstance(error, Exception):
+                        raise
+        finally:
+            self._work = None
+
+    def _next_group(self) -> list[Commit]:
+        """The commits of the next call: a run is in at most one of them."""
+        group = [self._waiting.popleft()]
+        runs = {update.key.run_id for update in group[0].updates}
+        while self._waiting and len(runs) < MAX_UPDATES:
+            commit = self._waiting[0]
+            more = {update.key.run_id for update in commit.updates}
+            if not runs.isdisjoint(more):
+                break
+            runs |= more
+            group.append(self._waiting.popleft())
+        return group
+
+    async def _commit(self, group: list[Commit]) -> None:
+        """Commit a group; those of it that are stale fail, the others do not."""
+        while group:
+            try:
+                await self._send(group)
+            except Exception as error:
+                if sqlstate(error) not in (_STALE, "23505"):
+                    raise
+                stale = await self._stale(group)
+                for commit, failure in stale:
+                    if not commit.future.done():
+                        commit.future.set_exception(failure)
+                    group.remove(commit)
+                if not stale and sqlstate(error) == "23505":
+                    raise
+                continue
+            for commit in group:
+                if not commit.future.done():
+                    commit.future.set_result(None)
+            return
+
+    async def _send(self, group: list[Commit]) -> None:
+        """The call, repeated until its outcome is known."""
+        calls = self._calls(group)
+        number = self._lease.number = self._lease.number + 1
+        backoff: Backoff | None = None
+        while True:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    if await self._connect() >= number:
+                        return
+                await self._call(number, calls)
+            except Exception as error:
+                if sqlstate(error) == _FENCED:
+                    await self._hang_up()
+                    raise self._lost() from None
+                if not is_passing(error):
+                    raise
+                if not sqlstate(error).startswith("40"):
+                    await self._hang_up()
+                backoff = backoff or Backoff(self._settings.reconnect_timeout)
+                if not await backoff.wait():
+                    raise store_error(error, self._settings.place, "write to") from error
+                continue
+            self.calls += 1
+            return
+
+    def _calls(self, group: list[Commit]) -> list[list[list[Any]]]:
+        """The arrays of the calls that make the group up: one, unless a commit moves a run more than once."""
+        epoch = self._lease.epoch
+        rounds = [Rows(epoch)]
+        seen: dict[str, int] = {}
+        currents: dict[RunName, int] = {}
+        for commit in group:
+            for update in commit.updates:
+                place = seen.get(update.key.run_id, 0)
+                if update.make_current:
+                    place = max(place, currents.get(update.key[:2], 0))
+                    currents[update.key[:2]] = place + 1
+                seen[update.key.run_id] = place + 1
+                if place == len(rounds):
+                    rounds.append(Rows(epoch))
+                rounds[place].add(update)
+            for document in commit.documents:
+                rounds[-1].put(document)
+            self.updates += len(commit.updates)
+        return [rows.arrays() for rows in rounds]
+
+    async def _call(self, number: int, calls: list[list[list[Any]]]) -> None:
+        connection = self._connection
+        assert connection is not None
+        lease = self._lease
+        head = (lease.epoch, lease.generation, number, lease.duration, self._is_durable)
+        if not self._sql:
+            places = ", ".join(f"${index + 1}" for index in range(len(head) + len(calls[0])))
+            self._sql = f"SELECT {self._settings.schema}.commit_1({places})"
+        if len(calls) == 1:
+            await connection.fetchval(self._sql, *head, *calls[0])
+            return
+        async with connection.transaction():
+            for arrays in calls:
+                await connection.fetchval(self._sql, *head, *arrays)
+
+    async def _connect(self) -> int:
+        """A new connection that may commit; the number of the newest commit that the database kept."""
+        await self._hang_up()
+        connection = await open_connection(self._settings)
+        try:
+            kept = await self._lease.next_generation(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        if kept is None:
+            await close_connection(connection)
+            raise self._lost()
+        self._connection = connection
+        return kept
+
+    def _lost(self) -> StoreError:
+        self.fenced = StoreUnavailableError(
+            f"the store in {self._settings.place} was taken over by another process while this one did not answer; "
+            "connect again"
+        )
+        return self.fenced
+
+    async def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _stale(self, group: list[Commit]) -> list[tuple[Commit, StaleRunError]]:
+        """Which commits of a group do not fit what the database has, and why."""
+        versions, currents = await self._found(group)
+        stale = []
+        for commit in group:
+            later = dict(versions)
+            others = dict(currents)
+            failure = _fits(commit, later, others)
+            if failure is not None:
+                stale.append((commit, failure))
+                continue
+            versions, currents = later, others
+        return stale
+
+    async def _found(self, group: list[Commit]) -> tuple[dict[RunKey, int], dict[RunName, str]]:
+        """The versions of the group's runs, and the current runs of their workflow ids."""
+        keys = list({update.key for commit in group for update in commit.updates})
+        columns: list[list[str]] = [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], []]
+        columns[1] = [escape(workflow) for workflow in columns[1]]
+        schema = self._settings.schema
+        sql = (
+            "SELECT t.i, r.version, c.run_id::text FROM unnest($1::uuid[], $2::text[], $3::uuid[]) "
+            "WITH ORDINALITY AS t(a, b, c, i) "
+            f"LEFT JOIN {schema}.run r ON r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b "
+            f"LEFT JOIN {schema}.current_run c ON c.namespace_id = t.a AND c.workflow_id = t.b"
+        )
+        backoff = Backoff(self._settings.reconnect_timeout)
+        while True:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    await self._connect()
+                assert self._connection is not None
+                rows = await self._connection.fetch(sql, *columns)
+                break
+            except Exception as error:
+                if not is_passing(error) or not await backoff.wait():
+                    raise
+                await self._hang_up()
+        versions = {keys[place - 1]: version or 0 for place, version, _ in rows}
+        currents = {keys[place - 1][:2]: run_id or "" for place, _, run_id in rows}
+        return versions, currents
+
+    async def close(self) -> asyncpg.Connection[Any] | None:
+        """Finish what waits; gives the connection back, for the lease's release."""
+        self.is_closed = True
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        connection, self._connection = self._connection, None
+        return connection
+
+
+def _fits(commit: Commit, versions: dict[RunKey, int], currents: dict[RunName, str]) -> StaleRunError | None:
+    """Why a commit does not fit; the dictionaries get to say what it changes."""
+    for update in commit.updates:
+        key = update.key
+        found = versions.get(key, 0)
+        if found != update.version - 1:
+            return StaleRunError(key, update.version - 1, found)
+        versions[key] = 0 if update.delete else update.version
+        name = key[:2]
+        if update.make_current:
+            expected = update.replaces
+            if expected is not None and currents.get(name, "") != expected:
+                return StaleCurrentError(key, expected, currents.get(name, ""))
+            currents[name] = key.run_id
+        elif update.delete and currents.get(name) == key.run_id:
+            currents[name] = ""
+    return None
+
+
+class StaleCurrentError(StaleRunError):
+    """Another run became the current one of the workflow id meanwhile."""
+
+    def __init__(self, key: RunKey, expected: str, found: str) -> None:
+        super().__init__(key, 0, 0)
+        self.args = (
+            f"the current run of workflow {key.workflow_id!r} is {found or 'none'}, not {expected or 'none'}",
+        )

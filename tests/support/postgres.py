@@ -1,0 +1,156 @@
+"""A PostgreSQL of the tests' own: the machine's binaries, a temporary folder, an unprivileged user.
+
+Started when the first test asks for it, stopped at exit. ``PERDURE_POSTGRES_URL`` names another server to use instead:
+the tests make and drop schemas ``perdure_test_*`` in its database.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_USERS = ("postgres", "nobody")
+#: Durability is tested by killing processes, and by the torture run with everything on.
+FAST = {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
+
+
+def binaries() -> Path | None:
+    """The folder of the newest server on this machine."""
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]), reverse=True
+    )
+    if found:
+        return found[0].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
+
+
+class Server:
+    """A running server over a folder that goes with it."""
+
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        folder = binaries()
+        assert folder is not None
+        self._binaries = folder
+        self._settings = FAST if settings is None else settings
+        self.folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-"))
+        self._user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            user = next(entry for name in _USERS if (entry := _user(name)) is not None)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self._user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._call("initdb", "-D", str(self.folder / "data"), "-U", "perdure", "-A", "trust", "-E", "UTF8",
+                   "--no-locale", "--no-sync")  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+        atexit.register(self.remove)
+
+    @property
+    def url(self) -> str:
+        """Where it listens: a socket in its folder."""
+        return f"postgresql://perdure@/postgres?host={self.folder}"
+
+    def _call(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._binaries / program), *arguments],
+            check=True, capture_output=True, cwd=self.folder, timeout=120, **self._user,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "200"}
+        arguments = [f"-c{name}={value}" for name, value in {**options, **self._settings}.items()]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), *arguments],
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent, **self._user,
+            )  # fmt: skip
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self._process.poll() is None:
+            with contextlib.suppress(subprocess.SubprocessError):
+                self._call("pg_isready", "-q", "-h", str(self.folder))
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}")
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Stop it: SIGINT ends its sessions, SIGQUIT is a crash."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(number)
+            process.wait(60)
+
+    def restart(self, number: int = signal.SIGINT) -> None:
+        """Stop and start it."""
+        self.stop(number)
+        self.start()
+
+    def remove(self) -> None:
+        """Stop it, and remove its folder."""
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _die_with_parent() -> None:
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+
+_server: Server | None = None
+_schemas = 0
+
+
+def server_url() -> str:
+    """The URL of the server that tests use; skips the test when there is none."""
+    global _server
+    url = os.environ.get("PERDURE_POSTGRES_URL", "")
+    if url:
+        return url
+    if _server is None:
+        if binaries() is None:
+            pytest.skip("no PostgreSQL on this machine: install one, or name a server in PERDURE_POSTGRES_URL")
+        _server = Server()
+    return _server.url
+
+
+def with_options(url: str, **options: object) -> str:
+    """A URL with more options."""
+    text = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"{url}{'&' if '?' in url else '?'}{text}"
+
+
+def new_place(**options: object) -> str:
+    """The URL of a schema that nobody has used yet."""
+    global _schemas
+    _schemas += 1
+    return with_options(server_url(), schema=f"perdure_test_{os.getpid()}_{_schemas}", **{"partitions": 2, **options})
+
+
+_places: dict[str, str] = {}
+
+
+def place_in(folder: os.PathLike[str]) -> str:
+    """The URL that stands for a folder: the same when it is asked for again."""
+    name = os.fspath(folder)
+    if name not in _places:
+        _places[name] = new_place()
+    return _places[name]
