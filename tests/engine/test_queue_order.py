@@ -18,7 +18,7 @@ from perdure.engine.matching import Task, TaskQueue
 from perdure.engine.queue_limits import Gate, Limited
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey
-from tests.engine.driver import Driver, driving, queue, schedule_activity
+from tests.engine.driver import Driver, S, driving, queue, schedule_activity
 
 
 def priority(key: int = 0, fairness: str = "", weight: float = 0.0) -> common_v1.Priority:
@@ -172,6 +172,42 @@ async def test_workers_may_limit_their_queue(d: Driver) -> None:
     await d.start()
     await d.turn(schedule_activity())
     assert (await poll).activity_id == "1"
+
+
+async def test_stats_tell_what_comes_and_goes(d: Driver) -> None:
+    await d.start()
+    await d.turn(*(schedule_activity(str(n)) for n in range(4)))
+    await d.settle()
+    await d.advance(3)
+    stats = (await describe(d)).stats
+    assert stats is not None
+    assert (stats.approximate_backlog_count, stats.approximate_backlog_age) == (4, 3 * S)
+    assert stats.tasks_add_rate > 0 and stats.tasks_dispatch_rate == 0
+    task = await d.poll_activity()
+    stats = (await describe(d)).stats
+    assert stats is not None and 0 < stats.tasks_dispatch_rate < stats.tasks_add_rate
+    await d.complete_activity(task)
+    waiting = [asyncio.ensure_future(d.poll_activity()) for _ in range(4)]
+    await asyncio.wait(waiting[:3])
+    described = await describe(d)
+    stats = described.stats
+    assert stats is not None and stats.tasks_dispatch_rate == stats.tasks_add_rate
+    assert described.stats_by_priority_key == {3: stats}
+    assert (stats.approximate_backlog_count, stats.approximate_backlog_age) == (0, 0)
+    waiting[3].cancel()
+
+
+def test_rates_are_those_of_the_last_half_minute() -> None:
+    queue = TaskQueue("q")
+    start = queue.created
+    queue.count(start + 1, 60, 30)
+    assert queue.rates(start + 10) == (6.0, 3.0)
+    assert queue.rates(start + 30) == (2.0, 1.0)
+    assert queue.rates(start + 40) == (0.0, 0.0)
+    for second in range(40, 100):
+        queue.count(start + second, 2, 1)
+    added, dispatched = queue.rates(start + 100)
+    assert added == 2.0 and dispatched == 1.0
 
 
 async def test_stats_by_priority(d: Driver) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any, NamedTuple
 
 from perdure.api.common import v1 as common_v1
@@ -145,6 +146,7 @@ def add_ranked(queue: TaskQueue, task: Task, rank: Rank) -> None:
     if poller is not None:
         poller.future.set_result(task)
         return
+    queue.count(monotonic(), 1, 0)
     fair_backlog(queue).insert(task, rank)
 
 

@@ -10,11 +10,12 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
-from perdure.engine.backlog import parts_of, sizes_of
+from perdure.engine.backlog import DEFAULT_PRIORITY, parts_of, sizes_of
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.lookup import find_run
+from perdure.engine.matching import TaskQueue
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.pausing import pause_info
 from perdure.engine.pending import pending_activity
@@ -186,13 +187,18 @@ class Describing:
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         kind = TaskKind.ACTIVITY if request.task_queue_type == _ACTIVITY_QUEUE else TaskKind.WORKFLOW
         response = ws.DescribeTaskQueueResponse()
-        backlog = 0
+        backlog = age = 0
+        added = dispatched = 0.0
         by_priority: dict[int, int] = {}
         now = self._core.now()
         loop_now = self._core.loop.time()
         rate, source = self.queue_limits.rate(namespace_id, int(kind), name)
         for queue in parts_of(self._core.matching, namespace_id, kind, name):
             backlog += len(queue.tasks)
+            if request.report_stats:
+                age = max(age, await self._age(queue, kind))
+                rates = queue.rates(loop_now)
+                added, dispatched = added + rates[0], dispatched + rates[1]
             for priority, count in sizes_of(queue).items():
                 by_priority[priority] = by_priority.get(priority, 0) + count
             for identity, seen in queue.identities.items():
@@ -205,15 +211,30 @@ class Describing:
         if request.include_task_queue_status:
             response.task_queue_status = taskqueue_v1.TaskQueueStatus(backlog_count_hint=backlog)
         if request.report_stats:
-            response.stats = taskqueue_v1.TaskQueueStats(approximate_backlog_count=backlog)
+            response.stats = taskqueue_v1.TaskQueueStats(backlog, age, added, dispatched)
             response.stats_by_priority_key = {
                 priority: taskqueue_v1.TaskQueueStats(approximate_backlog_count=count)
                 for priority, count in sorted(by_priority.items())
             }
+            if len(by_priority) <= 1:
+                response.stats_by_priority_key = {next(iter(by_priority), DEFAULT_PRIORITY): response.stats}
         if request.report_config:
             response.config = self.queue_limits.config(namespace_id, int(kind), name)
             response.effective_rate_limit = ws.DescribeTaskQueueResponseEffectiveRateLimit(rate, source)
         return response
+
+    async def _age(self, queue: TaskQueue, kind: TaskKind) -> int:
+        """Nanoseconds since the first of a queue's waiting tasks was scheduled."""
+        task = next(iter(queue.tasks), None)
+        run = None if task is None or task.query else await self._core.load(task.key)
+        if task is None or run is None:
+            return 0
+        if kind is TaskKind.WORKFLOW:
+            since = run.state.task_scheduled_ns
+        else:
+            activity = run.state.activities.get(task.scheduled_event_id)
+            since = 0 if activity is None else activity.scheduled_ns
+        return max(self._core.now() - since, 0) if since else 0
 
 
 def _older_filters(

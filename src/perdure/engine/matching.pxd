@@ -16,7 +16,13 @@ cdef class TaskQueue:
         public object pollers
         public double last_poll
         public dict identities
+        public long long added
+        public long long dispatched
+        public double created
+        public double step_began
+        public object steps
 
+    cpdef object count(self, double now, long long added, long long dispatched)
     @cython.locals(poller=Poller)
     cpdef object add(self, object task)
     @cython.locals(poller=Poller)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from perdure.store.api import RunKey, TaskKind
 
 STICKY_WORKER_TIMEOUT = 10.0
+#: Seconds over which the rates of a queue are measured, in steps of so many.
+RATE_WINDOW, RATE_STEP = 30.0, 5.0
 
 
 class Task(NamedTuple):
@@ -50,21 +53,46 @@ class TaskQueue:
         self.last_poll = float("-inf")
         #: identity -> loop time of its newest poll.
         self.identities: dict[str, float] = {}
+        #: How many tasks have come and gone, now and when each step of the rates' window began.
+        self.added = 0
+        self.dispatched = 0
+        self.created = self.step_began = monotonic()
+        self.steps: deque[tuple[float, int, int]] = deque([(self.created, 0, 0)], 2 + int(RATE_WINDOW / RATE_STEP))
+
+    def count(self, now: float, added: int, dispatched: int) -> None:
+        """Tasks came or went, at a loop time."""
+        if now - self.step_began >= RATE_STEP:
+            self.steps.append((now, self.added, self.dispatched))
+            self.step_began = now
+        self.added += added
+        self.dispatched += dispatched
+
+    def rates(self, now: float) -> tuple[float, float]:
+        """Tasks added and dispatched a second, lately."""
+        seconds = max(min(now - self.created, RATE_WINDOW), 1.0)
+        for began, added, dispatched in self.steps:
+            if began > now - RATE_WINDOW - RATE_STEP:
+                seconds = max(now - began, seconds)
+                return (self.added - added) / seconds, (self.dispatched - dispatched) / seconds
+        return 0.0, 0.0
 
     def add(self, task: Task) -> None:
         """Hand the task to the poller that waits longest, or keep it."""
         poller = self.reserve()
         if poller is None:
+            self.count(monotonic(), 1, 0)
             self.tasks.append(task)
         else:
             poller.future.set_result(task)
 
     def put_back(self, task: Task) -> None:
         """Hand out again, first, a task whose poller went away."""
+        self.dispatched -= 1
         poller = self.reserve()
         if poller is None:
             self.tasks.appendleft(task)
         else:
+            self.added -= 1
             poller.future.set_result(task)
 
     def reserve(self) -> Poller | None:
@@ -125,16 +153,21 @@ class Matching:
         queue.last_poll = now
         queue.identities[identity] = now
         if queue.tasks:
+            queue.count(now, 0, 1)
             return queue.tasks.popleft()
         future: asyncio.Future[object] = self._loop.create_future()
         while queue.pollers and queue.pollers[0].future.done():
             queue.pollers.popleft()
         queue.pollers.append(poller_type(future, identity))
         try:
-            return await self._deadlines.wait(future, timeout)
+            result = await self._deadlines.wait(future, timeout)
+            if result is not None:
+                queue.count(self._loop.time(), 1, 1)
+            return result
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 task = future.result()
+                queue.count(self._loop.time(), 1, 1)
                 if isinstance(task, Task):
                     queue.put_back(task)
                 elif task is not None:

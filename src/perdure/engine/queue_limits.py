@@ -79,6 +79,7 @@ class Limited:
 
     def __init__(self, queue: TaskQueue, gate: Gate, loop: asyncio.AbstractEventLoop) -> None:
         self.gate = gate
+        self._queue = queue
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self.tasks = _Tasks(self, queue.tasks)
@@ -93,6 +94,7 @@ class Limited:
             poller = pollers.popleft()
             if not poller.future.done():
                 gate.take()
+                self._queue.added -= 1  # its poll counts it once more
                 poller.future.set_result(tasks.popleft())
         if tasks and pollers and self._timer is None:
             self._timer = self._loop.call_later(gate.delay(), self._fired)
