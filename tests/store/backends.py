@@ -24,6 +24,7 @@ class Backend:
     open: Callable[[Path], Awaitable[Any]]
     capabilities: Capability
     fail_commits: Callable[[Any, int], None] | None = None
+    is_folder: bool = False
 
 
 async def _memory(folder: Path) -> Store:
@@ -63,7 +64,7 @@ def _fail_postgres(store: PostgresStore, count: int) -> None:
 
 BACKENDS = (
     Backend("memory", _memory, MemoryStore.capabilities),
-    Backend("lmdb-full", _lmdb_full, LMDBStore.capabilities, _fail_lmdb),
-    Backend("lmdb-process", _lmdb_process, LMDBStore.capabilities, _fail_lmdb),
+    Backend("lmdb-full", _lmdb_full, LMDBStore.capabilities, _fail_lmdb, is_folder=True),
+    Backend("lmdb-process", _lmdb_process, LMDBStore.capabilities, _fail_lmdb, is_folder=True),
     Backend("postgres", _postgres, PostgresStore.capabilities, _fail_postgres),
 )

@@ -21,6 +21,11 @@ def persistent(backend: Backend) -> Backend:
     return backend
 
 
+@pytest.fixture(params=[backend for backend in BACKENDS if backend.is_folder], ids=lambda backend: backend.name)
+def in_folder(request: pytest.FixtureRequest) -> Backend:
+    return request.param
+
+
 @pytest.fixture
 def failing(backend: Backend) -> Backend:
     if backend.fail_commits is None:

@@ -210,8 +210,8 @@ async def test_room_is_kept_ahead_of_synced_commits(tmp_path: Path) -> None:
     await last.close()
 
 
-async def test_a_full_disk_fails_commits_until_there_is_room(persistent: Backend, tmp_path: Path) -> None:
-    store = await persistent.open(tmp_path)
+async def test_a_full_disk_fails_commits_until_there_is_room(in_folder: Backend, tmp_path: Path) -> None:
+    store = await in_folder.open(tmp_path)
     await store.commit([first(run_key(1))])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = (tmp_path / "store" / "data.mdb").stat().st_size
@@ -226,7 +226,7 @@ async def test_a_full_disk_fails_commits_until_there_is_room(persistent: Backend
     await store.commit([first(run_key(2), state=bytes(5_000_000))])
     assert await store.load_run(run_key(2)) == StoredRun(1, bytes(5_000_000))
     await store.close()
-    again = await persistent.open(tmp_path)
+    again = await in_folder.open(tmp_path)
     assert await again.load_run(run_key(1)) == StoredRun(1, b"state 1")
     await again.close()
 

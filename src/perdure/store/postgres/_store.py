@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Sequence
 
 from perdure.store.api import (
@@ -18,6 +19,7 @@ from perdure.store.api import (
     StoreClosedError,
     StoredRun,
     StoreError,
+    StoreUnavailableError,
     TaskRow,
     VisibilityPage,
 )
@@ -57,6 +59,7 @@ class PostgresStore:
         self._replica = Connections(settings, settings.replica) if settings.replica else self.connections
         self._schema = settings.schema
         self._visibility = Visibility(self._replica, settings.schema)
+        self._pid = os.getpid()
         self._is_closed = False
         self._heart = asyncio.get_running_loop().create_task(self._beat())
 
@@ -298,11 +301,15 @@ class PostgresStore:
     # The end
 
     def _check_open(self) -> None:
+        if self._pid != os.getpid():
+            raise StoreUnavailableError(
+                f"the store in {self.settings.place} was opened before this process was forked: open it again here"
+            )
         if self._is_closed:
             raise StoreClosedError(f"the store in {self.settings.place} is closed")
 
     async def close(self) -> None:
-        if self._is_closed:
+        if self._is_closed or self._pid != os.getpid():
             return
         self._is_closed = True
         self._heart.cancel()
