@@ -14,8 +14,9 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.backlog import FairBacklog, Rank
+from perdure.engine.gates import Gate, KeyGates
 from perdure.engine.matching import Task, TaskQueue
-from perdure.engine.queue_limits import Gate, Limited
+from perdure.engine.queue_limits import Limited
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey
 from tests.engine.driver import Driver, S, driving, queue, schedule_activity
@@ -112,6 +113,100 @@ async def test_a_limited_queue_lets_so_many_through_a_second() -> None:
     assert not waiting.tasks
 
 
+def ready(backlog: FairBacklog) -> list[int]:
+    """Take what may pass now."""
+    taken = []
+    while backlog.is_ready():
+        taken.append(backlog.take().scheduled_event_id)
+    return taken
+
+
+def test_each_fairness_key_has_its_rate_times_its_weight() -> None:
+    now = 0.0
+    backlog = FairBacklog(deque())
+    backlog.limit_keys(KeyGates(1.0, lambda: now))
+    for number in range(20):
+        backlog.insert(task(number), Rank(3, "big" if number % 2 else "small", 2.0 if number % 2 else 1.0))
+    assert ready(backlog) == [1, 0] and len(backlog) == 18
+    assert backlog.delay(now) == 0.5
+    now = 0.5
+    assert ready(backlog) == [3]
+    now = 1.0
+    assert ready(backlog) == [5, 2]
+    now = 1.2
+    assert ready(backlog) == []
+    backlog.insert(task(99), Rank(3, "other"))
+    assert ready(backlog) == [99]
+    assert len(list(backlog)) == len(backlog) == 15
+    backlog.limit_keys(KeyGates(0.0, lambda: now))
+    assert ready(backlog) == []
+    backlog.limit_keys(None)
+    assert len(ready(backlog)) == 15 and not backlog
+
+
+@given(st.lists(st.one_of(ranks, st.floats(0.01, 2.0)), max_size=40))
+def test_keys_get_no_more_than_their_rate_and_nothing_is_lost(steps: list[Rank | float]) -> None:
+    now = 0.0
+    backlog = FairBacklog(deque())
+    backlog.limit_keys(KeyGates(2.0, lambda: now))
+    inserted: list[Rank] = []
+    taken: dict[str, int] = {}
+    for step in steps:
+        if isinstance(step, Rank):
+            backlog.insert(task(len(inserted)), Rank(step.priority, step.key))
+            inserted.append(step)
+        else:
+            now += step
+        for number in ready(backlog):
+            taken[inserted[number].key] = taken.get(inserted[number].key, 0) + 1
+    for key, count in taken.items():
+        assert count <= 1 + 2 * now + 1e-6, key
+    now += 100
+    while len(backlog):
+        assert ready(backlog)
+        now += 1
+    assert not backlog and backlog.sizes() == {}
+
+
+async def test_a_rate_per_fairness_key(d: Driver) -> None:
+    update = ws.UpdateTaskQueueConfigRequestRateLimitUpdate
+    response = await configure(
+        d, rate=None, update_fairness_key_rate_limit_default=update(taskqueue_v1.RateLimit(0.0), "shut")
+    )
+    assert response.config is not None and response.config.fairness_keys_rate_limit_default is not None
+    limit = response.config.fairness_keys_rate_limit_default
+    assert limit.rate_limit == taskqueue_v1.RateLimit(0.0)
+    assert limit.metadata is not None and (limit.metadata.reason, limit.metadata.update_identity) == ("shut", "me")
+    await d.start()
+    await d.turn(schedule_activity("a", priority=priority(0, "a")), schedule_activity("none"))
+    waiting = [asyncio.ensure_future(d.poll_activity()) for _ in range(2)]
+    await d.settle()
+    assert not any(poll.done() for poll in waiting)
+    await configure(d, rate=None, update_fairness_key_rate_limit_default=update(taskqueue_v1.RateLimit(40.0)))
+    assert {(await poll).activity_id for poll in waiting} == {"a", "none"}
+    await d.signal()
+    await d.turn(*(schedule_activity(f"b{n}", priority=priority(0, "b")) for n in range(4)))
+    assert {(await d.poll_activity()).activity_id for _ in range(4)} == {"b0", "b1", "b2", "b3"}
+    await configure(d, rate=None, update_fairness_key_rate_limit_default=update())
+    with pytest.raises(RPCError, match="not allowed"):
+        await d.engine.update_task_queue_config(
+            ws.UpdateTaskQueueConfigRequest(
+                "default", "me", "q", 1, update_fairness_key_rate_limit_default=update(taskqueue_v1.RateLimit(1.0))
+            )
+        )
+
+
+async def test_ranked_tasks_pass_when_the_gate_opens(d: Driver) -> None:
+    await configure(d, rate=30.0)
+    await d.start()
+    await d.turn()
+    waiting = [asyncio.ensure_future(d.poll_activity()) for _ in range(4)]
+    await d.settle()
+    await d.signal()
+    await d.turn(*(schedule_activity(str(n), priority=priority(n + 1)) for n in range(4)))
+    assert {(await poll).activity_id for poll in waiting} == set("0123")
+
+
 async def test_waiting_polls_get_tasks_when_the_gate_opens(d: Driver) -> None:
     await configure(d, rate=50.0)
     await d.start()
@@ -153,6 +248,7 @@ async def test_a_rate_of_nothing_holds_everything_back(d: Driver) -> None:
     assert described.config.queue_rate_limit.metadata.reason == "because"
     assert described.effective_rate_limit == ws.DescribeTaskQueueResponseEffectiveRateLimit(0.0, 1)
     assert described.stats is not None and described.stats.approximate_backlog_count == 1
+    assert described.stats.rate_limiting_active
     await configure(d, rate=None)
     assert (await waiting).activity_id == "1"
 

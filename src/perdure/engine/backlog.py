@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 
 from perdure.api.common import v1 as common_v1
 from perdure.engine.errors import invalid_argument
+from perdure.engine.gates import KeyGates
 from perdure.engine.matching import Matching, Task, TaskQueue
 
 DEFAULT_PRIORITY = 3
 LAST_PRIORITY = 5
 MAX_KEY_BYTES = 64
 MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0
+#: Seconds to wait at least for a gate that should be open but is not quite.
+_SOON = 0.0001
 
 
 class Rank(NamedTuple):
@@ -68,27 +71,44 @@ class _Level:
         self.size = 0
 
 
+#: priority, pass, number, task, fairness key, weight
+_Item = tuple[int, float, int, Task, str, float]
+
+
 class FairBacklog:
-    """Waiting tasks by priority and fair share; a deque to its queue."""
+    """Waiting tasks by priority and fair share; a deque to its queue.
+
+    Where fairness keys have gates, a task whose key has its gate shut is parked when its turn comes. The first of a
+    key's parked tasks comes back when the gate opens.
+    """
 
     def __init__(self, tasks: deque[Task]) -> None:
         self._front: deque[Task] = deque()
-        self._heap: list[tuple[int, float, int, Task]] = []
+        self._heap: list[_Item] = []
         self._levels: dict[int, _Level] = {}
         self._count = 0
         #: fairness key -> weight that counts instead of the task's own.
         self.weights: dict[str, float] = {}
+        self.gates: KeyGates | None = None
+        self._parked: dict[str, list[_Item]] = {}
+        #: When which key with parked tasks opens.
+        self._openings: list[tuple[float, str]] = []
         for task in tasks:
             self.append(task)
 
     def __len__(self) -> int:
         """How many wait."""
-        return len(self._front) + len(self._heap)
+        return len(self._front) + len(self._heap) + sum(map(len, self._parked.values()))
+
+    def __bool__(self) -> bool:
+        """Whether any wait."""
+        return bool(self._front or self._heap or self._parked)
 
     def __iter__(self) -> Iterator[Task]:
         """Those that wait, in order."""
         yield from self._front
-        for item in sorted(self._heap):
+        items = self._heap + [item for parked in self._parked.values() for item in parked]
+        for item in sorted(items, key=lambda item: item[:3]):
             yield item[3]
 
     def append(self, task: Task) -> None:
@@ -109,25 +129,32 @@ class FairBacklog:
         level.last[rank.key] = at
         level.size += 1
         self._count += 1
-        heapq.heappush(self._heap, (rank.priority, at, self._count, task))
+        heapq.heappush(self._heap, (rank.priority, at, self._count, task, rank.key, weight))
 
     def popleft(self) -> Task:
-        """The next task."""
+        """The next task, whatever the gates say."""
         if self._front:
             return self._front.popleft()
-        priority, at, _, task = heapq.heappop(self._heap)
-        level = self._levels[priority]
-        level.now = at
+        if self._parked:
+            self._unpark()
+        return self._pop()[3]
+
+    def _pop(self) -> _Item:
+        item = heapq.heappop(self._heap)
+        level = self._levels[item[0]]
+        level.now = item[1]
         level.size -= 1
         if not level.size:
-            del self._levels[priority]
-        return task
+            del self._levels[item[0]]
+        return item
 
     def clear(self) -> None:
         """Forget them all."""
         self._front.clear()
         self._heap.clear()
         self._levels.clear()
+        self._parked.clear()
+        self._openings.clear()
 
     def sizes(self) -> dict[int, int]:
         """How many wait, by priority."""
@@ -135,6 +162,58 @@ class FairBacklog:
         if self._front:
             sizes[DEFAULT_PRIORITY] = sizes.get(DEFAULT_PRIORITY, 0) + len(self._front)
         return sizes
+
+    # ---- limits of fairness keys
+
+    def limit_keys(self, gates: KeyGates | None) -> None:
+        """Give fairness keys gates, or take them away."""
+        self._unpark()
+        self.gates = gates
+
+    def is_ready(self) -> bool:
+        """Whether the next task may pass the gate of its key; parks those that may not."""
+        gates = self.gates
+        if self._front or gates is None:
+            return bool(self._front or self._heap)
+        now = gates.time()
+        while self._openings and self._openings[0][0] <= now:
+            _, key = heapq.heappop(self._openings)
+            if not gates.is_open(key):
+                heapq.heappush(self._openings, (max(gates.opens_at(key), now + _SOON), key))
+                continue
+            parked = self._parked[key]
+            heapq.heappush(self._heap, heapq.heappop(parked))
+            if parked:  # the next one comes back when this one has gone
+                heapq.heappush(self._openings, (now + max(1.0 / (gates.rate * parked[0][5]), _SOON), key))
+            else:
+                del self._parked[key]
+        while self._heap and not gates.is_open(self._heap[0][4]):
+            item = heapq.heappop(self._heap)
+            if item[4] not in self._parked:
+                self._parked[item[4]] = []
+                heapq.heappush(self._openings, (gates.opens_at(item[4]), item[4]))
+            heapq.heappush(self._parked[item[4]], item)
+        return bool(self._heap)
+
+    def take(self) -> Task:
+        """The next task, which is ready, through the gate of its key."""
+        if self._front:
+            return self._front.popleft()
+        item = self._pop()
+        if self.gates is not None:
+            self.gates.take(item[4], item[5])
+        return item[3]
+
+    def delay(self, now: float) -> float:
+        """Seconds until the first key with parked tasks opens."""
+        return max(self._openings[0][0] - now, 0.0) if self._openings else 0.0
+
+    def _unpark(self) -> None:
+        for parked in self._parked.values():
+            self._heap += parked
+        heapq.heapify(self._heap)
+        self._parked.clear()
+        self._openings.clear()
 
 
 def add_ranked(queue: TaskQueue, task: Task, rank: Rank) -> None:
@@ -148,6 +227,9 @@ def add_ranked(queue: TaskQueue, task: Task, rank: Rank) -> None:
         return
     queue.count(monotonic(), 1, 0)
     fair_backlog(queue).insert(task, rank)
+    tasks: Any = queue.tasks
+    if hasattr(tasks, "look"):
+        tasks.look()
 
 
 def fair_backlog(queue: TaskQueue) -> FairBacklog:

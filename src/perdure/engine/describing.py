@@ -17,6 +17,7 @@ from perdure.engine.limits import NS_PER_MS
 from perdure.engine.lookup import find_run
 from perdure.engine.matching import TaskQueue
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_describing import add_nexus
 from perdure.engine.pausing import pause_info
 from perdure.engine.pending import pending_activity
 from perdure.engine.queue_limits import QueueLimits
@@ -29,7 +30,10 @@ from perdure.store.visibility import Query, parse_query
 _decode_fields = msgspec.msgpack.Decoder(dict[str, common_v1.Payload]).decode
 #: Seconds after its last poll for which a poller is shown.
 _POLLER_MEMORY = 300.0
-_ACTIVITY_QUEUE = int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+_QUEUE_KINDS = {
+    int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY): TaskKind.ACTIVITY,
+    int(TaskQueueType.TASK_QUEUE_TYPE_NEXUS): TaskKind.NEXUS,
+}
 
 
 class Describing:
@@ -82,6 +86,8 @@ class Describing:
                 pause_info=pause_info(run),
             ),
         )
+        if s.extra is not None:
+            add_nexus(run, response)
         if s.task_scheduled_id:
             is_started = bool(s.task_started_id)
             response.pending_workflow_task = workflow_v1.PendingWorkflowTaskInfo(
@@ -185,7 +191,7 @@ class Describing:
         """Temporal's DescribeTaskQueue: who polls, and how much waits."""
         name = limits.check_task_queue(request.task_queue)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
-        kind = TaskKind.ACTIVITY if request.task_queue_type == _ACTIVITY_QUEUE else TaskKind.WORKFLOW
+        kind = _QUEUE_KINDS.get(request.task_queue_type, TaskKind.WORKFLOW)
         response = ws.DescribeTaskQueueResponse()
         backlog = age = 0
         added = dispatched = 0.0
@@ -211,7 +217,8 @@ class Describing:
         if request.include_task_queue_status:
             response.task_queue_status = taskqueue_v1.TaskQueueStatus(backlog_count_hint=backlog)
         if request.report_stats:
-            response.stats = taskqueue_v1.TaskQueueStats(backlog, age, added, dispatched)
+            is_limited = self.queue_limits.is_shut(namespace_id, int(kind), name)
+            response.stats = taskqueue_v1.TaskQueueStats(backlog, age, added, dispatched, is_limited)
             response.stats_by_priority_key = {
                 priority: taskqueue_v1.TaskQueueStats(approximate_backlog_count=count)
                 for priority, count in sorted(by_priority.items())

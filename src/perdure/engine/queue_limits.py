@@ -2,14 +2,15 @@
 
 The limit comes from UpdateTaskQueueConfig, else from the workers' own ``max_task_queue_activities_per_second`` (the
 last one to say it). A queue with a limit has a gate in front of its tasks and its pollers: while the gate is shut,
-both look empty, and a timer hands out what waits when it opens.
+both look empty, and a timer hands out what waits when it opens. With a limit per fairness key the pollers look empty
+always: a task passes through the backlog, which knows its key.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,59 +20,16 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.backlog import DEFAULT_RANK, FairBacklog, Rank, fair_backlog
 from perdure.engine.core import Core
-from perdure.engine.errors import invalid_argument, unimplemented
+from perdure.engine.errors import invalid_argument
+from perdure.engine.gates import Gate, KeyGates
 from perdure.engine.matching import Poller, Task, TaskQueue
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.routing import priority_of_run
 from perdure.store.api import Document, TaskKind
 
 KIND = "queue"
-#: Seconds of the rate that may leave at once.
-_BURST_SECONDS = 0.05
+_UNLIMITED = 1e9
 _PAGE = 1000
-
-
-class Gate:
-    """Lets so many through a second."""
-
-    def __init__(self, rate: float, time: Callable[[], float]) -> None:
-        self._time = time
-        self._last = time()
-        self.rate = 0.0
-        self._tokens = 0.0
-        self.set_rate(rate)
-
-    def set_rate(self, rate: float) -> None:
-        """Change the rate; 0 shuts the gate for good."""
-        self._refill()
-        self.rate = rate
-        self._burst = max(1.0, rate * _BURST_SECONDS)
-        self._tokens = min(self._tokens, self._burst) if self._tokens else self._burst * (rate > 0)
-
-    def _refill(self) -> None:
-        now = self._time()
-        if self.rate:
-            self._tokens = min(self._tokens + (now - self._last) * self.rate, self._burst)
-        self._last = now
-
-    def is_open(self) -> bool:
-        """Whether one may pass now."""
-        if self._tokens < 1.0:
-            self._refill()
-        return self._tokens >= 1.0
-
-    def take(self) -> None:
-        """One passes."""
-        self._refill()
-        self._tokens -= 1.0
-
-    def give_back(self) -> None:
-        """One that passed came back."""
-        self._tokens += 1.0
-
-    def delay(self) -> float:
-        """Seconds until the next one may pass."""
-        return max((1.0 - self._tokens) / self.rate, 0.0) if self.rate else 3600.0
 
 
 class Limited:
@@ -87,17 +45,24 @@ class Limited:
         queue.tasks = self.tasks  # type: ignore[assignment]
         queue.pollers = self.pollers  # type: ignore[assignment]
 
+    @property
+    def by_key(self) -> FairBacklog | None:
+        """The backlog, when its fairness keys have limits."""
+        inner = self.tasks.inner
+        return inner if isinstance(inner, FairBacklog) and inner.gates is not None else None
+
     def look(self) -> None:
         """Hand out what may pass, and come back for the rest."""
-        tasks, pollers, gate = self.tasks.inner, self.pollers.inner, self.gate
-        while tasks and pollers and gate.is_open():
+        tasks, pollers = self.tasks, self.pollers.inner
+        while tasks and pollers:
             poller = pollers.popleft()
             if not poller.future.done():
-                gate.take()
                 self._queue.added -= 1  # its poll counts it once more
                 poller.future.set_result(tasks.popleft())
-        if tasks and pollers and self._timer is None:
-            self._timer = self._loop.call_later(gate.delay(), self._fired)
+        if tasks.inner and pollers and self._timer is None:
+            by_key = self.by_key
+            delay = self.gate.delay() if by_key is None else max(self.gate.delay(), by_key.delay(self._loop.time()))
+            self._timer = self._loop.call_later(delay, self._fired)
 
     def _fired(self) -> None:
         self._timer = None
@@ -122,7 +87,10 @@ class _Tasks:
         return len(self.inner)
 
     def __bool__(self) -> bool:
-        return bool(self.inner) and self._limited.gate.is_open()
+        if not self.inner or not self._limited.gate.is_open():
+            return False
+        by_key = self._limited.by_key
+        return by_key is None or by_key.is_ready()
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self.inner)
@@ -138,7 +106,12 @@ class _Tasks:
 
     def popleft(self) -> Task:
         self._limited.gate.take()
-        return self.inner.popleft()
+        by_key = self._limited.by_key
+        return self.inner.popleft() if by_key is None else by_key.take()
+
+    def look(self) -> None:
+        """Something came into the backlog behind the gate's back."""
+        self._limited.look()
 
     def clear(self) -> None:
         self.inner.clear()
@@ -155,7 +128,7 @@ class _Pollers:
         return len(self.inner)
 
     def __bool__(self) -> bool:
-        return bool(self.inner) and self._limited.gate.is_open()
+        return bool(self.inner) and self._limited.by_key is None and self._limited.gate.is_open()
 
     def __iter__(self) -> Iterator[Poller]:
         return iter(self.inner)
@@ -195,6 +168,10 @@ class QueueConfig(msgspec.Struct, array_like=True):
     weights: dict[str, float] = {}
     #: Whether a task with a rank of its own has ever waited here: then a restart looks up the ranks of all that wait.
     is_ranked: bool = False
+    key_rate: float | None = None
+    key_reason: str = ""
+    key_identity: str = ""
+    key_time_ns: int = 0
 
 
 class QueueLimits:
@@ -269,12 +246,17 @@ class QueueLimits:
         if config is not None and config.weights:
             fair_backlog(queue).weights = config.weights
         rate = config.rate if config is not None and config.rate is not None else self._worker_rates.get(base)
+        key_rate = None if config is None else config.key_rate
         limited = self._limited.get(key)
+        time = self._core.loop.time
+        if limited is None and (rate is not None or key_rate is not None):
+            limited = self._limited[key] = Limited(queue, Gate(_UNLIMITED, time), self._core.loop)
         if limited is not None:
-            limited.gate.set_rate(rate if rate is not None else float(1_000_000_000))
+            if limited.gate.rate != (rate if rate is not None else _UNLIMITED):
+                limited.gate.set_rate(rate if rate is not None else _UNLIMITED)
+            if key_rate is not None or limited.by_key is not None:
+                fair_backlog(queue).limit_keys(None if key_rate is None else KeyGates(key_rate, time))
             limited.hurry()
-        elif rate is not None:
-            self._limited[key] = Limited(queue, Gate(rate, self._core.loop.time), self._core.loop)
 
     def _apply(self, base: tuple[str, int, str]) -> None:
         self._core.matching.on_new_queue = self._prepare
@@ -288,6 +270,16 @@ class QueueLimits:
         if self._worker_rates.get(key) != rate:
             self._worker_rates[key] = rate
             self._apply(key)
+
+    def is_shut(self, namespace_id: str, kind: int, name: str) -> bool:
+        """Whether a limit holds tasks of a queue back now."""
+        return any(
+            key[:2] == (namespace_id, kind)
+            and key[2].partition("\0")[0] == name
+            and bool(limited.tasks.inner)
+            and not limited.tasks
+            for key, limited in self._limited.items()
+        )
 
     def rate(self, namespace_id: str, kind: int, name: str) -> tuple[float, int]:
         """The rate that holds, and its RateLimitSource: 1 by the API, 2 by a worker, 3 the system's."""
@@ -310,6 +302,11 @@ class QueueLimits:
                 None if config.rate is None else taskqueue_v1.RateLimit(config.rate),
                 taskqueue_v1.ConfigMetadata(config.reason, config.identity, config.time_ns),
             )
+        if config.key_time_ns:
+            message.fairness_keys_rate_limit_default = taskqueue_v1.RateLimitConfig(
+                None if config.key_rate is None else taskqueue_v1.RateLimit(config.key_rate),
+                taskqueue_v1.ConfigMetadata(config.key_reason, config.key_identity, config.key_time_ns),
+            )
         message.fairness_weight_overrides = dict(config.weights)
         return message
 
@@ -319,19 +316,18 @@ class QueueLimits:
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         if request.task_queue_type not in (1, 2):
             raise invalid_argument("TaskQueueType must be workflow or activity.")
-        if request.update_fairness_key_rate_limit_default is not None:
-            raise unimplemented("A rate limit per fairness key")
         kind = int(TaskKind.WORKFLOW if request.task_queue_type == 1 else TaskKind.ACTIVITY)
         key = (namespace_id, kind, request.task_queue)
         config = msgspec.structs.replace(self._configs.get(key) or QueueConfig())
         update = request.update_queue_rate_limit
         if update is not None:
-            if kind == int(TaskKind.WORKFLOW):
-                raise invalid_argument("Setting rate limit on workflow task queues is not allowed.")
-            config.rate = None if update.rate_limit is None else update.rate_limit.requests_per_second
-            if config.rate is not None and config.rate < 0:
-                raise invalid_argument("RequestsPerSecond must not be negative.")
+            config.rate = _rate(update, kind, "rate limit")
             config.reason, config.identity, config.time_ns = update.reason, request.identity, self._core.now()
+        update = request.update_fairness_key_rate_limit_default
+        if update is not None:
+            config.key_rate = _rate(update, kind, "fairness key rate limit")
+            config.key_reason, config.key_identity = update.reason, request.identity
+            config.key_time_ns = self._core.now()
         weights = {**config.weights, **request.set_fairness_weight_overrides}
         for name in request.unset_fairness_weight_overrides:
             weights.pop(name, None)
@@ -347,3 +343,12 @@ class QueueLimits:
         self._configs[key] = config
         self._apply(key)
         return ws.UpdateTaskQueueConfigResponse(self.config(namespace_id, kind, request.task_queue))
+
+
+def _rate(update: ws.UpdateTaskQueueConfigRequestRateLimitUpdate, kind: int, what: str) -> float | None:
+    rate = None if update.rate_limit is None else update.rate_limit.requests_per_second
+    if rate is not None and kind == int(TaskKind.WORKFLOW):
+        raise invalid_argument(f"Setting {what} on workflow task queues is not allowed.")
+    if rate is not None and rate < 0:
+        raise invalid_argument("RequestsPerSecond must not be negative.")
+    return rate
