@@ -21,6 +21,7 @@ from perdure.engine import cron, limits
 from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_state import callback_messages
 from perdure.engine.routing import Version
 from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.store.api import RunKey
@@ -164,6 +165,7 @@ class Closing:
         )
         if s.extra is not None:
             self._core.router.hand_down(run, attributes)
+            attributes.completion_callbacks = callback_messages(s)
         return attributes
 
     def _continue_as_new(
@@ -325,6 +327,8 @@ class Closing:
             self._core.add_transfer(run, CLOSE_TRANSFER, body)
         for transfer_id in [key for key in run.transfers if key != CLOSE_TRANSFER]:
             self._core.finish_transfer(run, transfer_id)
+        if s.extra is not None and successor is None and not by_reset:
+            self._core.on_chain_closed(run)
         if run.updates is not None:
             run.updates.close(is_continuing=successor is not None)
         if successor is not None:

@@ -102,6 +102,7 @@ class Core:
         self.on_limit_exceeded: Callable[[Run], Coroutine[Any, Any, None]]
         self.on_call_nexus: Callable[[Run, int], None]
         self.on_chain_closed: Callable[[Run], None]
+        self.is_calling_nexus: Callable[[], bool]
         #: Whether any worker deployment is known: then every task is routed, see ``routing``.
         self.is_routing = False
         self._cache_limit = cache_bytes

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -25,6 +25,7 @@ from perdure.engine.messages import Messages
 from perdure.engine.multi_operations import MultiOperations
 from perdure.engine.namespace_rpcs import NamespaceRpcs
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_rpcs import NexusRpcs
 from perdure.engine.queries import Queries
 from perdure.engine.remote import RemoteService
 from perdure.engine.resets import Resets
@@ -45,17 +46,18 @@ def _seconds(timeout: timedelta | None) -> float | None:
     return None if timeout is None else timeout.total_seconds()
 
 
-class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
+class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
     in_process = True
 
-    def __init__(self, core: Core, namespaces: Namespaces) -> None:
+    def __init__(self, core: Core, namespaces: Namespaces, callback_addresses: Sequence[str] = ()) -> None:
         self._core = core
         self._namespaces = namespaces
         self._pid = os.getpid()
         self._loop = core.loop
         self._thread_id = threading.get_ident()
+        self._add_nexus_rpcs(core, namespaces, callback_addresses)
         closing = Closing(core, namespaces)
         self._queries = Queries(core, namespaces)
         self._workflow_updates = WorkflowUpdates(core, namespaces)
@@ -76,6 +78,9 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
         self._describing.queue_limits = self._queue_limits
         self._resets = Resets(core, namespaces, closing)
         self._transfers = Transfers(core, namespaces, self._starts, closing)
+        self._transfers.nexus_tasks = self._nexus_tasks
+        self._transfers.callbacks = self._starts.callbacks = self._callbacks
+        self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
         self._add_namespace_rpcs(core, namespaces, self)
         #: This service for workers and clients of other processes: what they hold does not end with this one.
         self.remote = RemoteService(self, self._check, self._starts, self._workflow_tasks, self._activity_tasks)
@@ -88,6 +93,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
         clock: Callable[[], int] = time.time_ns,
         retention: timedelta | None = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        callback_addresses: Sequence[str] = (),
     ) -> Engine:
         """Take a store over and go on with all that it holds.
 
@@ -95,11 +101,13 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
             clock: nanoseconds since the epoch; tests pass their own.
             retention: how long closed runs of the default namespace are kept from now on (3 days on a new store).
             cache_bytes: about how much memory runs may take; idle ones are dropped and read again when needed.
+            callback_addresses: beginnings of the URLs that completion callbacks may call outside this service.
         """
         core = Core(store, asyncio.get_running_loop(), clock, cache_bytes)
         namespaces = Namespaces(store)
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
-        engine = cls(core, namespaces)
+        engine = cls(core, namespaces, callback_addresses)
+        await engine._nexus_endpoints.open()
         await core.open()
         await engine._queue_limits.open()
         await engine._deployments.open()
@@ -172,6 +180,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, ScheduleRpcs):
                 eager_workflow_start=True,
                 sdk_metadata=True,
                 count_group_by_execution_status=True,
+                nexus=True,
             ),
         )
 

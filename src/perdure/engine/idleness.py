@@ -19,7 +19,7 @@ _PAGE = 100
 
 async def is_held(core: Core, task_tokens: set[bytes]) -> bool:
     """Whether a worker has a task, or is about to get one. Tokens of tasks that ended are taken out of the set."""
-    if core.alarms.working:
+    if core.alarms.working or core.is_calling_nexus():
         return True
     for token in list(task_tokens):
         if await _is_running(core, token):
@@ -49,6 +49,8 @@ async def _is_running(core: Core, task_token: bytes) -> bool:
 
 async def _is_wanted(core: Core, kind: int, queue: TaskQueue, task: Task) -> bool:
     """Whether a task in a queue still stands for something. Activities that nobody polls for may time out."""
+    if kind == TaskKind.NEXUS:
+        return queue.has_recent_poller(core.loop.time())
     if task.query:
         return False
     run = await core.load(task.key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 from typing import NamedTuple
 
@@ -65,3 +67,51 @@ def decode_token(data: bytes) -> TaskToken:
         raise invalid_argument(
             "error deserializing task token: these bytes are not a task token of this service."
         ) from None
+
+
+class NexusTaskToken(NamedTuple):
+    """Proof of holding a Nexus task; no restart outlives it."""
+
+    namespace_id: str
+    task_queue: str
+    task_id: str
+
+
+class NexusCompletionToken(NamedTuple):
+    """Which operation of which run a completion callback is about."""
+
+    namespace_id: str
+    workflow_id: str
+    run_id: str
+    scheduled_event_id: int
+    request_id: str
+
+
+_decode_nexus_task = msgspec.msgpack.Decoder(NexusTaskToken).decode
+_decode_nexus_completion = msgspec.msgpack.Decoder(NexusCompletionToken).decode
+
+
+def encode_nexus_task(token: NexusTaskToken) -> bytes:
+    """The token as the opaque bytes workers carry."""
+    return _encode(token)
+
+
+def decode_nexus_task(data: bytes) -> NexusTaskToken:
+    """The token of a worker's answer."""
+    try:
+        return _decode_nexus_task(data)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise invalid_argument("Invalid Task Token: these bytes are not a Nexus task token of this service.") from None
+
+
+def encode_nexus_completion(token: NexusCompletionToken) -> str:
+    """The token as the text of a callback's header."""
+    return base64.urlsafe_b64encode(_encode(token)).decode()
+
+
+def decode_nexus_completion(text: str) -> NexusCompletionToken:
+    """The token of a completion callback."""
+    try:
+        return _decode_nexus_completion(base64.urlsafe_b64decode(text.encode()))
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise invalid_argument("Invalid callback token: it is no completion token of this service.") from None

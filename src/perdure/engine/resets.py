@@ -26,6 +26,7 @@ from perdure.engine.errors import invalid_argument, unavailable
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.lookup import find_run
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_state import operations
 from perdure.engine.run import Run
 from perdure.engine.workflow_options import change_options
 from perdure.store.api import RunKey, RunUpdate, StoreError
@@ -37,6 +38,10 @@ _UPDATES = frozenset((_ADMITTED, int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPD
 _REAPPLY = int(UpdateAdmittedEventOrigin.UPDATE_ADMITTED_EVENT_ORIGIN_REAPPLY)
 _OPTIONS_UPDATED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
 _CONTINUED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)
+#: Started, completed, failed, canceled, timed out.
+_OPERATION_EVENTS = range(
+    int(EventType.EVENT_TYPE_NEXUS_OPERATION_STARTED), int(EventType.EVENT_TYPE_NEXUS_OPERATION_TIMED_OUT) + 1
+)
 _CHILD_STARTED = int(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED)
 _CHILD_EVENTS = range(
     int(EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED),
@@ -96,6 +101,8 @@ class Resets:
             else:
                 chain = chain + current.state.buffered
         self._reapply_children(run, own)
+        if run.state.extra is not None and not _excludes_nexus(request):
+            self._reapply_operations(run, own)
         excluded = _excluded(request)
         self._reapply_messages(run, [event for event in own + chain if event.event_type not in excluded])
         transitions.schedule_workflow_task(run.state, core.now())
@@ -217,10 +224,24 @@ class Resets:
                         attributes.started_event_id = s.children[attributes.initiated_event_id].started_event_id
                     transitions.record(s, self._core.now(), event.event_type, attributes)
 
+    def _reapply_operations(self, run: Run, events: list[HistoryEvent]) -> None:
+        """And what came of Nexus operations that it scheduled."""
+        s = run.state
+        for event in events:
+            if event.event_type in _OPERATION_EVENTS:
+                links = None if event.extras is None else event.extras.links
+                transitions.record_nexus(s, self._core.now(), event.event_type, event.attributes, links)
+
     def _carry_out(self, run: Run) -> None:
         """What the copied part of the history asked of other runs, and no event of it answers, is asked by this run."""
         s = run.state
         asked = [child.initiated_event_id for child in s.children.values() if not child.run_id]
+        for scheduled_id, operation in operations(s).items():
+            cancel = operation["cancel"]
+            if not operation["started_ns"]:
+                asked.append(scheduled_id)
+            elif cancel is not None and not cancel["outcome"]:
+                asked.append(cancel["requested_id"])
         for event_id in asked + list(s.signals) + list(s.cancels):
             self._core.add_transfer(run, event_id)
 
@@ -262,6 +283,11 @@ class Resets:
         except StoreError as error:
             core.spawn(core.reload([run.key]))
             raise unavailable(f"The store did not forget the run: {error}. It is safe to try again.") from None
+
+
+def _excludes_nexus(request: ws.ResetWorkflowExecutionRequest) -> bool:
+    types = request.reset_reapply_exclude_types
+    return int(ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_NEXUS) in types
 
 
 def _excluded(request: ws.ResetWorkflowExecutionRequest) -> set[int]:

@@ -11,6 +11,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
 from perdure.api.enums.v1 import (
     ContinueAsNewInitiator,
+    EventType,
     WorkflowExecutionStatus,
     WorkflowIdConflictPolicy,
     WorkflowIdReusePolicy,
@@ -20,11 +21,13 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import cron, limits
 from perdure.engine.backlog import check_priority
+from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.errors import BUSY_WORKFLOW, already_started, invalid_argument, resource_exhausted
 from perdure.engine.limits import DEFAULT_TASK_TIMEOUT, MAX_TASK_TIMEOUT, NS_PER_MS
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_state import callbacks
 from perdure.engine.run import Run
 from perdure.engine.workflow_tasks import WorkflowTasks
 from perdure.store.api import RunKey
@@ -44,6 +47,8 @@ _CLOSED_CLEANLY = (
     int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED),
     int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW),
 )
+_STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+_OPTIONS_UPDATED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
 RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 
 
@@ -64,6 +69,9 @@ class Parent:
 class Starts:
     """Starts workflows."""
 
+    #: Set when the engine is put together.
+    callbacks: Callbacks
+
     def __init__(self, core: Core, namespaces: Namespaces, closing: Closing, tasks: WorkflowTasks) -> None:
         self._core = core
         self._namespaces = namespaces
@@ -80,6 +88,9 @@ class Starts:
         core = self._core
         check_start(request)
         reuse, conflict = policies(request, FAIL)
+        if request.completion_callbacks:
+            self.callbacks.check(request.completion_callbacks)
+            request.links = _without_links_of_callbacks(request)
         namespace = self._namespaces.get_registered(request.namespace)
         namespace_id = namespace.namespace_id
         if request.search_attributes is not None:
@@ -90,17 +101,28 @@ class Starts:
             if request.request_id and s.create_request_id == request.request_id:
                 await core.durable(current)
                 return ws.StartWorkflowExecutionResponse(
-                    run_id=current.key.run_id, started=True, status=s.status, first_execution_run_id=s.first_run_id
+                    run_id=current.key.run_id,
+                    started=True,
+                    status=s.status,
+                    link=event_link(request, current),
+                    first_execution_run_id=s.first_run_id,
                 )
             if not may_start(current, reuse, conflict):
+                link = self._attach(current, request)
                 await core.durable(current)
                 return ws.StartWorkflowExecutionResponse(
-                    run_id=current.key.run_id, started=False, status=s.status, first_execution_run_id=s.first_run_id
+                    run_id=current.key.run_id,
+                    started=False,
+                    status=s.status,
+                    link=link,
+                    first_execution_run_id=s.first_run_id,
                 )
         run = self.replace(namespace_id, current, request)
         response = ws.StartWorkflowExecutionResponse(
             run_id=run.key.run_id, started=True, status=RUNNING, first_execution_run_id=run.key.run_id
         )
+        if request.links or request.completion_callbacks:
+            response.link = event_link(request, run)
         if request.request_eager_execution and run.state.task_scheduled_id:
             response.eager_workflow_task = await self._tasks.start(
                 run, request.identity, is_sticky=True, is_local=is_local
@@ -108,6 +130,42 @@ class Starts:
             core.touch(run)
         await core.durable(run)
         return response
+
+    def _attach(self, current: Run, request: ws.StartWorkflowExecutionRequest) -> common_v1.Link | None:
+        """Attach what the request says is to be attached to the run that is there; where the request shows in history.
+
+        Atomic: WorkflowExecutionOptionsUpdated, once per request id.
+        """
+        options = request.on_conflict_options
+        if options is None or not options.attach_request_id:
+            if options is not None and options.attach_completion_callbacks:
+                raise invalid_argument("attaching request ID is required for attaching completion callbacks")
+            return None
+        s = current.state
+        attached = {} if s.extra is None else s.extra.get("request_ids", {})
+        if request.request_id not in attached:
+            given = request.completion_callbacks if options.attach_completion_callbacks else []
+            self.callbacks.check(given, len(callbacks(s)))
+            attributes = history_v1.WorkflowExecutionOptionsUpdatedEventAttributes(
+                attached_request_id=request.request_id,
+                attached_completion_callbacks=given,
+                identity=request.identity,
+            )
+            links = request.links if options.attach_links else []
+            transitions.note(
+                s,
+                self._core.now(),
+                _OPTIONS_UPDATED,
+                attributes,
+                history_v1.EventExtras(links=links) if links else None,
+            )
+            self._core.touch(current)
+        reference = common_v1.LinkWorkflowEventRequestIdReference(request.request_id, _OPTIONS_UPDATED)
+        return common_v1.Link(
+            workflow_event=common_v1.LinkWorkflowEvent(
+                request.namespace, current.key.workflow_id, current.key.run_id, request_id_ref=reference
+            )
+        )
 
     async def signal_with_start(
         self, request: ws.SignalWithStartWorkflowExecutionRequest
@@ -209,6 +267,22 @@ class Starts:
         core.add(run)
         core.touch(run)
         return run
+
+
+def event_link(request: ws.StartWorkflowExecutionRequest, run: Run) -> common_v1.Link:
+    """A link to the run's first event."""
+    reference = common_v1.LinkWorkflowEventEventReference(1, _STARTED)
+    return common_v1.Link(
+        workflow_event=common_v1.LinkWorkflowEvent(
+            request.namespace, run.key.workflow_id, run.key.run_id, event_ref=reference
+        )
+    )
+
+
+def _without_links_of_callbacks(request: ws.StartWorkflowExecutionRequest) -> list[common_v1.Link]:
+    """The request's links without those that its callbacks carry."""
+    carried = [link for callback in request.completion_callbacks for link in callback.links]
+    return [link for link in request.links if link not in carried]
 
 
 def check_start(request: StartRequest) -> None:

@@ -24,9 +24,12 @@ from perdure.api.enums.v1 import (
 from perdure.api.history import v1 as history_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
+from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import ChildToClose, CloseTransfer, Closing
 from perdure.engine.core import Core
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_state import by_transfer
+from perdure.engine.nexus_tasks import NexusTasks
 from perdure.engine.routing import merged, priority_of_run
 from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.engine.starts import Parent, Starts, check_start
@@ -63,6 +66,10 @@ _MAX_RESET_HOPS = 100
 class Transfers:
     """Carries transfers out."""
 
+    #: Set when the engine is put together.
+    nexus_tasks: NexusTasks
+    callbacks: Callbacks
+
     def __init__(self, core: Core, namespaces: Namespaces, starts: Starts, closing: Closing) -> None:
         self._core = core
         self._namespaces = namespaces
@@ -97,6 +104,12 @@ class Transfers:
             await self._signal(run, event_id)
         elif event_id in s.cancels:
             await self._cancel(run, event_id)
+        elif event_id < 0:
+            await self.callbacks.carry_out(run, event_id)
+            return
+        elif s.extra is not None and by_transfer(s, event_id) is not None:
+            await self.nexus_tasks.call(run, event_id)
+            return
         self._core.finish_transfer(run, event_id)
 
     # ---- children

@@ -26,6 +26,7 @@ from perdure.engine.ids import TaskToken, decode_token, encode_token
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.matching import Poller, Task
 from perdure.engine.namespaces import Namespaces
+from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.queries import Queries
 from perdure.engine.routing import show_version, stated_version, version_stamps
 from perdure.engine.run import Run
@@ -38,9 +39,12 @@ _LOST = "Workflow task not found."
 _UNHANDLED_COMMAND = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
 _BAD_START_CHILD = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_CHILD_EXECUTION_ATTRIBUTES)
 _START_CHILD = int(CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
-_WITH_SEARCH_ATTRIBUTES = frozenset(
+_SCHEDULE_NEXUS_OPERATION = int(CommandType.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION)
+_BAD_NEXUS_OPERATION = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_SCHEDULE_NEXUS_OPERATION_ATTRIBUTES)
+_CHECKED_HERE = frozenset(
     (
         _START_CHILD,
+        _SCHEDULE_NEXUS_OPERATION,
         int(CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION),
         int(CommandType.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES),
     )
@@ -74,6 +78,7 @@ class WorkflowTasks:
     #: Set when the engine is put together.
     deployments: Deployments
     activity_tasks: ActivityTasks
+    nexus_endpoints: NexusEndpoints
 
     def __init__(
         self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries, updates: WorkflowUpdates
@@ -249,7 +254,7 @@ class WorkflowTasks:
                 plan = self._updates.plan(run, request, closes)
                 sent = plan.sent
             commands.check(s, request.commands, namespace, sent)
-            await self._check_search_attributes(run, request.commands)
+            endpoints = await self._check_rest(run, request.commands)
             if closes:
                 options = request.deployment_options
                 stated = None if options is None else stated_version(request.versioning_behavior, options)
@@ -297,7 +302,7 @@ class WorkflowTasks:
             s.sticky_timeout_ms = (sticky.schedule_to_start_timeout or 0) // NS_PER_MS
         else:
             s.sticky_queue = ""
-        close_command, needs_task = commands.apply(s, request.commands, completed_id, now, namespace, sent)
+        close_command, needs_task = commands.apply(s, request.commands, completed_id, now, namespace, sent, endpoints)
         if plan is not None or run.updates is not None:
             if plan is not None:
                 for event_type, attributes in plan.rest:
@@ -375,12 +380,23 @@ class WorkflowTasks:
             self._fail(run, request.cause, request.failure, request.identity, self._core.now())
         return ws.RespondWorkflowTaskFailedResponse()
 
-    async def _check_search_attributes(self, run: Run, batch: list[command_v1.Command]) -> None:
-        """What :func:`commands.check` leaves to Python: search attributes and the cron schedules of children."""
+    async def _check_rest(self, run: Run, batch: list[command_v1.Command]) -> dict[str, str] | None:
+        """What :func:`commands.check` leaves to Python: search attributes, cron schedules of children, Nexus endpoints.
+
+        Returns the ids of the endpoints that are named.
+        """
+        endpoints: dict[str, str] | None = None
         for command in batch:
-            if command.command_type not in _WITH_SEARCH_ATTRIBUTES:
+            if command.command_type not in _CHECKED_HERE:
                 continue
             attributes: Any = command.attributes
+            if command.command_type == _SCHEDULE_NEXUS_OPERATION:
+                endpoint_id = self.nexus_endpoints.id_of(attributes.endpoint)
+                if endpoint_id is None:
+                    raise CommandError(_BAD_NEXUS_OPERATION, f"endpoint {attributes.endpoint!r} not found")
+                endpoints = endpoints or {}
+                endpoints[attributes.endpoint] = endpoint_id
+                continue
             if command.command_type == _START_CHILD and attributes.cron_schedule:
                 try:
                     Cron.parse(attributes.cron_schedule)
@@ -401,6 +417,7 @@ class WorkflowTasks:
                     if error.status is not RPCStatusCode.INVALID_ARGUMENT:
                         raise
                     raise CommandError(_BAD_SEARCH_ATTRIBUTES, error.message) from None
+        return endpoints
 
     # ---- stickiness
 

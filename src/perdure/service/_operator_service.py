@@ -51,3 +51,53 @@ class OperatorService(Protocol):
     ) -> operatorservice_v1.DeleteNamespaceResponse:
         """Temporal's DeleteNamespace."""
         ...
+
+    async def create_nexus_endpoint(
+        self,
+        request: operatorservice_v1.CreateNexusEndpointRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> operatorservice_v1.CreateNexusEndpointResponse:
+        """Temporal's CreateNexusEndpoint."""
+        ...
+
+    async def update_nexus_endpoint(
+        self,
+        request: operatorservice_v1.UpdateNexusEndpointRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> operatorservice_v1.UpdateNexusEndpointResponse:
+        """Temporal's UpdateNexusEndpoint."""
+        ...
+
+    async def delete_nexus_endpoint(
+        self,
+        request: operatorservice_v1.DeleteNexusEndpointRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> operatorservice_v1.DeleteNexusEndpointResponse:
+        """Temporal's DeleteNexusEndpoint."""
+        ...
+
+    async def get_nexus_endpoint(
+        self,
+        request: operatorservice_v1.GetNexusEndpointRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> operatorservice_v1.GetNexusEndpointResponse:
+        """Temporal's GetNexusEndpoint."""
+        ...
+
+    async def list_nexus_endpoints(
+        self,
+        request: operatorservice_v1.ListNexusEndpointsRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> operatorservice_v1.ListNexusEndpointsResponse:
+        """Temporal's ListNexusEndpoints."""
+        ...

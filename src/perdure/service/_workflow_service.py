@@ -10,10 +10,11 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.service._activity_service import ActivityService
 from perdure.service._deployment_service import DeploymentService
 from perdure.service._namespace_service import NamespaceService
+from perdure.service._nexus_service import NexusService
 from perdure.service._schedule_service import ScheduleService
 
 
-class WorkflowService(ActivityService, DeploymentService, NamespaceService, ScheduleService, Protocol):
+class WorkflowService(ActivityService, DeploymentService, NamespaceService, NexusService, ScheduleService, Protocol):
     """Temporal's WorkflowService. Every method raises :class:`RPCError`, and nothing else, for a refused request.
 
     ``timeout`` bounds the whole call (DEADLINE_EXCEEDED after it); long polls answer empty shortly before it ends.

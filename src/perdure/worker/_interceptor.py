@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from perdure.api.common.v1 import Payload
 from perdure.common import (
@@ -22,6 +22,7 @@ from perdure.common import (
     WorkflowIDReusePolicy,
 )
 from perdure.worker._activity_interceptor import ActivityInboundInterceptor
+from perdure.worker._nexus_interceptor import NexusOperationInboundInterceptor
 from perdure.workflow import (
     ActivityCancellationType,
     ActivityHandle,
@@ -30,9 +31,17 @@ from perdure.workflow import (
     ContinueAsNewVersioningBehavior,
     EventGroup,
     Info,
+    NexusOperationCancellationType,
+    NexusOperationHandle,
     ParentClosePolicy,
     VersioningIntent,
 )
+
+if TYPE_CHECKING:
+    import nexusrpc
+
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
 
 
 class Interceptor:
@@ -40,6 +49,10 @@ class Interceptor:
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         """Wrap the execution of activities."""
+        return next
+
+    def intercept_nexus_operation(self, next: NexusOperationInboundInterceptor) -> NexusOperationInboundInterceptor:
+        """Wrap the handling of Nexus operations."""
         return next
 
     def workflow_interceptor_class(
@@ -195,6 +208,39 @@ class StartChildWorkflowInput:
 
 
 @dataclass
+class StartNexusOperationInput(Generic[InputT, OutputT]):
+    """What :meth:`WorkflowOutboundInterceptor.start_nexus_operation` gets."""
+
+    endpoint: str
+    service: str
+    operation: nexusrpc.Operation[InputT, OutputT] | str | Callable[..., Any]
+    input: InputT
+    schedule_to_close_timeout: timedelta | None
+    schedule_to_start_timeout: timedelta | None
+    start_to_close_timeout: timedelta | None
+    cancellation_type: NexusOperationCancellationType
+    headers: Mapping[str, str] | None
+    summary: str | None
+    event_groups: Sequence[EventGroup] | None = None
+    output_type: type[OutputT] | None = None
+
+    def __post_init__(self) -> None:
+        """Take the type of the output from the operation, where it says one."""
+        if not isinstance(self.operation, str):
+            self.output_type = self._definition().output_type
+
+    @property
+    def operation_name(self) -> str:
+        """The operation's name."""
+        return self.operation if isinstance(self.operation, str) else self._definition().name
+
+    def _definition(self) -> nexusrpc.Operation[Any, Any]:
+        from perdure.nexus._definitions import operation_of
+
+        return operation_of(self.operation)
+
+
+@dataclass
 class StartLocalActivityInput:
     """What :meth:`WorkflowOutboundInterceptor.start_local_activity` gets."""
 
@@ -280,3 +326,9 @@ class WorkflowOutboundInterceptor:
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
         """Called when a child workflow is started or executed."""
         return await self.next.start_child_workflow(input)
+
+    async def start_nexus_operation(
+        self, input: StartNexusOperationInput[Any, OutputT]
+    ) -> NexusOperationHandle[OutputT]:
+        """Called when a Nexus operation is started or executed."""
+        return await self.next.start_nexus_operation(input)

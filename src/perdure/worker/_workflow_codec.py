@@ -20,6 +20,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.converter import (
     ActivitySerializationContext,
     DataConverter,
+    NexusSerializationContext,
     SerializationContext,
     StorageDriverStoreContext,
     StorageDriverWorkflowInfo,
@@ -38,7 +39,9 @@ _Change = Callable[[list[Payload]], Awaitable[list[Payload]]]
 _ACTIVITY_SCHEDULED = 10
 _MARKER_RECORDED = 25
 #: Events whose payloads workflow code may read: starts, results, failures, signals, updates.
-_READ = frozenset((1, 9, 12, 13, 14, 16, 25, 26, 32, 33, 34, 41, 47))
+_READ = frozenset((1, 9, 12, 13, 14, 16, 25, 26, 32, 33, 34, 41, 47, 50, 51, 52, 53, 57))
+_NEXUS_SCHEDULED = 48
+_NEXUS_ENDS = frozenset((50, 51, 52, 53, 57))
 _ACTIVITY_ENDS = frozenset((12, 13, 14, 16))
 _CHILD_ENDS = frozenset((32, 33, 34))
 
@@ -55,7 +58,7 @@ class WorkflowCodec:
             self._converter.external_storage, WithSerializationContext
         )
         #: By the id of their scheduled event; kept only when somebody wants to know.
-        self._activities: dict[int, ActivitySerializationContext] = {}
+        self._activities: dict[int, SerializationContext] = {}
         self._slots: asyncio.Semaphore | None = None
         if self._converter.external_storage is not None:
             self._slots = asyncio.Semaphore(self._options.storage_concurrency)
@@ -80,6 +83,8 @@ class WorkflowCodec:
             for event in events:
                 if event.event_type == _ACTIVITY_SCHEDULED:
                     self._activities[event.event_id] = self._activity_context(event.attributes)
+                elif event.event_type == _NEXUS_SCHEDULED:
+                    self._activities[event.event_id] = _nexus_context(event.attributes)
         return task, await self._each(self._decode_event, events)
 
     async def encode(self, answer: Any) -> Any:
@@ -123,7 +128,7 @@ class WorkflowCodec:
     def _event_context(self, event: HistoryEvent) -> SerializationContext:
         if self._takes_context:
             attributes = event.attributes
-            if event.event_type in _ACTIVITY_ENDS:
+            if event.event_type in _ACTIVITY_ENDS or event.event_type in _NEXUS_ENDS:
                 return self._activities.get(attributes.scheduled_event_id, self._own_context)
             if event.event_type in _CHILD_ENDS and attributes.workflow_execution is not None:
                 return WorkflowSerializationContext(self._options.namespace, attributes.workflow_execution.workflow_id)
@@ -146,6 +151,8 @@ class WorkflowCodec:
             assert attributes.execution is not None
             context = WorkflowSerializationContext(namespace, attributes.execution.workflow_id)
             target = StorageDriverWorkflowInfo(namespace=namespace, id=attributes.execution.workflow_id)
+        elif isinstance(attributes, command_v1.ScheduleNexusOperationCommandAttributes):
+            context = _nexus_context(attributes)
         elif isinstance(attributes, command_v1.CompleteWorkflowExecutionCommandAttributes):
             target = self._parent()
         encoded: command_v1.Command = await self._visit(command, self._encoding(context, target))
@@ -255,6 +262,12 @@ class WorkflowCodec:
                         changes[name] = after
             return msgspec.structs.replace(value, **changes) if changes else value
         return value
+
+
+def _nexus_context(attributes: Any) -> NexusSerializationContext:
+    return NexusSerializationContext(
+        endpoint=attributes.endpoint, service=attributes.service, operation=attributes.operation
+    )
 
 
 async def activate_through_codec(

@@ -15,6 +15,7 @@ from perdure.worker._interceptor import (
     StartActivityInput,
     StartChildWorkflowInput,
     StartLocalActivityInput,
+    StartNexusOperationInput,
     WorkflowInboundInterceptor,
     WorkflowOutboundInterceptor,
 )
@@ -22,7 +23,7 @@ from perdure.worker._workflow_operations import _ContinueAsNew
 
 if TYPE_CHECKING:
     from perdure.worker._workflow_run import WorkflowRun
-    from perdure.workflow import ActivityHandle, ChildWorkflowHandle, Info
+    from perdure.workflow import ActivityHandle, ChildWorkflowHandle, Info, NexusOperationHandle
 
 
 class InboundEnd(WorkflowInboundInterceptor):
@@ -96,3 +97,7 @@ class OutboundEnd(WorkflowOutboundInterceptor):
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
         """Start the child."""
         return await self._run.start_child_workflow_of(input)
+
+    async def start_nexus_operation(self, input: StartNexusOperationInput[Any, Any]) -> NexusOperationHandle[Any]:
+        """Start the operation."""
+        return await self._run.start_nexus_operation_of(input)

@@ -114,6 +114,12 @@ from perdure.workflow._local_activities import (
     start_local_activity_method,
 )
 from perdure.workflow._map import Map, Outcome, map
+from perdure.workflow._nexus import (
+    NexusClient,
+    NexusOperationCancellationType,
+    NexusOperationHandle,
+    create_nexus_client,
+)
 from perdure.workflow._unsafe import LoggerAdapter, SandboxImportNotificationPolicy, logger, unsafe
 from perdure.workflow._workflow_ops import (
     ChildWorkflowCancellationType,
@@ -175,6 +181,9 @@ __all__ = [
     "MethodSyncOrAsyncSingleParam",
     "MethodSyncSingleParam",
     "MultiParamSpec",
+    "NexusClient",
+    "NexusOperationCancellationType",
+    "NexusOperationHandle",
     "NondeterminismError",
     "Outcome",
     "ParamType",
@@ -196,6 +205,7 @@ __all__ = [
     "cancellation_reason",
     "continue_as_new",
     "create_event_group",
+    "create_nexus_client",
     "current_update_info",
     "defn",
     "deprecate_patch",

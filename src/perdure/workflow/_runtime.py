@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perdure.workflow._activities import ActivityHandle
     from perdure.workflow._context import Info
     from perdure.workflow._event_groups import EventGroup
+    from perdure.workflow._nexus import NexusOperationHandle
     from perdure.workflow._workflow_ops import ChildWorkflowHandle, ExternalWorkflowHandle
 
 
@@ -155,6 +156,11 @@ class _Runtime:
     async def start_child_workflow(
         self, workflow: Any, args: Sequence[Any], options: dict[str, Any]
     ) -> ChildWorkflowHandle[Any, Any]:
+        raise NotImplementedError
+
+    async def start_nexus_operation(
+        self, endpoint: str, service: str, operation: Any, input: Any, options: dict[str, Any]
+    ) -> NexusOperationHandle[Any]:
         raise NotImplementedError
 
     def external_workflow_handle(self, workflow_id: str, run_id: str | None) -> ExternalWorkflowHandle[Any]:
