@@ -9,6 +9,7 @@ from perdure._native.event_types cimport (
     E_ACTIVITY_SCHEDULED,
     E_CHILD_INITIATED,
     E_MARKER,
+    E_NEXUS_SCHEDULED,
     E_SIGNAL_EXTERNAL_INITIATED,
     E_TIMER_CANCELED,
     E_TIMER_STARTED,
@@ -36,6 +37,7 @@ cdef tuple _EVENT_NAMES = (
     "WorkflowPropertiesModifiedExternally", "ActivityPropertiesModifiedExternally", "WorkflowPropertiesModified",
     "WorkflowExecutionUpdateAdmitted", "NexusOperationScheduled", "NexusOperationStarted", "NexusOperationCompleted",
     "NexusOperationFailed", "NexusOperationCanceled", "NexusOperationTimedOut", "NexusOperationCancelRequested",
+    "WorkflowExecutionOptionsUpdated", "NexusOperationCancelRequestCompleted", "NexusOperationCancelRequestFailed",
 )
 
 cdef list _peekers = [None] * 64
@@ -97,6 +99,8 @@ def describe_event(HistoryEvent event not None):
         return f"{name} (patch {found[0]!r})" if found is not None else f"{name} ({attrs.marker_name!r})"
     if event.event_type == E_SIGNAL_EXTERNAL_INITIATED:
         return f"{name} (signal {attrs.signal_name!r})"
+    if event.event_type == E_NEXUS_SCHEDULED:
+        return f"{name} (endpoint {attrs.endpoint!r}, operation {attrs.service + '/' + attrs.operation!r})"
     if event.event_type == E_UPDATE_ACCEPTED:
         return f"{name} (update {attrs.protocol_instance_id!r})"
     return name

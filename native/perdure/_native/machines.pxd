@@ -2,9 +2,9 @@ from libc.stdint cimport uint8_t
 
 
 cdef enum:
-    N_MACHINES = 14
-    N_STATES = 22
-    N_INPUTS = 21
+    N_MACHINES = 15
+    N_STATES = 23
+    N_INPUTS = 24
 
 
 # Machines: one per kind of command a workflow can issue.
@@ -23,6 +23,7 @@ cpdef enum MachineKind:
     FAIL_WORKFLOW = 11
     CANCEL_WORKFLOW = 12
     CONTINUE_AS_NEW = 13
+    NEXUS_OPERATION = 14
 
 
 cpdef enum State:
@@ -48,6 +49,7 @@ cpdef enum State:
     COMPLETING = 19          # update: outcome on its way
     REJECTED = 20
     RESOLVED = 21            # local activity: outcome known, its marker on its way
+    REQUEST_PENDING = 22     # Nexus operation: asked to cancel before it has started
 
 
 cpdef enum Input:
@@ -72,6 +74,9 @@ cpdef enum Input:
     COMPLETE = 18
     EV_ACCEPTED = 19
     RESOLVE_LOCALLY = 20
+    WAIT_REQUESTED = 21      # Nexus operation: the workflow waits until its handler took the request to cancel
+    EV_CANCEL_COMPLETED = 22
+    EV_CANCEL_FAILED = 23
 
 
 cpdef enum Effect:
@@ -85,6 +90,7 @@ cpdef enum Effect:
     RESOLVE_CANCELED = 7
     EMIT_CANCEL = 8          # send the cancel command
     EMIT_CANCEL_RESOLVE = 9  # ... and tell the workflow at once
+    RESOLVE_EARLY = 10       # tell the workflow, though the outcome is still to come
     NO_STEP = 255            # no such row
 
 

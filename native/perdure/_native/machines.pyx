@@ -71,6 +71,42 @@ cdef tuple _child_rows():
     return tuple(rows)
 
 
+cdef tuple _nexus_rows():
+    """LEAVING waits until the handler took the request to cancel, CANCELING for the end."""
+    rows = [
+        (NEW, SCHEDULE, REQUESTED, EMIT),
+        (REQUESTED, EV_RECORDED, OPEN, KEEP),
+        (OPEN, EV_STARTED, STARTED, RESOLVE_START),
+        (OPEN, WAIT_CANCEL, CANCEL_REQUESTED, EMIT_CANCEL),
+        (OPEN, WAIT_REQUESTED, REQUEST_PENDING, EMIT_CANCEL),
+        (STARTED, WAIT_CANCEL, CANCELING, EMIT_CANCEL),
+        (STARTED, WAIT_REQUESTED, LEAVING, EMIT_CANCEL),
+        (CANCEL_REQUESTED, EV_STARTED, CANCELING, RESOLVE_START),
+        (REQUEST_PENDING, EV_STARTED, LEAVING, RESOLVE_START),
+        (LEAVING, EV_CANCEL_COMPLETED, LEFT, RESOLVE_EARLY),
+        (LEAVING, EV_CANCEL_FAILED, LEFT, RESOLVE_EARLY),
+        (CANCELING, EV_CANCEL_COMPLETED, CANCELING, KEEP),
+        (CANCELING, EV_CANCEL_FAILED, CANCELING, KEEP),
+        (LEFT, EV_STARTED, LEFT, KEEP),
+        (LEFT, EV_CANCEL_COMPLETED, LEFT, KEEP),
+        (LEFT, EV_CANCEL_FAILED, LEFT, KEEP),
+    ]
+    for cancel in _CANCELS + (WAIT_REQUESTED,):
+        rows.append((REQUESTED, cancel, CANCELED, FORGET_CANCELED))
+        for state in (CANCEL_REQUESTED, REQUEST_PENDING, CANCELING, LEAVING, LEFT, COMPLETED, FAILED, TIMED_OUT, CANCELED):
+            rows.append((state, cancel, state, KEEP))
+    for state in (OPEN, STARTED):
+        rows.append((state, TRY_CANCEL, LEFT, EMIT_CANCEL_RESOLVE))
+        rows.append((state, ABANDON, LEFT, RESOLVE_CANCELED))
+    for state in (CANCEL_REQUESTED, REQUEST_PENDING, CANCELING, LEAVING, LEFT):
+        rows.append((state, EV_CANCEL_REQUESTED, state, KEEP))
+    for event, end in _ACTIVITY_ENDS:
+        for state in (OPEN, STARTED, CANCEL_REQUESTED, REQUEST_PENDING, CANCELING, LEAVING):
+            rows.append((state, event, end, RESOLVE))
+        rows.append((LEFT, event, LEFT, KEEP))
+    return tuple(rows)
+
+
 cdef tuple _TIMER_ROWS = (
     (NEW, SCHEDULE, REQUESTED, EMIT),
     (REQUESTED, EV_RECORDED, OPEN, KEEP),
@@ -148,6 +184,7 @@ cdef tuple _ROWS = (
     _RECORD_ROWS,
     _RECORD_ROWS,
     _RECORD_ROWS,
+    _nexus_rows(),
 )
 
 cdef Step[N_MACHINES][N_STATES][N_INPUTS] _table

@@ -17,6 +17,8 @@ cpdef enum JobKind:
     RESOLVE_SIGNAL_EXTERNAL = 9  # command, event (None: canceled before it was sent)
     RESOLVE_CANCEL_EXTERNAL = 10
     RESOLVE_LOCAL_ACTIVITY = 11  # command, marker event or outcome
+    RESOLVE_NEXUS_START = 12    # command, event
+    RESOLVE_NEXUS = 13          # command, event (None: canceled here)
 
 
 cdef class WorkflowCommand:
@@ -89,6 +91,7 @@ cdef class Matcher:
     cdef int apply_event(self, HistoryEvent event, Py_ssize_t index, Py_ssize_t end, bint is_last) except -1
     cdef int apply_command_event(self, HistoryEvent event, Py_ssize_t index, bint is_last) except -1
     cdef int apply_close(self, HistoryEvent event, int64_t opened_by, uint8_t input_, int job) except -1
+    cdef int apply_nexus(self, HistoryEvent event) except -1
     cdef uint8_t feed_machine(self, WorkflowCommand command, uint8_t input_, HistoryEvent event) except 255
     cdef bint must_check(self, bint is_last)
     cdef int check_left_over(self) except -1

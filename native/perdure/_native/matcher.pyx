@@ -14,13 +14,15 @@ from libc.stdint cimport int64_t, uint8_t
 from perdure._native.event_facts cimport event_name, local_details, name_of, patch_details, peek
 from perdure._native.event_types cimport (
     C_CANCEL_TIMER, C_CANCEL_WORKFLOW, C_COMPLETE_WORKFLOW, C_CONTINUE_AS_NEW, C_FAIL_WORKFLOW, C_MODIFY_PROPERTIES,
-    C_PROTOCOL_MESSAGE, C_RECORD_MARKER, C_REQUEST_CANCEL_ACTIVITY, C_REQUEST_CANCEL_EXTERNAL, C_SCHEDULE_ACTIVITY,
-    C_SIGNAL_EXTERNAL, C_START_CHILD, C_START_TIMER, C_UPSERT_SEARCH_ATTRIBUTES, E_ACTIVITY_CANCELED,
+    C_PROTOCOL_MESSAGE, C_RECORD_MARKER, C_REQUEST_CANCEL_ACTIVITY, C_REQUEST_CANCEL_EXTERNAL, C_REQUEST_CANCEL_NEXUS,
+    C_SCHEDULE_ACTIVITY, C_SCHEDULE_NEXUS, C_SIGNAL_EXTERNAL, C_START_CHILD, C_START_TIMER, C_UPSERT_SEARCH_ATTRIBUTES, E_ACTIVITY_CANCELED,
     E_ACTIVITY_CANCEL_REQUESTED, E_ACTIVITY_COMPLETED, E_ACTIVITY_FAILED, E_ACTIVITY_PROPERTIES_MODIFIED,
     E_ACTIVITY_SCHEDULED, E_ACTIVITY_STARTED, E_ACTIVITY_TIMED_OUT, E_CANCELED, E_CANCEL_EXTERNAL_FAILED,
     E_CANCEL_EXTERNAL_INITIATED, E_CANCEL_REQUESTED, E_CHILD_CANCELED, E_CHILD_COMPLETED, E_CHILD_FAILED,
     E_CHILD_INITIATED, E_CHILD_STARTED, E_CHILD_START_FAILED, E_CHILD_TERMINATED, E_CHILD_TIMED_OUT, E_COMPLETED,
-    E_CONTINUED_AS_NEW, E_EXTERNAL_CANCEL_REQUESTED, E_EXTERNAL_SIGNALED, E_FAILED, E_MARKER, E_PROPERTIES_MODIFIED,
+    E_CONTINUED_AS_NEW, E_EXTERNAL_CANCEL_REQUESTED, E_EXTERNAL_SIGNALED, E_FAILED, E_MARKER, E_NEXUS_CANCELED, E_NEXUS_CANCEL_COMPLETED,
+    E_NEXUS_CANCEL_FAILED, E_NEXUS_CANCEL_REQUESTED, E_NEXUS_COMPLETED, E_NEXUS_FAILED, E_NEXUS_SCHEDULED,
+    E_NEXUS_STARTED, E_NEXUS_TIMED_OUT, E_PROPERTIES_MODIFIED,
     E_PROPERTIES_MODIFIED_EXTERNALLY, E_SIGNALED, E_SIGNAL_EXTERNAL_FAILED, E_SIGNAL_EXTERNAL_INITIATED, E_STARTED,
     E_TASK_COMPLETED, E_TASK_FAILED, E_TASK_SCHEDULED, E_TASK_STARTED, E_TASK_TIMED_OUT, E_TERMINATED, E_TIMED_OUT,
     E_TIMER_CANCELED, E_TIMER_FIRED, E_TIMER_STARTED, E_UPDATE_ACCEPTED, E_UPDATE_ADMITTED, E_UPDATE_COMPLETED,
@@ -71,6 +73,8 @@ cdef dict _COMMANDS = {
     C_UPSERT_SEARCH_ATTRIBUTES: ("UpsertWorkflowSearchAttributes", E_UPSERT_SEARCH_ATTRIBUTES),
     C_PROTOCOL_MESSAGE: ("ProtocolMessage", E_UPDATE_ACCEPTED),
     C_MODIFY_PROPERTIES: ("ModifyWorkflowProperties", E_PROPERTIES_MODIFIED),
+    C_SCHEDULE_NEXUS: ("ScheduleNexusOperation", E_NEXUS_SCHEDULED),
+    C_REQUEST_CANCEL_NEXUS: ("RequestCancelNexusOperation", E_NEXUS_CANCEL_REQUESTED),
 }
 cdef int[32] _records
 for _type, (_name, _event) in _COMMANDS.items():
@@ -89,6 +93,8 @@ cdef str describe_command(WorkflowCommand command, int command_type):
         return f"{name} (patch {command.identity!r})"
     if command.kind == MachineKind.UPDATE:
         return f"{name} (update {command.identity!r})"
+    if command.kind == MachineKind.NEXUS_OPERATION:
+        return f"{name} (endpoint {command.identity!r}, operation {command.type_name!r})"
     if command.kind == MachineKind.SIGNAL_EXTERNAL or command.kind == MachineKind.CANCEL_EXTERNAL:
         return f"{name} (workflow id {command.identity!r})"
     return name
@@ -402,6 +408,8 @@ cdef class Matcher:
             self.apply_close(event, event.attrs().initiated_event_id, Input.EV_COMPLETED, JobKind.RESOLVE_CANCEL_EXTERNAL)
         elif kind == E_CANCEL_EXTERNAL_FAILED:
             self.apply_close(event, event.attrs().initiated_event_id, Input.EV_FAILED, JobKind.RESOLVE_CANCEL_EXTERNAL)
+        elif E_NEXUS_STARTED <= kind <= E_NEXUS_TIMED_OUT or kind == E_NEXUS_CANCEL_COMPLETED or kind == E_NEXUS_CANCEL_FAILED:
+            self.apply_nexus(event)
         elif kind == E_CANCEL_REQUESTED:
             self._others.append((JobKind.CANCEL, event.attrs(), None))
         elif kind == E_STARTED:
@@ -461,6 +469,29 @@ cdef class Matcher:
             self._others.append((job, command, event))
         elif input_ != Input.EV_STARTED:
             del self._by_event_id[opened_by]
+        return 0
+
+    cdef int apply_nexus(self, HistoryEvent event) except -1:
+        """An event of a Nexus operation that no command caused."""
+        cdef int kind = event.event_type
+        cdef int64_t scheduled_id = event.attrs().scheduled_event_id
+        cdef WorkflowCommand command
+        if kind == E_NEXUS_COMPLETED:
+            self.apply_close(event, scheduled_id, Input.EV_COMPLETED, JobKind.RESOLVE_NEXUS)
+        elif kind == E_NEXUS_STARTED:
+            self.apply_close(event, scheduled_id, Input.EV_STARTED, JobKind.RESOLVE_NEXUS_START)
+        elif kind == E_NEXUS_FAILED:
+            self.apply_close(event, scheduled_id, Input.EV_FAILED, JobKind.RESOLVE_NEXUS)
+        elif kind == E_NEXUS_CANCELED:
+            self.apply_close(event, scheduled_id, Input.EV_CANCELED, JobKind.RESOLVE_NEXUS)
+        elif kind == E_NEXUS_TIMED_OUT:
+            self.apply_close(event, scheduled_id, Input.EV_TIMED_OUT, JobKind.RESOLVE_NEXUS)
+        else:
+            # Of an operation that has ended, nobody wants to know.
+            command = self._by_event_id.get(scheduled_id)
+            input_ = Input.EV_CANCEL_COMPLETED if kind == E_NEXUS_CANCEL_COMPLETED else Input.EV_CANCEL_FAILED
+            if command is not None and self.feed_machine(command, input_, event) == Effect.RESOLVE_EARLY:
+                self._others.append((JobKind.RESOLVE_NEXUS, command, event))
         return 0
 
     cdef uint8_t feed_machine(self, WorkflowCommand command, uint8_t input_, HistoryEvent event) except 255:
@@ -540,7 +571,7 @@ cdef class Matcher:
                 input_ = Input.EV_COMPLETED
             else:
                 input_ = Input.EV_ACCEPTED
-        elif queued.command_type == C_REQUEST_CANCEL_ACTIVITY:
+        elif queued.command_type == C_REQUEST_CANCEL_ACTIVITY or queued.command_type == C_REQUEST_CANCEL_NEXUS:
             input_ = Input.EV_CANCEL_REQUESTED
         elif queued.command_type == C_CANCEL_TIMER:
             input_ = Input.EV_CANCELED
@@ -645,7 +676,7 @@ cdef class Matcher:
         command.identity = identity
         command.type_name = type_name
         command.target = target
-        if kind >= MachineKind.COMPLETE_WORKFLOW:
+        if MachineKind.COMPLETE_WORKFLOW <= kind <= MachineKind.CONTINUE_AS_NEW:
             if self._closing is None:
                 queued = Queued.__new__(Queued)
                 queued.command = command
@@ -670,6 +701,8 @@ cdef class Matcher:
         if found.effect in (Effect.FORGET_CANCELED, Effect.EMIT_CANCEL_RESOLVE, Effect.RESOLVE_CANCELED):
             if command.kind == MachineKind.ACTIVITY:
                 self._others.append((JobKind.RESOLVE_ACTIVITY, command, None))
+            elif command.kind == MachineKind.NEXUS_OPERATION:
+                self._others.append((JobKind.RESOLVE_NEXUS, command, None))
             elif command.kind == MachineKind.SIGNAL_EXTERNAL:
                 self._others.append((JobKind.RESOLVE_SIGNAL_EXTERNAL, command, None))
             elif command.kind == MachineKind.CHILD_WORKFLOW:

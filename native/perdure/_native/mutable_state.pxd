@@ -32,7 +32,8 @@ cpdef enum Effect:
     DELETE_RUN = 7            # retention is over
     DROP_ACTIVITY = 8         # a task that waits in its queue is void; argument: scheduled event id
     SHOW_RUN = 9              # what listing shows of the run changed
-    CALL_NEXUS = 10           # argument: scheduled or cancel requested event id; 0: something of an operation is due
+    # argument: scheduled or cancel requested event id; 0: something of an operation is due; -1: callbacks are owed
+    CALL_NEXUS = 10
 
 
 @cython.final

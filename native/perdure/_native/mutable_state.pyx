@@ -358,6 +358,8 @@ cdef class MutableState:
             if self.is_activity:
                 self._closed(event, ACTIVITY_STATUSES[kind], "")
                 self.delete_at_ms = event.event_time // MS + <int64_t> self.extra["retention_ms"]
+                if "callbacks" in self.extra:
+                    self.effects.append((CALL_NEXUS, -1))
         elif kind == 15:
             # The activity may have closed already, with its close event still in the buffer.
             activity = self.activities.get(event.attrs().scheduled_event_id)

@@ -436,10 +436,11 @@ def unpause(MutableState s not None, int64_t now_ns, attributes):
         schedule_workflow_task(s, now_ns)
 
 
-def note(MutableState s not None, int64_t now_ns, int event_type, attributes):
+def note(MutableState s not None, int64_t now_ns, int event_type, attributes, extras=None):
     """Write an event that wakes nobody and that workers may skip, or let it wait for the started task to end."""
     cdef HistoryEvent event = s.add(event_type, attributes, now_ns)
     event.worker_may_ignore = True
+    event._extras = extras
 
 
 def record(MutableState s not None, int64_t now_ns, int event_type, attributes):

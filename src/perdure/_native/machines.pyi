@@ -15,6 +15,7 @@ class MachineKind(IntEnum):
     FAIL_WORKFLOW = 11
     CANCEL_WORKFLOW = 12
     CONTINUE_AS_NEW = 13
+    NEXUS_OPERATION = 14
 
 class State(IntEnum):
     NEW = 0
@@ -39,6 +40,7 @@ class State(IntEnum):
     COMPLETING = 19
     REJECTED = 20
     RESOLVED = 21
+    REQUEST_PENDING = 22
 
 class Input(IntEnum):
     SCHEDULE = 0
@@ -62,6 +64,9 @@ class Input(IntEnum):
     COMPLETE = 18
     EV_ACCEPTED = 19
     RESOLVE_LOCALLY = 20
+    WAIT_REQUESTED = 21
+    EV_CANCEL_COMPLETED = 22
+    EV_CANCEL_FAILED = 23
 
 class Effect(IntEnum):
     KEEP = 0
@@ -74,6 +79,7 @@ class Effect(IntEnum):
     RESOLVE_CANCELED = 7
     EMIT_CANCEL = 8
     EMIT_CANCEL_RESOLVE = 9
+    RESOLVE_EARLY = 10
     NO_STEP = 255
 
 def rows(kind: int) -> tuple[tuple[State, Input, State, Effect], ...]: ...

@@ -17,6 +17,8 @@ class JobKind(IntEnum):
     RESOLVE_SIGNAL_EXTERNAL = 9
     RESOLVE_CANCEL_EXTERNAL = 10
     RESOLVE_LOCAL_ACTIVITY = 11
+    RESOLVE_NEXUS_START = 12
+    RESOLVE_NEXUS = 13
 
 class WorkflowCommand:
     kind: int

@@ -18,6 +18,7 @@ from perdure.client._activity_execution import (
 )
 from perdure.client._activity_handle import ActivityHandle, activity_converter
 from perdure.client._activity_options import ActivityExecutionOptions, options_message
+from perdure.client._nexus_context import current_operation
 from perdure.common import ActivityIDConflictPolicy, ActivityIDReusePolicy, Priority, RetryPolicy, TypedSearchAttributes
 from perdure.converter import StorageDriverActivityInfo, StorageDriverStoreContext, encode_search_attributes
 from perdure.exceptions import ActivityAlreadyStartedError
@@ -48,9 +49,13 @@ class ActivityClientImpl:
 
     async def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
         client = self._client
+        request = await self._start_request(input)
+        operation = current_operation.get()
+        if operation is not None:
+            operation.prepare_activity(request)
         try:
             response = await client._service.start_activity_execution(
-                await self._start_request(input),
+                request,
                 metadata=client._metadata(input.rpc_metadata),
                 timeout=input.rpc_timeout,
             )
@@ -61,6 +66,8 @@ class ActivityClientImpl:
             ):
                 raise ActivityAlreadyStartedError(input.id, input.activity_type, run_id=detail.run_id) from None
             raise
+        if operation is not None:
+            operation.activity_started(input.id, response)
         return ActivityHandle(client, input.id, run_id=response.run_id, result_type=input.result_type)
 
     async def _start_request(self, input: StartActivityInput) -> ws.StartActivityExecutionRequest:

@@ -34,6 +34,7 @@ from perdure.client._interceptor import (
     StartWorkflowUpdateWithStartInput,
     TerminateWorkflowInput,
 )
+from perdure.client._nexus_context import current_operation
 from perdure.client._schedule_impl import ScheduleClientImpl
 from perdure.client._start import start_workflow
 from perdure.client._update_with_start import UpdateWithStart
@@ -181,19 +182,23 @@ class ClientImpl(ActivityClientImpl, WorkerVersioningClientImpl, ScheduleClientI
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:
         client = self._client
         conversion = client._conversion
-        await client._service.signal_workflow_execution(
-            ws.SignalWorkflowExecutionRequest(
-                namespace=client.namespace,
-                workflow_execution=WorkflowExecution(input.id, input.run_id or ""),
-                signal_name=input.signal,
-                input=await conversion.encode(input.id, input.args, input.run_id),
-                identity=client.identity,
-                request_id=client._new_request_id(),
-                header=await conversion.encode_headers(input.headers),
-            ),
-            metadata=client._metadata(input.rpc_metadata),
-            timeout=input.rpc_timeout,
+        request = ws.SignalWorkflowExecutionRequest(
+            namespace=client.namespace,
+            workflow_execution=WorkflowExecution(input.id, input.run_id or ""),
+            signal_name=input.signal,
+            input=await conversion.encode(input.id, input.args, input.run_id),
+            identity=client.identity,
+            request_id=client._new_request_id(),
+            header=await conversion.encode_headers(input.headers),
         )
+        operation = current_operation.get()
+        if operation is not None:
+            operation.prepare_signal(request)
+        response = await client._service.signal_workflow_execution(
+            request, metadata=client._metadata(input.rpc_metadata), timeout=input.rpc_timeout
+        )
+        if operation is not None:
+            operation.linked(response.link)
 
     async def terminate_workflow(self, input: TerminateWorkflowInput) -> None:
         client = self._client
@@ -215,6 +220,9 @@ class ClientImpl(ActivityClientImpl, WorkerVersioningClientImpl, ScheduleClientI
         request = await update_request(client, input.id, input.run_id, input)
         request.first_execution_run_id = input.first_execution_run_id or ""
         metadata = client._metadata(input.rpc_metadata)
+        operation = current_operation.get()
+        if operation is not None:
+            operation.prepare_update(request)
         with waiting_for_update():
             # Not yet durable when it is only admitted: sent again, with its id, until it is.
             while True:
@@ -223,6 +231,8 @@ class ClientImpl(ActivityClientImpl, WorkerVersioningClientImpl, ScheduleClientI
                 )
                 if response.stage >= WorkflowUpdateStage.ACCEPTED:
                     break
+        if operation is not None:
+            operation.linked(response.link)
         execution = response.update_ref.workflow_execution if response.update_ref else None
         handle: WorkflowUpdateHandle[Any] = WorkflowUpdateHandle(
             client,

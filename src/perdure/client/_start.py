@@ -14,6 +14,7 @@ from perdure.api.workflowservice.v1 import (
     StartWorkflowExecutionRequest,
 )
 from perdure.client import _check
+from perdure.client._nexus_context import current_operation
 from perdure.client._workflow_handle import WorkflowHandle
 from perdure.common import (
     Priority,
@@ -126,6 +127,9 @@ async def start_workflow(
     if versioning_override is not None:
         _check.instance(_WHERE, "versioning_override", versioning_override, VersioningOverride)
         request.versioning_override = versioning_override._to_proto()
+    operation = current_operation.get()
+    if operation is not None:
+        operation.prepare_start(request)
     try:
         if start_signal is not None:
             return await _signal_with_start(
@@ -140,7 +144,7 @@ async def start_workflow(
         )
     except RPCError as error:
         raise _already_started(error, id, workflow) from None
-    return WorkflowHandle(
+    handle: WorkflowHandle[Any, Any] = WorkflowHandle(
         client,
         id,
         result_run_id=response.run_id,
@@ -148,6 +152,9 @@ async def start_workflow(
         result_type=ret_type,
         start_workflow_response=response,
     )
+    if operation is not None:
+        operation.started(handle)
+    return handle
 
 
 async def _start_eagerly(
@@ -201,7 +208,7 @@ async def _signal_with_start(
     response = await client._service.signal_with_start_workflow_execution(
         request, metadata=client._metadata(rpc_metadata), timeout=rpc_timeout
     )
-    return WorkflowHandle(
+    handle: WorkflowHandle[Any, Any] = WorkflowHandle(
         client,
         start.workflow_id,
         result_run_id=response.run_id,
@@ -209,6 +216,10 @@ async def _signal_with_start(
         result_type=ret_type,
         start_workflow_response=response,
     )
+    operation = current_operation.get()
+    if operation is not None:
+        operation.started(handle)
+    return handle
 
 
 def _already_started(error: RPCError, workflow_id: str, workflow_type: str) -> Exception:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 
@@ -77,6 +78,12 @@ class DefaultFailureConverter(FailureConverter):
         """
         if isinstance(exception, FailureError) and exception.failure is not None:
             _copy(exception.failure, failure)
+        elif _is_handler_error(exception):
+            from perdure.converter._nexus_failures import fill_handler_error
+
+            fill_handler_error(
+                cast("Any", exception), failure, lambda error, into: self.to_failure(error, payload_converter, into)
+            )
         else:
             self._fill(exception, payload_converter, failure)
         if self._encode_common_attributes:
@@ -109,7 +116,8 @@ class DefaultFailureConverter(FailureConverter):
         if failure.encoded_attributes is not None:
             failure = _with_common_attributes(failure, payload_converter)
         error = _make_error(failure, payload_converter)
-        error._failure = failure
+        if isinstance(error, FailureError):
+            error._failure = failure
         if failure.cause is not None:
             error.__cause__ = self.from_failure(failure.cause, payload_converter)
         return error
@@ -224,7 +232,13 @@ _FILL_INFO: tuple[tuple[type[FailureError], Callable[[Any, PayloadConverter, Fai
 )
 
 
-def _make_error(failure: Failure, payload_converter: PayloadConverter) -> FailureError:
+def _is_handler_error(exception: BaseException) -> bool:
+    """Whether it is an error of a Nexus handler; the package that defines those is not loaded to find out."""
+    nexusrpc = sys.modules.get("nexusrpc")
+    return nexusrpc is not None and isinstance(exception, nexusrpc.HandlerError)
+
+
+def _make_error(failure: Failure, payload_converter: PayloadConverter) -> BaseException:
     values = payload_converter.from_payloads_wrapper
     message = failure.message
     if (application := failure.application_failure_info) is not None:
@@ -280,5 +294,9 @@ def _make_error(failure: Failure, payload_converter: PayloadConverter) -> Failur
             operation_token=operation.operation_token,
         )
     if failure.nexus_handler_failure_info is not None:
-        return FailureError(message or "Nexus handler error")
+        try:
+            from perdure.converter._nexus_failures import make_handler_error
+        except ImportError:
+            return FailureError(message or "Nexus handler error")
+        return make_handler_error(failure)
     return FailureError(message or "Failure error")

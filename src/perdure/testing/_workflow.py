@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from perdure import connect
 from perdure._times import duration_to_ns
-from perdure.api.operatorservice.v1 import AddSearchAttributesRequest
+from perdure.api.nexus.v1 import Endpoint, EndpointSpec, EndpointTarget, EndpointTargetWorker
+from perdure.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    CreateNexusEndpointRequest,
+    DeleteNexusEndpointRequest,
+)
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client, Interceptor, Plugin, WorkflowHandle
 from perdure.common import QueryRejectCondition, SearchAttributeKey
@@ -38,6 +43,25 @@ class WorkflowEnvironment:
     ``async with await WorkflowEnvironment.start_time_skipping() as env: ...`` shuts it down at the end. Start workers
     with ``env.client``. An ``assert`` that fails in a workflow fails that workflow.
     """
+
+    async def create_nexus_endpoint(self, endpoint_name: str, task_queue: str) -> Endpoint:
+        """Make a Nexus endpoint that leads to a task queue of the environment's namespace.
+
+        Raises:
+            RPCError: ALREADY_EXISTS, the name is taken; INVALID_ARGUMENT, it cannot be one.
+        """
+        target = EndpointTarget(worker=EndpointTargetWorker(self.client.namespace, task_queue))
+        response = await self.client.operator_service.create_nexus_endpoint(
+            CreateNexusEndpointRequest(EndpointSpec(endpoint_name, target=target))
+        )
+        assert response.endpoint is not None
+        return response.endpoint
+
+    async def delete_nexus_endpoint(self, endpoint: Endpoint) -> None:
+        """Delete a Nexus endpoint that nobody changed meanwhile."""
+        await self.client.operator_service.delete_nexus_endpoint(
+            DeleteNexusEndpointRequest(endpoint.id, endpoint.version)
+        )
 
     @classmethod
     def from_client(cls, client: Client) -> Self:

@@ -31,9 +31,15 @@ from perdure.worker._interceptor import (
     StartActivityInput,
     StartChildWorkflowInput,
     StartLocalActivityInput,
+    StartNexusOperationInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
+)
+from perdure.worker._nexus_interceptor import (
+    ExecuteNexusOperationCancelInput,
+    ExecuteNexusOperationStartInput,
+    NexusOperationInboundInterceptor,
 )
 from perdure.worker._plugin import Plugin
 from perdure.worker._replayer import Replayer, ReplayerConfig, WorkflowReplayResult, WorkflowReplayResults
@@ -66,6 +72,8 @@ __all__ = [
     "ContinueAsNewInput",
     "CustomSlotSupplier",
     "ExecuteActivityInput",
+    "ExecuteNexusOperationCancelInput",
+    "ExecuteNexusOperationStartInput",
     "ExecuteWorkflowInput",
     "FixedSizeSlotSupplier",
     "HandleQueryInput",
@@ -73,6 +81,7 @@ __all__ = [
     "HandleUpdateInput",
     "Interceptor",
     "LocalActivitySlotInfo",
+    "NexusOperationInboundInterceptor",
     "NexusSlotInfo",
     "PatchActivationInput",
     "Plugin",
@@ -96,6 +105,7 @@ __all__ = [
     "StartActivityInput",
     "StartChildWorkflowInput",
     "StartLocalActivityInput",
+    "StartNexusOperationInput",
     "UnsandboxedWorkflowRunner",
     "Worker",
     "WorkerConfig",

@@ -132,8 +132,6 @@ def validate(config: WorkerConfig) -> None:
     _validate_values(config)
     if not (config.get("activities") or config.get("nexus_service_handlers") or config.get("workflows")):
         raise ValueError("At least one activity, Nexus service, or workflow must be specified")
-    if config.get("nexus_service_handlers"):
-        raise NotImplementedError("perdure does not run Nexus services yet; leave nexus_service_handlers empty.")
     if sys.version_info >= (3, 14) and isinstance(
         config.get("activity_executor"), concurrent.futures.InterpreterPoolExecutor
     ):

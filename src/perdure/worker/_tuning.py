@@ -67,7 +67,7 @@ class SlotPermit:
 class SlotReserveContext:
     """What a :class:`CustomSlotSupplier` is asked for."""
 
-    slot_type: Literal["workflow", "activity", "local-activity"]
+    slot_type: Literal["workflow", "activity", "local-activity", "nexus"]
     task_queue: str
     worker_identity: str
     #: Deprecated: use ``worker_deployment_version``.
@@ -256,6 +256,12 @@ class _ActivitySlot:
     activity_type: str
 
 
+@dataclass(frozen=True)
+class _NexusSlot:
+    service: str
+    operation: str
+
+
 class CustomSlots:
     """A custom supplier as one worker's pollers use it."""
 
@@ -263,7 +269,7 @@ class CustomSlots:
         self,
         supplier: CustomSlotSupplier,
         *,
-        slot_type: Literal["workflow", "activity", "local-activity"],
+        slot_type: Literal["workflow", "activity", "local-activity", "nexus"],
         task_queue: str,
         identity: str,
         build_id: str,
@@ -307,6 +313,9 @@ class CustomSlots:
     def _info(self, task: Any) -> SlotInfo:
         if self._context.slot_type == "workflow":
             return _WorkflowSlot(task.workflow_type.name if task.workflow_type else "", self._context.is_sticky)
+        if self._context.slot_type == "nexus":
+            target = task.request.start_operation or task.request.cancel_operation
+            return _NexusSlot(target.service, target.operation)
         return _ActivitySlot(task.activity_type.name if task.activity_type else "")
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from perdure.api.deployment.v1 import WorkerDeploymentOptions
 from perdure.api.enums.v1 import TaskQueueKind
@@ -43,6 +43,9 @@ from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, W
 from perdure.worker._workflow_runtime import PatchActivationInput, RunOptions
 from perdure.worker._workflow_worker import WorkflowWorker, run_options_interceptors
 from perdure.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+if TYPE_CHECKING:
+    from perdure.worker._nexus_worker import NexusWorker
 
 logger = logging.getLogger("perdure.worker")
 
@@ -231,9 +234,11 @@ class Worker:
             workflow_slots=config.get("max_concurrent_workflow_tasks"),
             activity_slots=config.get("max_concurrent_activities"),
             local_activity_slots=config.get("max_concurrent_local_activities"),
+            nexus_slots=config.get("max_concurrent_nexus_tasks"),
         )
         self._tuner = tuner
         self._activities = self._make_activity_worker(tuner) if config.get("activities") else None
+        self._nexus = self._make_nexus_worker() if config.get("nexus_service_handlers") else None
         self._workflows: WorkflowWorker | None = None
         if config.get("workflows"):
             self._workflows = WorkflowWorker(
@@ -310,6 +315,24 @@ class Worker:
             on_fatal=self._fail,
         )
 
+    def _make_nexus_worker(self) -> NexusWorker:
+        # Imported here: whoever handles no operations does not need the package nexusrpc.
+        from perdure.worker._nexus_worker import NexusWorker
+
+        config = self._config
+        return NexusWorker(
+            client=self._client,
+            service=self._service,
+            namespace=self._client.namespace,
+            identity=self._identity,
+            task_queue=config["task_queue"],
+            service_handlers=config["nexus_service_handlers"],
+            interceptors=self._interceptors,
+            metric_meter=self._metric_meter(),
+            executor=config.get("nexus_task_executor"),
+            on_fatal=self._fail,
+        )
+
     def config(self, *, active_config: bool = False) -> WorkerConfig:
         """The arguments of this worker as a dictionary; with ``active_config`` as the plugins left them."""
         config = (self._config if active_config else self._initial_config).copy()
@@ -344,6 +367,8 @@ class Worker:
             self._activities.client, self._activities.service = value, self._service
         if self._workflows is not None:
             self._workflows.service = self._service
+        if self._nexus is not None:
+            self._nexus.client, self._nexus.service = value, self._service
 
     @property
     def is_running(self) -> bool:
@@ -495,6 +520,8 @@ class Worker:
             self._groups += self._workflow_pollers(self._workflows, in_process)
             self._workflows.start()
             self._offer_eagerly()
+        if self._nexus is not None:
+            self._groups.append(self._nexus_pollers(self._nexus, in_process))
         for group in self._groups:
             group.start()
 
@@ -525,6 +552,30 @@ class Worker:
             in_process=in_process,
             remote_polls=remote_polls(config, "activity"),
             slots=slots,
+        )
+
+    def _nexus_pollers(self, nexus: NexusWorker, in_process: bool) -> PollerGroup:
+        config = self._config
+        task_queue = config["task_queue"]
+        request = ws.PollNexusTaskQueueRequest(
+            namespace=self._client.namespace,
+            identity=self._identity,
+            task_queue=TaskQueue(name=task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
+            deployment_options=self._deployment_options(),
+        )
+        supplier = self._tuner._get_nexus_slot_supplier()
+        custom: CustomSlots | None = None
+        if isinstance(supplier, CustomSlotSupplier):
+            custom = self._custom_slots(supplier, "nexus", task_queue, is_sticky=False)
+        return PollerGroup(
+            f"Nexus task queue {task_queue!r}",
+            poll=lambda: self._service.poll_nexus_task_queue(request),
+            handle=nexus.handle,
+            on_fatal=self._fail,
+            maximum=maximum_slots(supplier),
+            in_process=in_process,
+            remote_polls=remote_polls(config, "nexus"),
+            slots=custom,
         )
 
     def _workflow_pollers(self, workflows: WorkflowWorker, in_process: bool) -> list[PollerGroup]:
@@ -644,12 +695,19 @@ class Worker:
             group.stop()
         if self._activities is not None:
             self._activities.notify_shutdown()
+        if self._nexus is not None:
+            self._nexus.notify_shutdown()
         drained = asyncio.gather(*(group.wait() for group in self._groups), *self._eager_tasks)
         try:
+            if self._nexus is not None and self._activities is None:
+                await asyncio.wait([drained], timeout=grace)
+                self._nexus.cancel_all()
             if self._activities is not None:
                 await asyncio.wait([drained], timeout=grace)
                 if not drained.done():
                     self._activities.cancel_all()
+                    if self._nexus is not None:
+                        self._nexus.cancel_all()
                     if self._workflows is not None:
                         self._workflows.leave_local_activities()
             await drained

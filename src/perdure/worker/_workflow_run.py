@@ -41,9 +41,9 @@ from perdure.worker._watchdog import PotentialDeadlockError
 from perdure.worker._workflow_codec import WorkflowCodec
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
 from perdure.worker._workflow_local import LocalActivity, LocalActivityRunner, LocalOutcome
+from perdure.worker._workflow_nexus import WorkflowNexus
 from perdure.worker._workflow_operations import _ContinueAsNew, _optional_ns
 from perdure.worker._workflow_queries import BUILT_IN_QUERIES, warn_unfinished
-from perdure.worker._workflow_resolutions import WorkflowResolutions
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_updates import UpdateRun
 from perdure.workflow import NondeterminismError
@@ -95,7 +95,7 @@ class HandlerRun:
         self.id = id
 
 
-class WorkflowRun(WorkflowResolutions):
+class WorkflowRun(WorkflowNexus):
     """One run of one workflow, kept between its tasks."""
 
     def __init__(
@@ -816,4 +816,6 @@ _APPLY: dict[int, Callable[[WorkflowRun, Any, Any], None]] = {
     int(JobKind.RESOLVE_SIGNAL_EXTERNAL): WorkflowRun._apply_signal_external,
     int(JobKind.RESOLVE_CANCEL_EXTERNAL): WorkflowRun._apply_cancel_external,
     int(JobKind.RESOLVE_LOCAL_ACTIVITY): WorkflowRun._apply_local_activity,
+    int(JobKind.RESOLVE_NEXUS_START): WorkflowRun._apply_nexus_start,
+    int(JobKind.RESOLVE_NEXUS): WorkflowRun._apply_nexus,
 }
