@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.api.activity import v1 as activity_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
@@ -51,6 +52,39 @@ async def test_activities_have_priorities_and_inherit_them(d: Driver) -> None:
     )
     await d.settle()
     assert [(await d.poll_activity()).activity_id for _ in range(3)] == ["high", "inherits", "low"]
+
+
+async def test_workers_see_the_priority_that_holds(d: Driver) -> None:
+    await d.start(priority=priority(2, "tenant", 2.0))
+    await d.turn(schedule_activity("a", priority=priority(1)), schedule_activity("b"))
+    await d.settle()
+    assert [(await d.poll_activity()).priority for _ in range(2)] == [
+        priority(1, "tenant", 2.0),
+        priority(2, "tenant", 2.0),
+    ]
+
+
+async def test_a_priority_may_be_changed_and_taken_away(d: Driver) -> None:
+    async def change(activity_id: str, new: common_v1.Priority | None) -> None:
+        await d.engine.update_activity_options(
+            ws.UpdateActivityOptionsRequest(
+                "default",
+                common_v1.WorkflowExecution("w"),
+                activity_options=activity_v1.ActivityOptions(priority=new),
+                update_mask=["priority"],
+                id=activity_id,
+            )
+        )
+
+    await d.start(priority=priority(4))
+    await d.turn(*(schedule_activity(name, priority=priority(1)) for name in "abc"), schedule_activity("d"))
+    await d.settle()
+    await change("a", None)
+    await change("b", priority(5))
+    await change("d", priority(3))
+    tasks = [await d.poll_activity() for _ in range(4)]
+    assert [task.activity_id for task in tasks] == ["c", "d", "a", "b"]
+    assert [task.priority for task in tasks] == [priority(1), priority(3), priority(4), priority(5)]
 
 
 async def test_fairness_keys_share_by_weight(d: Driver) -> None:

@@ -287,17 +287,16 @@ def _next_time(activity: ActivityInfo) -> int:
 
 
 def priority_of(activity: ActivityInfo) -> common_v1.Priority | None:
-    """The priority that options gave it; None when they gave none."""
+    """The priority it was given, by its options where they were changed; its event must be at hand."""
     extra = activity.extra
-    return _decode_priority(extra["priority"]) if extra is not None and extra.get("priority") else None
+    if extra is not None and "priority" in extra:
+        return _decode_priority(extra["priority"]) if extra["priority"] else None
+    return None if activity.event is None else activity.event.attributes.priority
 
 
 def options_of(activity: ActivityInfo) -> activity_v1.ActivityOptions:
     """The options that hold for the next attempt."""
     retry = activity.retry
-    priority = priority_of(activity)
-    if priority is None and activity.event is not None and "priority" not in (activity.extra or {}):
-        priority = activity.event.attributes.priority
     return activity_v1.ActivityOptions(
         task_queue=taskqueue_v1.TaskQueue(activity.task_queue, 1),
         schedule_to_close_timeout=activity.schedule_to_close_ms * NS_PER_MS,
@@ -305,7 +304,7 @@ def options_of(activity: ActivityInfo) -> activity_v1.ActivityOptions:
         start_to_close_timeout=activity.start_to_close_ms * NS_PER_MS,
         heartbeat_timeout=activity.heartbeat_ms * NS_PER_MS,
         retry_policy=None if retry is None else retry_message(retry),
-        priority=priority,
+        priority=priority_of(activity),
     )
 
 

@@ -22,7 +22,7 @@ from perdure.engine.matching import Poller, Task, TaskQueue
 from perdure.engine.namespaces import Namespaces, activities_of
 from perdure.engine.pausing import PAUSED
 from perdure.engine.queue_limits import QueueLimits
-from perdure.engine.routing import Router
+from perdure.engine.routing import Router, merged, priority_of_run
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payloads, encode
 from perdure.service import RPCError
@@ -178,6 +178,8 @@ class ActivityTasks:
         )
         if activity.extra is not None:
             overlay(activity, response)
+        if run.state.extra is not None:
+            response.priority = merged(response.priority, priority_of_run(run))
         if run.state.is_activity:
             response.workflow_namespace = ""
             response.workflow_type = response.workflow_execution = None
@@ -226,6 +228,8 @@ class ActivityTasks:
         run = await core.load(task.key)
         activity = None if run is None else run.state.activities.get(task.scheduled_event_id)
         if run is None or activity is None or activity.started_ns or activity.is_backing_off:
+            return None
+        if task.stamp not in (-1, activity.stamp):
             return None
         if activity.is_paused or run.state.status == PAUSED or activity.task_queue != queue:
             return None

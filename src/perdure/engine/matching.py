@@ -29,7 +29,8 @@ class Task(NamedTuple):
 
     key: RunKey
     scheduled_event_id: int
-    stamp: int = 0
+    #: Of the activity when it was dispatched: it is void once that is another one; -1: of no meaning.
+    stamp: int = -1
     #: The id of a direct query; "" for a task.
     query: str = ""
 

@@ -186,8 +186,6 @@ class Router:
     def activity_rank(self, run: Run, activity: ActivityInfo) -> Rank:
         """The place of an attempt among those that wait."""
         own = priority_of(activity)
-        if own is None and activity.event is not None:
-            own = activity.event.attributes.priority
         inherited = priority_of_run(run)
         if own is None and inherited is None:
             return DEFAULT_RANK
