@@ -18,8 +18,11 @@ cdef class HistoryEvent:
         bytes _raw
         object _extras
         bytes _raw_extras
+        # of an event that came as protobuf: the bytes it came in
+        bytes _wire
 
     cdef object attrs(self)
+    cdef object attrs_once(self)
 
 
 cdef HistoryEvent new_event(int64_t event_id, int event_type, int64_t event_time, object attributes)

@@ -33,6 +33,13 @@ cdef object _encode = None
 cdef object _decode_extras = None
 cdef list _decoders = [None] * TYPE_ROOM
 cdef dict _fields = {}
+cdef object _decode_wire = None
+
+
+def configure_wire(decode):
+    """Set how the attributes of an event that came as protobuf are read: ``decode(event type, bytes) -> struct``."""
+    global _decode_wire
+    _decode_wire = decode
 
 
 def configure(encode, decode_extras, decoders, fields):
@@ -84,7 +91,17 @@ cdef class HistoryEvent:
                 )
             self._attributes = decode(self._raw)
             self._raw = None
+        elif self._attributes is None and self._wire is not None:
+            self._attributes = _decode_wire(self.event_type, self._wire)
         return self._attributes
+
+    cdef object attrs_once(self):
+        """The attributes, without keeping what has to be decoded: for who looks at an event that others hold."""
+        if self._attributes is None and self._raw is not None and 0 <= self.event_type < TYPE_ROOM:
+            decode = _decoders[self.event_type]
+            if decode is not None:
+                return decode(self._raw)
+        return self.attrs()
 
     @property
     def attributes(self):
@@ -120,7 +137,7 @@ cdef class HistoryEvent:
     @property
     def is_decoded(self):
         """Whether the attributes have been built (False: still the bytes they came in)."""
-        return self._raw is None
+        return self._raw is None and (self._wire is None or self._attributes is not None)
 
     def HasField(self, name):
         """Whether the event has these attributes or this field, as of protobuf messages."""
@@ -202,7 +219,7 @@ def encode_batch(list events not None):
             w.zigzag(event.version)
         if flags & HAS_TASK_ID:
             w.zigzag(event.task_id)
-        w.block(event._raw if event._raw is not None else <bytes> _encode(event._attributes))
+        w.block(event._raw if event._raw is not None else <bytes> _encode(event.attrs()))
         if flags & HAS_EXTRAS:
             w.block(event._raw_extras if event._raw_extras is not None else <bytes> _encode(event._extras))
     return w.finish()

@@ -7,6 +7,7 @@ def configure(
     decoders: Mapping[int, Callable[[bytes], Any]],
     fields: Mapping[str, int],
 ) -> None: ...
+def configure_wire(decode: Callable[[int, bytes], Any]) -> None: ...
 
 @final
 class HistoryEvent:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from perdure._native import events, protobuf
+from perdure._native.protobuf import DecodeError
 from perdure.api._message import Message
-from perdure.wire import _plain
 from perdure.wire._tables import EmptyMessage, Tables, UnknownMessage
 
 __all__ = ["DecodeError", "EmptyMessage", "UnknownMessage", "decode", "encode", "type_name"]
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-DecodeError = _plain.DecodeError
-_tables = Tables(_plain)
+_tables = Tables(protobuf)
+events.configure_wire(protobuf.event_attributes)
 
 
 def encode(message: Message) -> bytes:
@@ -27,7 +28,7 @@ def encode(message: Message) -> bytes:
         ValueError: a field holds what protobuf cannot: an integer of too many bits, half of a surrogate pair.
         TypeError: a field holds a value of another type, or the struct is no message of Temporal's.
     """
-    return _plain.encode(_tables.of(type(message)), message)
+    return protobuf.encode(_tables.of(type(message)), message)
 
 
 def decode(message_type: type[MessageT], data: bytes) -> MessageT:
@@ -36,7 +37,7 @@ def decode(message_type: type[MessageT], data: bytes) -> MessageT:
     Raises:
         DecodeError: (a ValueError) the bytes are cut off, malformed, nested too deeply or not UTF-8 where text is due.
     """
-    return _plain.decode(_tables.of(message_type), data)
+    return protobuf.decode(_tables.of(message_type), data)
 
 
 def type_name(message_type: type[Message]) -> str:

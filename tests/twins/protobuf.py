@@ -34,7 +34,7 @@ class Table:
         """Set the fields."""
         self.fields = fields
         for field in fields:
-            index, name, number, kind, mode, key, sub = field
+            index, name, number, kind, _mode, _key, sub = field
             if kind == Kind.VARIANT:
                 for variant, table in sub.items():
                     self.by_number[variant] = (index, name, variant, Kind.MESSAGE, Mode.OPTIONAL, 0, table)
@@ -439,7 +439,7 @@ def _read_event(sub: Any, data: bytes, depth: int) -> HistoryEvent:
     numbers: dict[int, Any] = {}
     pos = 0
     while pos < len(data):
-        number, wire, value, pos = _read_field(data, pos, depth)
+        number, _wire, value, pos = _read_field(data, pos, depth)
         numbers[number] = value
     kind = _number(Kind.INT32, numbers.get(event_type, 0))
     attributes = None

@@ -1,0 +1,33 @@
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, final
+
+_T = TypeVar("_T")
+
+class DecodeError(ValueError): ...
+
+@final
+class Field:
+    @property
+    def name(self) -> str: ...
+
+@final
+class Table:
+    def __init__(self, message_type: type, full_name: str, defaults: tuple[Any, ...]) -> None: ...
+    @property
+    def message_type(self) -> type: ...
+    @property
+    def full_name(self) -> str: ...
+    def fill(self, fields: list[tuple[Any, ...]]) -> None: ...
+
+def configure(
+    *,
+    table_of: Callable[[Any], Table],
+    table_named: Callable[[str], Table | None],
+    unknown: Callable[[str, bytes], Any],
+    event_numbers: tuple[int, ...],
+    attributes: Mapping[int, tuple[int, Callable[[], Table]]],
+    extras: Table,
+) -> None: ...
+def encode(table: Table, message: Any) -> bytes: ...
+def decode(table: Table, data: bytes) -> Any: ...
+def event_attributes(event_type: int, event: bytes) -> Any: ...
