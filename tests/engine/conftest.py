@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +10,24 @@ import pytest
 from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
+from perdure.store.postgres import PostgresStore
 from tests.engine.driver import Driver, driving
+from tests.support.postgres import leave_place, place_in
 
 
-@pytest.fixture(params=["memory", "lmdb"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[Store]]:
+@pytest.fixture(params=["memory", "lmdb", "postgresql"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Awaitable[Store]]]:
     """Opens the store under test; the persistent one finds its place again when opened twice."""
 
     async def open_it() -> Store:
         if request.param == "memory":
             return await MemoryStore.open()
+        if request.param == "postgresql":
+            return await PostgresStore.open(await place_in(tmp_path), durability=Durability.PROCESS)
         return await LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS)
 
-    return open_it
+    yield open_it
+    leave_place(tmp_path)
 
 
 @pytest.fixture

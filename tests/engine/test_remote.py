@@ -242,3 +242,18 @@ async def test_a_query_of_a_long_history_comes_in_pages(r: Driver) -> None:
     task = await r.poll()
     assert task.query == query_v1.WorkflowQuery("state") and task.next_page_token
     asking.cancel()
+
+
+async def test_a_token_is_of_use_in_its_own_namespace_only(r: Driver) -> None:
+    await r.engine.register_namespace(
+        ws.RegisterNamespaceRequest("other", workflow_execution_retention_period=3 * 86_400 * S)
+    )
+    await r.start()
+    task = await r.poll()
+    for name_, refused in (("other", True), ("nobody", True), ("default", False)):
+        request = ws.RespondWorkflowTaskCompletedRequest(task.task_token, [complete()], namespace=name_)
+        if refused:
+            with pytest.raises(RPCError):
+                await r.engine.respond_workflow_task_completed(request)
+        else:
+            await r.engine.respond_workflow_task_completed(request)

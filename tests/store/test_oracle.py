@@ -35,6 +35,7 @@ from perdure.store.memory import MemoryStore
 from perdure.store.visibility import parse_query
 from tests.store.backends import BACKENDS, Backend
 from tests.store.builders import NAMESPACE, OTHER_NAMESPACE, record, run_id
+from tests.support.postgres import leave_place
 
 _WORKFLOW_IDS = ("a", "ab", "a\0", "", "w" * 450, "w" * 450 + "x", "é" * 300)
 _QUEUES = ("q", "qq", "q" * 500, "q" * 500 + "z")
@@ -140,6 +141,7 @@ class _Twins(RuleBasedStateMachine):
             self._run(self._store.close())
         self._runner.close()
         shutil.rmtree(self._folder)
+        leave_place(self._folder)
 
     @rule(data=st.data(), count=st.integers(1, 4))
     def commit(self, data: st.DataObject, count: int) -> None:
@@ -221,7 +223,7 @@ def test_store_answers_as_the_memory_store(backend: Backend) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=5 if backend.name == "lmdb-full" else 30,
+            max_examples=5 if backend.name in ("lmdb-full", "postgres") else 30,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

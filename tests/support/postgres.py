@@ -19,7 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+
+from perdure.store.postgres import Settings
 
 _USERS = ("postgres", "nobody")
 #: Durability is tested by killing processes, and by the torture run with everything on.
@@ -146,11 +149,29 @@ def new_place(**options: object) -> str:
 
 
 _places: dict[str, str] = {}
+_free: list[str] = []
+_TABLES = ("node", "namespace", "document", "current_run", "run", "history", "task", "visibility")
 
 
-def place_in(folder: os.PathLike[str]) -> str:
-    """The URL that stands for a folder: the same when it is asked for again."""
+async def place_in(folder: os.PathLike[str]) -> str:
+    """The URL of a schema that stands for a folder: empty at first, the same when it is asked for again."""
     name = os.fspath(folder)
     if name not in _places:
-        _places[name] = new_place()
+        _places[name] = await _emptied(_free.pop()) if _free else new_place()
     return _places[name]
+
+
+def leave_place(folder: os.PathLike[str]) -> None:
+    """A test is over: its schema is for another one."""
+    place = _places.pop(os.fspath(folder), None)
+    if place is not None:
+        _free.append(place)
+
+
+async def _emptied(place: str) -> str:
+    settings = Settings.parse(place)
+    connection = await asyncpg.connect(settings.dsn)
+    statements = [f"DELETE FROM {settings.schema}.{table}" for table in _TABLES]
+    await connection.execute("; ".join([*statements, f"UPDATE {settings.schema}.counter SET value = 0"]))
+    await connection.close()
+    return place
