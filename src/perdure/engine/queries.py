@@ -36,6 +36,11 @@ _TOKEN_PREFIX = b"query:"
 _CLOSED_TOO_SOON = "Workflow execution closed before WorkflowTaskStarted event"
 
 
+def is_query_token(task_token: bytes) -> bool:
+    """Whether a task token is a query's."""
+    return task_token.startswith(_TOKEN_PREFIX)
+
+
 class Queries:
     """Queries of runs, open or closed."""
 
@@ -136,7 +141,7 @@ class Queries:
 
     def give_back(self, task_token: bytes) -> bool:
         """Ask again what did not reach the worker that was asked; whether the token is a query's."""
-        if not task_token.startswith(_TOKEN_PREFIX):
+        if not is_query_token(task_token):
             return False
         name = task_token[len(_TOKEN_PREFIX) :].decode(errors="replace")
         pending, run = self._direct.get(name), self._asked.get(name)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.activity_tasks import ActivityTasks
+from perdure.engine.errors import invalid_argument
+from perdure.engine.ids import decode_token
 from perdure.engine.limits import long_poll
+from perdure.engine.namespaces import activities_of
+from perdure.engine.queries import is_query_token
 from perdure.engine.starts import Starts
 from perdure.engine.workflow_tasks import WorkflowTasks
 
@@ -16,6 +20,16 @@ if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 Metadata = Mapping[str, str | bytes] | None
+
+#: RPCs that prove with a task token what they are about.
+_ANSWERS = (
+    "respond_workflow_task_completed",
+    "respond_workflow_task_failed",
+    "respond_activity_task_completed",
+    "respond_activity_task_failed",
+    "respond_activity_task_canceled",
+    "record_activity_task_heartbeat",
+)
 
 
 class RemoteService:
@@ -39,6 +53,23 @@ class RemoteService:
         self._starts = starts
         self._workflow_tasks = workflow_tasks
         self._activity_tasks = activity_tasks
+        for name in _ANSWERS:
+            setattr(self, name, self._in_own_namespace(getattr(engine, name)))
+
+    def _in_own_namespace(self, answer: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+        """An RPC that refuses task tokens of other namespaces than the request's, for which the caller was allowed."""
+        namespaces = self._engine.namespaces
+
+        async def call(request: Any, *, metadata: Metadata = None, timeout: timedelta | None = None) -> Any:
+            self._check()
+            if request.namespace and not is_query_token(request.task_token):
+                namespace_id = namespaces.get(request.namespace).namespace_id
+                owner = decode_token(request.task_token).namespace_id
+                if owner != namespace_id and owner != activities_of(namespace_id):
+                    raise invalid_argument("Operation requested with a token from a different namespace.")
+            return await answer(request, metadata=metadata, timeout=timeout)
+
+        return call
 
     def __getattr__(self, name: str) -> Any:
         """Every other RPC is the engine's."""

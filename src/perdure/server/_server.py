@@ -112,6 +112,7 @@ class Server:
         self._namespaces = namespaces
         self._drain_seconds = drain_seconds
         self._owned: WorkflowService | None = None
+        self._service: WorkflowService | None = None
         self._server: grpc.aio.Server | None = None
         self._calls: Calls
         self._health: Health
@@ -127,6 +128,13 @@ class Server:
     def has_tls(self) -> bool:
         """Whether calls are encrypted."""
         return self._tls is not None
+
+    @property
+    def service(self) -> WorkflowService:
+        """The home that is served, for this process."""
+        if self._service is None:
+            raise RuntimeError("this server has not been started")
+        return self._service
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -156,6 +164,7 @@ class Server:
         service: Any = self._home
         if isinstance(service, str):
             service = self._owned = await connect.connect(service)
+        self._service = service
         try:
             for namespace in self._namespaces:
                 await _register(service, namespace)

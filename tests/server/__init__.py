@@ -1,0 +1,1 @@
+"""The gRPC server, with the official client and raw gRPC."""

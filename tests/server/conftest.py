@@ -1,0 +1,33 @@
+"""A server over every store, and the official Python SDK's client of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("grpc", reason="needs perdure[server]")
+
+import temporalio.client
+
+from perdure.server import Server
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of the home that is served."""
+    return "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'store'}?durability=process"
+
+
+@pytest.fixture
+async def server(home: str) -> AsyncIterator[Server]:
+    """A server on a free port."""
+    async with Server(home, port=0, drain_seconds=1) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server: Server) -> temporalio.client.Client:
+    """Temporal's own client."""
+    return await temporalio.client.Client.connect(server.address)
