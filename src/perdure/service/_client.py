@@ -75,7 +75,10 @@ class ServiceClient:
         Raises:
             RPCError: it answers that it does not, or NOT_FOUND: it is no service of that name.
         """
-        check: Any = getattr(self.workflow_service, "check_health", None)
+        home: Any = self.workflow_service
+        if isinstance(home, _LazyService):
+            home = await home._opened()
+        check: Any = getattr(home, "check_health", None)
         if check is not None:
             return bool(await check(service, metadata=metadata or None, timeout=timeout))
         if service not in _SERVICES:

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 import perdure.api
 from perdure.api._message import Message
@@ -20,6 +20,8 @@ from perdure.api.history.v1 import EventExtras
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+    from perdure._native.protobuf import Table
 
 
 class Kind(IntEnum):
@@ -125,30 +127,10 @@ _OTHERS: dict[type[Message], tuple[str, dict[str, _Field]]] = {
 }
 
 
-class Table(Protocol):
-    """One message's table as a codec keeps it."""
-
-    def __init__(self, message_type: type[Message], full_name: str, defaults: tuple[Any, ...]) -> None: ...
-
-    def fill(self, fields: list[tuple[Any, ...]]) -> None:
-        """Set the fields: ``(index in the struct, name, number, kind, mode, map key's kind, table or variants)``."""
-        ...
-
-
-class Codec(Protocol):
-    """What the native codec and its twin in the tests have in common."""
-
-    Table: type[Table]
-
-    def configure(self, **parts: Any) -> None:
-        """Set what the codec needs besides the message's own table."""
-        ...
-
-
 class Tables:
-    """The tables of one codec."""
+    """The tables of one codec, which has a class ``Table`` and is told the rest by ``configure``."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Any) -> None:
         self._codec = codec
         self._tables: dict[type[Message], Table] = {}
         event = _by_name()["temporal.api.history.v1.HistoryEvent"]
@@ -208,7 +190,7 @@ class Tables:
         return table
 
     def _new(self, message_type: type[Message], full_name: str) -> Table:
-        return self._codec.Table(message_type, full_name, message_type.__struct_defaults__)
+        return cast("Table", self._codec.Table(message_type, full_name, message_type.__struct_defaults__))
 
     def _field(self, field: FieldDescriptor, absent: bool) -> _Field:
         """``absent``: whether the struct can say so. Not of some members of a oneof, whose default means it."""
@@ -238,7 +220,7 @@ class Tables:
         """The commands' attributes: a oneof in protobuf, one field in our struct."""
         variants = {}
         for field in descriptor.oneofs_by_name["attributes"].fields:
-            struct = _struct(field.message_type)
+            struct = None if field.message_type is None else _struct(field.message_type)
             if struct is not None:
                 variants[field.number] = self.of(struct)
         return variants

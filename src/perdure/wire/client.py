@@ -24,7 +24,8 @@ from perdure.service import ConnectConfig, RetryConfig, RPCError, RPCStatusCode,
 from perdure.wire import codec, errors
 from perdure.wire._channel import address_of, open_channel
 from perdure.wire._retry import Backoff
-from perdure.wire.methods import HEALTH_SERVICE, SERVICES, TEST_SERVICE, HealthCheckRequest, Method
+from perdure.wire._tables import HealthCheckRequest, HealthCheckResponse
+from perdure.wire.methods import HEALTH_SERVICE, SERVICES, TEST_SERVICE, Method
 
 _SECONDS = 30.0
 _LONG_POLL_SECONDS = 70.0
@@ -82,8 +83,7 @@ class TemporalService:
             if service != HEALTH_SERVICE:
                 for method in methods:
                     setattr(self, method.attribute, self._caller(service, method))
-        check = SERVICES[HEALTH_SERVICE][0]
-        self._check = self._channel.unary_unary(check.path)
+        self._check = self._channel.unary_unary(SERVICES[HEALTH_SERVICE][0].path)
 
     def _caller(self, service: str, method: Method) -> Callable[..., Awaitable[Any]]:
         call = self._channel.unary_unary(method.path)
@@ -199,7 +199,7 @@ class TemporalService:
         request = HealthCheckRequest(service)
         seconds = _SECONDS if timeout is None else timeout.total_seconds()
         answer = await self._attempt(self._check, codec.encode(request), self._headers(request, metadata), seconds)
-        return codec.decode(SERVICES[HEALTH_SERVICE][0].response, answer).status == _SERVING  # type: ignore[attr-defined]
+        return codec.decode(HealthCheckResponse, answer).status == _SERVING
 
     async def detach_activity_task(self, task_token: bytes) -> None:
         """Nothing: a Temporal server does not know which process runs an attempt."""

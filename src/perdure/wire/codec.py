@@ -6,7 +6,7 @@ events, which keep the bytes they came in: an event that is read and written aga
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from perdure._native import events, protobuf
 from perdure._native.protobuf import DecodeError
@@ -37,7 +37,7 @@ def decode(message_type: type[MessageT], data: bytes) -> MessageT:
     Raises:
         DecodeError: (a ValueError) the bytes are cut off, malformed, nested too deeply or not UTF-8 where text is due.
     """
-    return protobuf.decode(_tables.of(message_type), data)
+    return cast("MessageT", protobuf.decode(_tables.of(message_type), data))
 
 
 def type_name(message_type: type[Message]) -> str:

@@ -16,6 +16,18 @@ from perdure.api.workflowservice import v1 as workflowservice_v1
 from perdure.wire._tables import EmptyMessage, HealthCheckRequest, HealthCheckResponse
 
 
+__all__ = [
+    "HEALTH_SERVICE",
+    "OPERATOR_SERVICE",
+    "SERVICES",
+    "TEST_SERVICE",
+    "WORKFLOW_SERVICE",
+    "HealthCheckRequest",
+    "HealthCheckResponse",
+    "Method",
+]
+
+
 class Method(NamedTuple):
     """One RPC."""
 
