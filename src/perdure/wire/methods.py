@@ -15,7 +15,6 @@ from perdure.api.testservice import v1 as testservice_v1
 from perdure.api.workflowservice import v1 as workflowservice_v1
 from perdure.wire._tables import EmptyMessage, HealthCheckRequest, HealthCheckResponse
 
-
 __all__ = [
     "HEALTH_SERVICE",
     "OPERATOR_SERVICE",
