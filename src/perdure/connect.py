@@ -3,6 +3,7 @@
 ``memory:``             a private engine without a disk
 ``memory:NAME``         one shared by everybody in the process who asks for NAME
 ``lmdb:PATH``           an engine over the LMDB environment in the folder PATH, one per folder and process
+``postgresql://...``    an engine over a schema of a PostgreSQL database, see ``perdure.store.postgres``
 ``temporal://HOST:PORT`` a Temporal server, or ``perdure server``; the bare ``HOST:PORT`` means it too
 ``...?durability=...``  ``full`` (default): an acknowledged write survives a power loss; ``process``: the process
 
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
 
 DURABILITIES = ("full", "process")
 
-_LATER = {
-    "postgresql": "a postgresql: home needs the PostgreSQL store, which this version of perdure does not include; "
-    "use lmdb:PATH on one machine",
-}
-_LATER["postgres"] = _LATER["postgresql"]
+_POSTGRESQL = ("postgresql", "postgres")
 
 
 @dataclass(frozen=True)
@@ -51,22 +48,36 @@ def parse(url: str, *, durability: str | None = None) -> Target:
         raise TypeError(f"a home is a URL such as 'lmdb:./data' or 'memory:', not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")
     place, _, query = rest.partition("?")
-    if scheme in _LATER:
-        raise RuntimeError(f"cannot open {url!r}: {_LATER[scheme]}")
+    if scheme in _POSTGRESQL:
+        return _postgresql(url, durability)
     if _is_remote(url, scheme, place):
         if durability is not None:
             raise ValueError(f"durability={durability!r}: what a Temporal server survives is up to {url!r}")
         return Target("temporal", url, "")
     if not colon or scheme not in ("memory", "lmdb"):
         hint = f"; for a folder write 'lmdb:{url}'" if not colon or not scheme.isalnum() else ""
-        raise ValueError(f"{url!r} is not a home perdure knows: use 'lmdb:PATH', 'memory:' or 'temporal://host:port'{hint}")
-    options = _options(url, query)
+        raise ValueError(
+            f"{url!r} is not a home perdure knows: use 'lmdb:PATH', 'memory:', 'postgresql://...' or 'temporal://host:port'{hint}"
+        )
+    level = _durability(url, _options(url, query), durability)
+    return Target(scheme, _place(url, scheme, unquote(place)), level)
+
+
+def _durability(url: str, options: dict[str, str], durability: str | None) -> str:
     if durability is not None and options.get("durability", durability) != durability:
         raise ValueError(f"durability={durability!r} contradicts the URL {url!r}; state it once")
     level = options.get("durability", durability or "full")
     if level not in DURABILITIES:
         raise ValueError(f"durability is 'full' or 'process', not {level!r}")
-    return Target(scheme, _place(url, scheme, unquote(place)), level)
+    return level
+
+
+def _postgresql(url: str, durability: str | None) -> Target:
+    from perdure.store.postgres import Settings
+
+    settings = Settings.parse(url)
+    level = _durability(settings.place, dict(parse_qsl(url.partition("?")[2])), durability)
+    return Target("postgresql", url, level)
 
 
 def _is_remote(url: str, scheme: str, place: str) -> bool:
@@ -114,9 +125,7 @@ _registry: dict[tuple[str, str], _Shared] = {}
 _registry_lock = threading.Lock()
 
 
-async def connect(
-    url: str, *, durability: str | None = None, config: ConnectConfig | None = None
-) -> WorkflowService:
+async def connect(url: str, *, durability: str | None = None, config: ConnectConfig | None = None) -> WorkflowService:
     """Open the home that a URL names, or join the engine this process already has there.
 
     ``close()`` of the result gives back this connection alone. ``config`` says how to reach a home with a wire.
@@ -239,6 +248,11 @@ async def _open_store(target: Target) -> Store:
 
         return await MemoryStore.open()
     from perdure.store.api import Durability
+
+    if target.scheme == "postgresql":
+        from perdure.store.postgres import PostgresStore
+
+        return await PostgresStore.open(target.place, durability=Durability(target.durability))
     from perdure.store.lmdb import LMDBStore
 
     return await LMDBStore.open(target.place, durability=Durability(target.durability))

@@ -49,7 +49,7 @@ async def register(d: Driver, *build_ids: str, task_queue: str = "q") -> None:
     """Let a worker of each version poll once, in vain."""
     for build_id in build_ids:
         with pytest.raises(TimeoutError):
-            await poll(d, build_id, task_queue, wait=0.01)
+            await poll(d, build_id, task_queue, wait=0.2 if d.engine.store.name == "postgresql" else 0.01)
 
 
 async def turn(d: Driver, build_id: str, *commands: Any, behavior: int = PINNED) -> Any:

@@ -180,7 +180,11 @@ def test_every_filter_is_answered_as_by_brute_force(backend: Backend) -> None:
         store = runner.run(backend.open(folder))
         records = runner.run(_fill(store))
 
-        @settings(max_examples=60 if backend.name == "postgres" else 300, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=60 if backend.name == "postgres" else 300,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(text=_QUERIES, size=st.sampled_from((1, 4, 1000)), group=st.sampled_from(_GROUPS))
         def check(text: str, size: int, group: str) -> None:
             query = parse_query(text, TYPES)

@@ -49,8 +49,12 @@ _BREATH = 4096
 _MOST_VALUES = 10_000
 _decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
 
-# A position and the record there; None: it does not match.
-_Found = tuple[bytes, VisibilityRecord | None]
+#: How many index entries are looked at before the event loop gets a turn.
+_SCAN = 50_000
+_ANY = (1 << 62) - 1
+_PAUSE = object()
+# A position and the record there; None: it does not match; _PAUSE: the event loop is due for a turn.
+_Found = tuple[bytes, object]
 
 
 class Visibility:
@@ -66,11 +70,11 @@ class Visibility:
         """As :meth:`Store.list_runs`."""
         page = read_page(query, page_size, next_page_token)
         if query is not None and query.order_by:
-            groups = plan(query, self._buckets(), self, whole=True)
+            groups = plan(query, self._buckets(), self, whole=True, more=True)
             return order_records([record async for record in self._records(groups, None)], query, page)
         found: list[VisibilityRecord] = []
         seen: set[str] = set()
-        groups = plan(query, self._buckets(), self)
+        groups = plan(query, self._buckets(), self, more=True)
         async for record in self._records(groups, page.after, page.size + 1):
             if record.key.run_id in seen:
                 continue  # it moved between two looks at the index
@@ -83,8 +87,8 @@ class Visibility:
     async def count_runs(self, query: Query | None) -> dict[tuple[str, ...], int]:
         """As :meth:`Store.count_runs`."""
         counts: dict[tuple[str, ...], int] = {}
-        for group in plan(query, self._buckets(), self, whole=True):
-            counted = None if group.residual is not None else self._counts(query, group)
+        for group in plan(query, self._buckets(), self, whole=True, more=True):
+            counted = None if group.residual is not None else await self._counts(query, group)
             if counted is not None:
                 add_counts(counts, counted.items())
             else:
@@ -141,7 +145,18 @@ class Visibility:
         entries = self._union(group.accesses[0], group, allowed)
         for access in group.accesses[1:]:
             entries = index.intersect(entries, self._union(access, group, allowed))
+        if group.exclusions:
+            entries = index.subtract(entries, self._excluded(group))
+        if group.numbers:
+            entries = index.narrow(self._environment, self._prefix, entries, group.numbers)
         return entries
+
+    def _excluded(self, group: Group) -> bytes:
+        """The entries of all exclusions of a group."""
+        if not group.exclusions:
+            return b""
+        every = Access(tuple(part for access in group.exclusions for part in access.parts), True)
+        return self._union(every, group, _allowed(group.buckets))
 
     def _union(self, access: Access, group: Group, allowed: bytes | None) -> bytes:
         parts = [part for part in map(self._range, access.parts) if part is not None]
@@ -149,19 +164,19 @@ class Visibility:
 
     # Counting and reading
 
-    def _counts(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
+    async def _counts(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
         """Counts from the index alone; None when it takes the records."""
         shares: dict[tuple[str, ...], list[Bucket]] = {}
         for bucket in group.buckets:
             key = bucket_group(query, bucket)
             if key is None:
-                return self._counts_by_value(query, group)
+                return await self._counts_by_value(query, group)
             shares.setdefault(key, []).append(bucket)
-        return {key: self._count(Group(share, group.bounds, group.accesses)) for key, share in shares.items()}
+        return {key: await self._count(_part(group, share)) for key, share in shares.items()}
 
-    def _counts_by_value(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
+    async def _counts_by_value(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
         field = None if query is None else query.group_by
-        if field is None or group.accesses or field.is_of_every_run or field.type not in ("Keyword", "Bool"):
+        if field is None or group.accesses or group.exclusions or group.numbers or field.is_of_every_run or field.type not in ("Keyword", "Bool"):
             return None
         attribute = (field.name, field.type)
         found = self._range(TermRange(attribute, b"", b""))
@@ -170,24 +185,63 @@ class Visibility:
             return None
         counts: dict[tuple[str, ...], int] = {}
         # Where no bucket is left out, what the index holds of a value is what is asked for.
-        is_all = group.bounds.is_all and len(group.buckets) == len(list(self._buckets()))
+        is_all = group.bounds.is_all and self._is_all(group)
         for key, several in values:
             term = key[8:]
             text = text_of(term) if field.type == "Keyword" else "true" if term == b"\1" else "false"
             if text is None:
                 return None
             having = Access((Term(attribute, term),), True)
-            counts[(text,)] = several if is_all else self._count(Group(group.buckets, group.bounds, [having]))
-        unset = self._count(group) - sum(counts.values())
+            several = several if is_all else await self._count(Group(group.buckets, group.bounds, [having]))
+            counts[(text,)] = several
+        unset = await self._count(group) - sum(counts.values())
         counts[("",)] = counts.get(("",), 0) + unset
         return counts
 
-    def _count(self, group: Group) -> int:
+    async def _count(self, group: Group) -> int:
         keys = self._keys(group)
-        allowed = _allowed(group)
+        known = self._known(group)
+        if known is not None:
+            return known
+        allowed = _allowed(group.buckets) if group.accesses else None
         if keys is None:
             return len(self._collect(group, allowed)) // _ENTRY_SIZE
-        return index.count(self._environment, keys, group.bounds, allowed)
+        if not group.exclusions and not group.numbers:
+            return index.count(self._environment, keys, group.bounds, allowed)
+        excluded = self._excluded(group)
+        total = 0
+        after = None
+        while True:
+            more, after = index.count_slowly(
+                self._environment,
+                self._prefix,
+                keys,
+                group.bounds,
+                allowed,
+                after,
+                _SCAN,
+                excluded,
+                group.numbers,
+            )
+            total += more
+            if after is None:
+                return total
+            await asyncio.sleep(0)
+
+    def _known(self, group: Group) -> int | None:
+        """A count of what the index says by itself: of all records those that have, or lack, values of an attribute."""
+        accesses = group.accesses + group.exclusions
+        if len(accesses) != 1 or group.numbers or not group.bounds.is_all or not self._is_all(group):
+            return None
+        having = 0
+        for part in accesses[0].parts:
+            if not isinstance(part, TermRange) or part.attribute[1] in ("Text", "KeywordList"):
+                return None
+            having += self.size(part, _ANY)
+        return having if group.accesses else group.size - having
+
+    def _is_all(self, group: Group) -> bool:
+        return len(group.buckets) == len(list(self._buckets()))
 
     async def _records(
         self, groups: list[Group], after: PageToken | None, rows_wanted: int = _MOST_ROWS
@@ -196,30 +250,45 @@ class Visibility:
         read = [self._read(group, after, rows_wanted) for group in groups]
         found: Iterable[_Found] = read[0] if len(read) == 1 else heapq.merge(*read, key=_position)
         for scanned, (_, record) in enumerate(found, 1):
-            if record is not None:
+            if isinstance(record, VisibilityRecord):
                 yield record
-            if scanned % _BREATH == 0:
+            if record is _PAUSE or scanned % _BREATH == 0:
                 await asyncio.sleep(0)
 
     def _read(self, group: Group, token: PageToken | None, rows_wanted: int) -> Iterator[_Found]:
         environment = self._environment
         keys = self._keys(group)
-        allowed = _allowed(group)
+        allowed = _allowed(group.buckets) if group.accesses else None
         entries = self._collect(group, allowed) if keys is None else b""
+        excluded = self._excluded(group) if keys is not None else b""
         holds = None if group.residual is None else compiled(group.residual)
         after = None if token is None else _token_position(token)
         size = min(rows_wanted, _MOST_ROWS) if holds is None else _FIRST_ROWS
         while True:
             if keys is None:
                 found = index.records(environment, self._prefix, entries, after, size)
+                last = found[-1][0] if len(found) == size else None
             else:
-                found = index.merge(environment, self._prefix, keys, group.bounds, allowed, after, size)
+                found, last = index.merge(
+                    environment,
+                    self._prefix,
+                    keys,
+                    group.bounds,
+                    allowed,
+                    after,
+                    size,
+                    excluded,
+                    group.numbers,
+                    _SCAN,
+                )
             for position, row in found:
                 record = _decode_record(row)
                 yield position, record if holds is None or holds(record) is True else None
-            if len(found) < size:
+            if last is None:
                 return
-            after = found[-1][0]
+            if len(found) < size:
+                yield last, _PAUSE  # it has looked at enough for now
+            after = last
             size = min(2 * size, _MOST_ROWS)
 
 
@@ -237,11 +306,14 @@ def _token_position(token: PageToken) -> bytes:
     return rows.position(-second, -first, run_id) if closed else rows.position(-first, 0, run_id)
 
 
-def _allowed(group: Group) -> bytes | None:
-    """The buckets of a group, as entries of terms are held against them; without accesses nothing is."""
-    if not group.accesses:
-        return None
-    numbers = [(int.from_bytes(key[4:8]), key[8]) for key in (cast("bytes", bucket.place) for bucket in group.buckets)]
+def _part(group: Group, buckets: list[Bucket]) -> Group:
+    """What a group without residual has in some of its buckets."""
+    return Group(buckets, group.bounds, group.accesses, None, group.exclusions, group.numbers)
+
+
+def _allowed(buckets: list[Bucket]) -> bytes:
+    """Buckets, as entries of terms are held against them."""
+    numbers = [(int.from_bytes(key[4:8]), key[8]) for key in (cast("bytes", bucket.place) for bucket in buckets)]
     allowed = bytearray(2 * max((number for number, _ in numbers), default=0) + 2)
     for number, status in numbers:
         allowed[2 * number + (status >> 3)] |= 1 << (status & 7)

@@ -5,8 +5,8 @@ that a commit is one round trip whatever it holds. ``_rows`` turns updates into 
 filters into SQL. ``_nodes`` keeps the lease without which a process may not commit.
 """
 
-from perdure.store.postgres._migrate import Status, migrate, schema_status
+from perdure.store.postgres._migrate import Status, migrate, read_status
 from perdure.store.postgres._settings import Settings
 from perdure.store.postgres._store import PostgresStore
 
-__all__ = ["PostgresStore", "Settings", "Status", "migrate", "schema_status"]
+__all__ = ["PostgresStore", "Settings", "Status", "migrate", "read_status"]

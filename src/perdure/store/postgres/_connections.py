@@ -31,9 +31,7 @@ def driver() -> Any:
     try:
         import asyncpg
     except ImportError:
-        raise StoreUnavailableError(
-            "a postgresql:// home needs the asyncpg package: pip install 'perdure[postgresql]'"
-        ) from None
+        raise StoreUnavailableError("a postgresql:// home needs the asyncpg package: pip install asyncpg") from None
     return asyncpg
 
 
@@ -82,13 +80,30 @@ class Backoff:
 
 async def open_connection(settings: Settings, dsn: str = "") -> asyncpg.Connection[Any]:
     """A new connection."""
-    return await driver().connect(  # type: ignore[no-any-return]
+    return await driver().connect(
         dsn or settings.dsn,
         timeout=settings.connect_timeout,
         command_timeout=settings.command_timeout,
         server_settings=settings.server_settings,
         statement_cache_size=0 if settings.is_pooled else 200,
     )
+
+
+async def first_connection(settings: Settings) -> asyncpg.Connection[Any]:
+    """A connection to a database that nobody has reached yet: only one that starts or stops is waited for.
+
+    Raises:
+        StoreUnavailableError: it cannot be reached.
+    """
+    backoff = Backoff(settings.reconnect_timeout)
+    while True:
+        try:
+            return await open_connection(settings)
+        except StoreError:
+            raise
+        except Exception as error:
+            if not sqlstate(error).startswith("57P") or not await backoff.wait():
+                raise store_error(error, settings.place, "reach") from error
 
 
 async def close_connection(connection: asyncpg.Connection[Any] | None) -> None:

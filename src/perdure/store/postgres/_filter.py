@@ -161,7 +161,7 @@ class Filter:
             symbol, value = settled
         return f"({self._left(field, is_positive)} {_OPPOSITE.get(symbol, symbol)} {self.constant(field, value)})"
 
-    def _settle(self, field: Field, symbol: str, value: int | float) -> bool | tuple[str, int]:
+    def _settle(self, field: Field, symbol: str, value: float) -> bool | tuple[str, int]:
         """A comparison of whole numbers with any number: as one with a whole number that fits, or its outcome."""
         if isinstance(value, float):
             if math.isinf(value) or math.isnan(value):
@@ -172,7 +172,7 @@ class Filter:
                 symbol, value = ("<=", math.floor(value)) if symbol[0] == "<" else (">=", math.ceil(value))
             value = int(value)
         if field.name in _SYSTEM and not -MAX_TIME <= value <= MAX_TIME:
-            return symbol == "!=" or (symbol[0] == "<") is (value > 0) and symbol != "="
+            return symbol == "!=" or ((symbol[0] == "<") is (value > 0) and symbol != "=")
         return symbol, value
 
     def _compare_run_id(self, field: Field, symbol: str, value: str, is_positive: bool) -> str:
@@ -231,10 +231,7 @@ class Filter:
         if not prefix:
             return self._always(field, True, False)
         low, high = escape(prefix), _successor(escape(prefix))
-        if field.name == "RunId":
-            left = 'v.run_id::text COLLATE "C"'
-        else:
-            left = self._left(field, is_positive)
+        left = 'v.run_id::text COLLATE "C"' if field.name == "RunId" else self._left(field, is_positive)
         condition = f"({left} >= {self.parameter(low, 'text')}"
         if high:
             last = left.rpartition(" AND ")[2]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from perdure.store.api import StoreError, StoreUnavailableError
-from perdure.store.postgres._connections import close_connection, open_connection, store_error
+from perdure.store.api import StoreUnavailableError
+from perdure.store.postgres._connections import close_connection, first_connection, store_error
 from perdure.store.postgres._settings import Settings
 
 if TYPE_CHECKING:
     import asyncpg
+
+T = TypeVar("T")
 
 
 class Migration(NamedTuple):
@@ -45,17 +48,17 @@ def migrations() -> list[Migration]:
 
 async def schema_status(connection: asyncpg.Connection[Any], settings: Settings) -> Status:
     """Which migrations a schema has and lacks."""
-    table = f"{settings.schema}.schema_version"
     version = 0
-    if await connection.fetchval("SELECT to_regclass($1)", table) is not None:
-        version = await connection.fetchval(f"SELECT coalesce(max(version), 0) FROM {table}")
+    exists = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'schema_version'"
+    if await connection.fetchval(exists, settings.schema) is not None:
+        version = await connection.fetchval(f"SELECT coalesce(max(version), 0) FROM {settings.schema}.schema_version")
     known = migrations()
     return Status(version, [one for one in known if one.version > version], version > known[-1].version)
 
 
 async def apply(connection: asyncpg.Connection[Any], settings: Settings) -> list[Migration]:
     """Apply what is pending; several processes may try at once. Each migration is applied whole or not at all."""
-    applied = []
+    applied: list[Migration] = []
     while True:
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock(settings))
@@ -83,16 +86,26 @@ async def migrate(settings: Settings) -> list[Migration]:
     Raises:
         StoreUnavailableError: no connection, or no permission.
     """
+    return await _with_connection(settings, apply, "migrate")
+
+
+async def read_status(settings: Settings) -> Status:
+    """Connect and ask which migrations the schema has.
+
+    Raises:
+        StoreUnavailableError: no connection, or no permission.
+    """
+    return await _with_connection(settings, schema_status, "read from")
+
+
+async def _with_connection(
+    settings: Settings, work: Callable[[asyncpg.Connection[Any], Settings], Awaitable[T]], what: str
+) -> T:
+    connection = await first_connection(settings)
     try:
-        connection = await open_connection(settings)
-    except StoreError:
-        raise
+        return await work(connection, settings)
     except Exception as error:
-        raise store_error(error, settings.place, "reach") from error
-    try:
-        return await apply(connection, settings)
-    except Exception as error:
-        raise store_error(error, settings.place, "migrate") from error
+        raise store_error(error, settings.place, what) from error
     finally:
         await close_connection(connection)
 

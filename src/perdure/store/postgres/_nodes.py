@@ -59,10 +59,7 @@ class Lease:
                     f"FROM {schema}.node ORDER BY epoch"
                 )
                 others = [row for row in rows if row["is_valid"] and not _is_dead(settings, row)]
-                if is_alone:
-                    in_the_way = others
-                else:
-                    in_the_way = [row for row in others if row["is_alone"]]
+                in_the_way = others if is_alone else [row for row in others if row["is_alone"]]
                 if not in_the_way:
                     epoch = await connection.fetchval(
                         f"UPDATE {schema}.counter SET value = value + 1 WHERE name = 'epoch' RETURNING value"

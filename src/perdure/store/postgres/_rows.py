@@ -46,9 +46,7 @@ class Rows:
             for row in update.put_tasks:
                 groups["t"].append(self._task(row))
         for row in update.delete_tasks:
-            groups["g"].append(
-                (row.key[0], escape(row.key[1]), row.kind, row.task_id, ordered_text(row.task_queue))
-            )
+            groups["g"].append((row.key[0], escape(row.key[1]), row.kind, row.task_id, ordered_text(row.task_queue)))
         removed, added = update.visibility
         if added is not None and not update.delete:
             groups["v"].append(_visibility(added))
@@ -79,11 +77,11 @@ class Rows:
         """The function's parameters after the first five."""
         groups = self._groups
         for document in self._documents.values():
-            name = (document.namespace_id, document.kind, document_key(document.kind, document.id))
+            key = (document.namespace_id, document.kind, document_key(document.kind, document.id))
             if document.body:
-                groups["o"].append((*name, escape(document.id), document.body))
+                groups["o"].append((*key, escape(document.id), document.body))
             else:
-                groups["e"].append(name)
+                groups["e"].append(key)
         arrays: list[list[Any]] = []
         for name, width in _WIDTHS.items():
             rows = groups[name]
@@ -132,19 +130,10 @@ VISIBILITY_COLUMNS = (
 
 def visibility_record(row: Sequence[Any]) -> VisibilityRecord:
     """The record of a row of :data:`VISIBILITY_COLUMNS`."""
-    namespace_id, workflow, run_id, workflow_type, task_queue, *numbers, parent, parent_run, root, root_run = row[:16]
-    return VisibilityRecord(
-        RunKey(namespace_id, unescape(workflow), run_id),
-        unescape(workflow_type),
-        unescape(task_queue),
-        *numbers,
-        unescape(parent),
-        parent_run,
-        unescape(root),
-        root_run,
-        row[16],
-        row[17],
-    )
+    values = list(row)
+    for index in (1, 3, 4, 12, 14):
+        values[index] = unescape(values[index])
+    return VisibilityRecord(RunKey(*values[:3]), *values[3:])
 
 
 TASK_COLUMNS = (

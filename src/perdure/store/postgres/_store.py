@@ -25,7 +25,13 @@ from perdure.store.api import (
 )
 from perdure.store.keys import check_document, check_update, document_key, is_run_id, ordered_text
 from perdure.store.postgres import _migrate
-from perdure.store.postgres._connections import Connections, close_connection, open_connection, store_error
+from perdure.store.postgres._connections import (
+    Connections,
+    close_connection,
+    first_connection,
+    open_connection,
+    store_error,
+)
 from perdure.store.postgres._nodes import Lease
 from perdure.store.postgres._rows import TASK_COLUMNS, task_row
 from perdure.store.postgres._settings import Settings
@@ -64,9 +70,7 @@ class PostgresStore:
         self._heart = asyncio.get_running_loop().create_task(self._beat())
 
     @classmethod
-    async def open(
-        cls, url: str, *, durability: Durability = Durability.FULL, is_alone: bool = True
-    ) -> PostgresStore:
+    async def open(cls, url: str, *, durability: Durability = Durability.FULL, is_alone: bool = True) -> PostgresStore:
         """Open the store in a database, making or updating its tables where the URL allows that.
 
         The calling event loop is the one all methods are for.
@@ -81,12 +85,7 @@ class PostgresStore:
             StoreUnavailableError: no connection, no permission, or another process has it.
         """
         settings = Settings.parse(url)
-        try:
-            connection = await open_connection(settings)
-        except StoreError:
-            raise
-        except Exception as error:
-            raise store_error(error, settings.place, "reach") from error
+        connection = await first_connection(settings)
         try:
             await _migrate.check(connection, settings)
             lease = await Lease.take(connection, settings, is_alone=is_alone)
@@ -136,9 +135,7 @@ class PostgresStore:
 
     async def delete_namespace(self, namespace_id: str) -> None:
         self._check_open()
-        await self.connections.fetch(
-            f"DELETE FROM {self._schema}.namespace WHERE namespace_id = $1", namespace_id
-        )
+        await self.connections.fetch(f"DELETE FROM {self._schema}.namespace WHERE namespace_id = $1", namespace_id)
 
     # Reads
 

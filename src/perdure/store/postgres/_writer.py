@@ -147,9 +147,9 @@ class Writer:
         backoff: Backoff | None = None
         while True:
             try:
-                if self._connection is None or self._connection.is_closed():
-                    if await self._connect() >= number:
-                        return
+                is_new = self._connection is None or self._connection.is_closed()
+                if is_new and await self._connect() >= number:
+                    return
                 await self._call(number, calls)
             except Exception as error:
                 if sqlstate(error) == _FENCED:
@@ -304,6 +304,4 @@ class StaleCurrentError(StaleRunError):
 
     def __init__(self, key: RunKey, expected: str, found: str) -> None:
         super().__init__(key, 0, 0)
-        self.args = (
-            f"the current run of workflow {key.workflow_id!r} is {found or 'none'}, not {expected or 'none'}",
-        )
+        self.args = (f"the current run of workflow {key.workflow_id!r} is {found or 'none'}, not {expected or 'none'}",)

@@ -37,6 +37,7 @@ from perdure.store.visibility._query import (
     StartsWith,
 )
 from perdure.store.visibility._terms import (
+    EXACT_TEXT,
     PARENT,
     ROOT,
     Attribute,
@@ -57,6 +58,11 @@ COLLECT_LIMIT = 50_000
 _COLLECT_MOST = 1_000_000
 #: So few records are read without more ado.
 _FEW = 500
+#: A listing reads on until it has found records without an attribute, unless they are fewer than one in so many.
+_RARE = 50
+#: Numbers of closed runs that a store may test without decoding their records, by place.
+NUMBERS = ("ExecutionDuration", "HistoryLength", "HistorySizeBytes", "StateTransitionCount")
+_LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
 
 
 class Bucket(NamedTuple):
@@ -157,6 +163,10 @@ class Group:
     bounds: Bounds
     accesses: list[Access] = field(default_factory=list)
     residual: Expression | None = None
+    #: Exact accesses whose records are passed over.
+    exclusions: list[Access] = field(default_factory=list)
+    #: The least and the greatest value of NUMBERS, by place; records of open runs have none.
+    numbers: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -164,11 +174,14 @@ class Group:
         return sum(bucket.size for bucket in self.buckets)
 
 
-def plan(query: Query | None, buckets: Iterable[Bucket], sizes: Sizes, *, whole: bool = False) -> list[Group]:
+def plan(
+    query: Query | None, buckets: Iterable[Bucket], sizes: Sizes, *, whole: bool = False, more: bool = False
+) -> list[Group]:
     """What to read for a filter. No record is in two groups.
 
     Args:
         whole: everything will be read (to count or to sort), not just a page.
+        more: the store knows what to do with exclusions and numbers.
     """
     where = None if query is None else query.where
     if where is None:
@@ -184,7 +197,7 @@ def plan(query: Query | None, buckets: Iterable[Bucket], sizes: Sizes, *, whole:
             group.buckets.append(bucket)
     for condition, group in groups.items():
         if condition is not None:
-            _narrow(group, condition, sizes, whole)
+            _narrow(group, condition, sizes, whole, more)
     return list(groups.values())
 
 
@@ -236,11 +249,18 @@ def _reduce(expression: Expression, stub: VisibilityRecord, is_positive: bool) -
 # What the indexes decide
 
 
-def _narrow(group: Group, condition: Expression, sizes: Sizes, whole: bool) -> None:
+def _narrow(group: Group, condition: Expression, sizes: Sizes, whole: bool, more: bool) -> None:
     items = condition.items if isinstance(condition, And) else (condition,)
-    rest = [item for item in items if not _bound(group.bounds, item)]
+    rest = [item for item in items if not _bound(group.bounds, item) and not (more and _number(group, item))]
     found: list[tuple[int, Access, Expression]] = []
     most = group.size
+    for item in list(rest):
+        key = _attribute(item.field) if more and isinstance(item, IsNull) else None
+        if key is not None and key != ROOT:
+            unset = Access((TermRange(key, b"", b""),), True)
+            if whole or (most - sizes.size(unset.parts[0], most)) * _RARE < most:
+                group.exclusions.append(unset)
+                rest.remove(item)
     for item in rest:
         access = _access(item)
         if access is not None:
@@ -269,6 +289,27 @@ def _is_worth_intersecting(least: int, size: int, whole: bool) -> bool:
     if whole:
         return size <= max(16 * least, COLLECT_LIMIT)
     return least > _FEW and size <= COLLECT_LIMIT
+
+
+def _number(group: Group, item: Expression) -> bool:
+    """Take a condition on a number of closed runs into the group; False: it is none."""
+    match item:
+        case Compare(Field(name), "=" | "<" | "<=" | ">" | ">=" as symbol, int(value)) if name in NUMBERS:
+            low = value + 1 if symbol == ">" else value if symbol in (">=", "=") else _LEAST
+            high = value - 1 if symbol == "<" else value if symbol in ("<=", "=") else _GREATEST
+        case Between(Field(name), int(low), int(high)) if name in NUMBERS:
+            pass
+        case Not(IsNull(Field(name))) if name in NUMBERS:
+            low, high = _LEAST, _GREATEST
+        case _:
+            return False
+    if not (_LEAST <= low <= _GREATEST and _LEAST <= high <= _GREATEST):
+        return False
+    place = NUMBERS.index(name)
+    before = group.numbers.get(place, (_LEAST, _GREATEST))
+    group.numbers[place] = (max(low, before[0]), min(high, before[1]))
+    group.bounds.open = False
+    return True
 
 
 def _bound(bounds: Bounds, item: Expression) -> bool:
@@ -323,6 +364,10 @@ def _access(expression: Expression) -> Access | None:
             return None if key is None or key == ROOT else Access((TermRange(key, b"", b""),), True)
         case Compare(attribute, "=", value):
             return _equal(attribute, (value,))
+        case Compare(attribute, "!=", value):
+            return _complement(attribute, _equal(attribute, (value,)))
+        case Not(Compare() | In() | Between() | StartsWith() as negated):
+            return _complement(negated.field, _access(negated))
         case In(attribute, values):
             return _equal(attribute, values)
         case Compare(attribute, "<" | "<=" | ">" | ">=" as symbol, value):
@@ -378,6 +423,32 @@ def _between(attribute: Field, bounds: tuple[bytes, bytes] | None) -> Access | N
         return Access((WorkflowIds(*bounds),), True)
     key = _attribute(attribute)
     return None if key is None or key == ROOT else Access((TermRange(key, *bounds),), True)
+
+
+def _complement(attribute: Field, access: Access | None) -> Access | None:
+    """The entries that have another value of an attribute than those of an access."""
+    key = _attribute(attribute)
+    if access is None or not access.is_exact or key in (None, ROOT) or attribute.type in ("Text", "KeywordList"):
+        return None
+    assert key is not None
+    ranges = []
+    for part in access.parts:
+        match part:
+            case TermRange(_, low, high):
+                ranges.append((low, high))
+            case Term(_, term) if key[1] != "Keyword" or len(term) < EXACT_TEXT:
+                ranges.append((term, term + b"\xff"))
+            case _:
+                return None
+    parts = []
+    at = b""
+    for low, high in sorted(ranges):
+        if low > at:
+            parts.append(TermRange(key, at, low))
+        if not high:
+            return Access(tuple(parts), True)
+        at = max(at, high)
+    return Access((*parts, TermRange(key, at, b"")), True)
 
 
 def _text(text: str) -> bytes | None:
