@@ -10,7 +10,7 @@ from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.lookup import find_open_run, find_run
 from perdure.engine.namespaces import Namespaces
-from perdure.engine.starts import check_signal
+from perdure.engine.starts import check_signal, signal_link
 
 
 class Messages:
@@ -47,6 +47,8 @@ class Messages:
             )
             core.touch(run)
         await core.durable(run)
+        if request.links:
+            return ws.SignalWorkflowExecutionResponse(signal_link(request.namespace, run, request.request_id))
         return ws.SignalWorkflowExecutionResponse()
 
     async def request_cancel(

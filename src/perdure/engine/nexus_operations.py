@@ -8,7 +8,8 @@ asynchronously owes nothing: it ends when its completion callback comes, or time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure._native import transitions
@@ -50,6 +51,9 @@ Links = Sequence[common_v1.Link]
 
 class NexusOperations:
     """What can happen to operations."""
+
+    #: What to wait for while a worker is about to answer a start request: set when the engine is put together.
+    start_under_way: Callable[[Run, int], asyncio.Future[None] | None]
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -206,18 +210,12 @@ class NexusOperations:
         Raises:
             RPCError: NOT_FOUND, the operation is not pending any more.
         """
-        core = self._core
-        key = RunKey(token.namespace_id, token.workflow_id, token.run_id)
-        run = await core.load(key)
-        for _ in range(_MAX_RESET_HOPS):
-            if run is None or not run.state.reset_run_id:
-                break
-            run = await core.load(RunKey(token.namespace_id, token.workflow_id, run.state.reset_run_id))
-        if run is None or not run.is_open:
-            raise not_found(_GONE)
-        operation = operations(run.state).get(token.scheduled_event_id)
-        if operation is None or operation["request_id"] != token.request_id:
-            raise not_found(_GONE)
+        run, operation = await self._waiting(token)
+        answer = self.start_under_way(run, token.scheduled_event_id)
+        if answer is not None and not operation["started_ns"]:
+            # What the handler says of the start counts first; it is about to.
+            await answer
+            run, operation = await self._waiting(token)
         if not operation["started_ns"]:
             self.started(run, token.scheduled_event_id, operation, operation_token, links)
         if failure is None:
@@ -227,6 +225,21 @@ class NexusOperations:
         else:
             self.failed(run, token.scheduled_event_id, operation, failure)
         return run
+
+    async def _waiting(self, token: NexusCompletionToken) -> tuple[Run, Operation]:
+        """The pending operation that a token names, and its run."""
+        core = self._core
+        run = await core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
+        for _ in range(_MAX_RESET_HOPS):
+            if run is None or not run.state.reset_run_id:
+                break
+            run = await core.load(RunKey(token.namespace_id, token.workflow_id, run.state.reset_run_id))
+        if run is None or not run.is_open:
+            raise not_found(_GONE)
+        operation = operations(run.state).get(token.scheduled_event_id)
+        if operation is None or operation["request_id"] != token.request_id:
+            raise not_found(_GONE)
+        return run, operation
 
 
 def timed_out(operation: Operation, now: int) -> TimeoutType | None:

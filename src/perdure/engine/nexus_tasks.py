@@ -7,6 +7,8 @@ request id. A task that waits for a worker costs no attempt; one that a worker t
 
 from __future__ import annotations
 
+import asyncio
+
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import EventType
 from perdure.api.nexus import links as nexus_links
@@ -43,7 +45,7 @@ _FORGET_AFTER = 60.0
 class NexusTask:
     """A call on its way: waiting in a queue, or with a worker."""
 
-    __slots__ = ("is_held", "key", "namespace_id", "task_id", "task_queue", "transfer_id")
+    __slots__ = ("ended", "is_held", "key", "namespace_id", "task_id", "task_queue", "transfer_id")
 
     def __init__(self, task_id: str, key: RunKey, transfer_id: int, namespace_id: str, task_queue: str) -> None:
         self.task_id = task_id
@@ -52,6 +54,8 @@ class NexusTask:
         self.namespace_id = namespace_id
         self.task_queue = task_queue
         self.is_held = False
+        #: Done when the answer was taken, or none is expected any more; made for who waits for it.
+        self.ended: asyncio.Future[None] | None = None
 
 
 class NexusTasks:
@@ -65,6 +69,7 @@ class NexusTasks:
         self._endpoints = endpoints
         self._operations = operations
         core.is_calling_nexus = self.is_held
+        operations.start_under_way = self.start_under_way
         self._tasks: dict[str, NexusTask] = {}
         #: (run id, transfer id) -> the task under way for it.
         self._under_way: dict[tuple[str, int], NexusTask] = {}
@@ -126,6 +131,17 @@ class NexusTasks:
         name = (task.key.run_id, task.transfer_id)
         if self._under_way.get(name) is task:
             del self._under_way[name]
+        if task.ended is not None and not task.ended.done():
+            task.ended.set_result(None)
+
+    def start_under_way(self, run: Run, scheduled_id: int) -> asyncio.Future[None] | None:
+        """What to wait for while a worker is about to answer a start request."""
+        task = self._under_way.get((run.key.run_id, scheduled_id))
+        if task is None or not task.is_held:
+            return None
+        if task.ended is None:
+            task.ended = self._core.loop.create_future()
+        return task.ended
 
     # ---- polls
 
@@ -221,15 +237,16 @@ class NexusTasks:
 
     async def _held(self, task_token: bytes) -> tuple[NexusTask, Run | None]:
         """The task that the token proves, which is over with this answer, and its run."""
-        task = self._tasks.get(decode_nexus_task(task_token).task_id)
+        task = self._tasks.pop(decode_nexus_task(task_token).task_id, None)
         if task is None or not task.is_held:
             raise not_found(_LOST)
-        self._drop(task)
         run = await self._core.load(task.key)
         found = None if run is None else by_transfer(run.state, task.transfer_id)
         if run is None or found is None or not run.is_open:
+            self._drop(task)
             return task, None  # it closed meanwhile: nobody wants the answer any more
         call = found[1]["call"] if found[2] is None else found[2]
+        self._drop(task)
         if not call["due_ns"]:
             raise not_found(_LOST)
         call["due_ns"] = 0

@@ -48,6 +48,7 @@ _CLOSED_CLEANLY = (
     int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW),
 )
 _STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+_SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 _OPTIONS_UPDATED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
 RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 
@@ -210,7 +211,10 @@ class Starts:
                 core.touch(run)
         await core.durable(run)
         return ws.SignalWithStartWorkflowExecutionResponse(
-            run_id=run.key.run_id, started=started, first_execution_run_id=run.state.first_run_id
+            run_id=run.key.run_id,
+            started=started,
+            signal_link=signal_link(request.namespace, run, request.request_id) if request.links else None,
+            first_execution_run_id=run.state.first_run_id,
         )
 
     def replace(
@@ -261,7 +265,8 @@ class Starts:
         if parent is not None:
             state.is_first_task_held = True
         if signal is not None:
-            transitions.signal(state, now, signal)
+            links = history_v1.EventExtras(links=request.links) if request.links else None
+            transitions.signal(state, now, signal, False, links)
         if state.backoff_until_ms == 0:
             transitions.schedule_workflow_task(state, now)
         core.add(run)
@@ -275,6 +280,16 @@ def event_link(request: ws.StartWorkflowExecutionRequest, run: Run) -> common_v1
     return common_v1.Link(
         workflow_event=common_v1.LinkWorkflowEvent(
             request.namespace, run.key.workflow_id, run.key.run_id, event_ref=reference
+        )
+    )
+
+
+def signal_link(namespace: str, run: Run, request_id: str) -> common_v1.Link:
+    """A link to the event of the signal that a request sent."""
+    reference = common_v1.LinkWorkflowEventRequestIdReference(request_id, _SIGNALED)
+    return common_v1.Link(
+        workflow_event=common_v1.LinkWorkflowEvent(
+            namespace, run.key.workflow_id, run.key.run_id, request_id_ref=reference
         )
     )
 
