@@ -365,3 +365,12 @@ async def test_older_lists(d: Driver) -> None:
         ws.ScanWorkflowExecutionsRequest("default", query="WorkflowType = 'W'")
     )
     assert len(scanned.executions) == 2
+
+
+async def test_the_store_is_a_cluster_of_one(d: Driver) -> None:
+    cluster = await d.engine.get_cluster_info(ws.GetClusterInfoRequest())
+    assert cluster.server_version == "1.32.0"
+    assert cluster.cluster_name == "active"
+    assert cluster.persistence_store in ("memory", "lmdb", "postgresql", "postgres")
+    partitions = await d.engine.list_task_queue_partitions(ws.ListTaskQueuePartitionsRequest("default", queue()))
+    assert [partition.key for partition in partitions.workflow_task_queue_partitions] == ["q"]

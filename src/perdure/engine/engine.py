@@ -20,7 +20,7 @@ from perdure.engine.deployment_rpcs import DeploymentRpcs
 from perdure.engine.describing import Describing
 from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
-from perdure.engine.limits import long_poll
+from perdure.engine.limits import SERVER_VERSION, long_poll
 from perdure.engine.messages import Messages
 from perdure.engine.multi_operations import MultiOperations
 from perdure.engine.namespace_rpcs import NamespaceRpcs
@@ -38,7 +38,6 @@ from perdure.store.api import Store
 
 Metadata = Mapping[str, str | bytes] | None
 
-SERVER_VERSION = "1.32.0"
 DEFAULT_CACHE_BYTES = 64 * 1024 * 1024
 
 

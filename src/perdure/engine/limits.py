@@ -14,6 +14,8 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.engine.errors import invalid_argument
 from perdure.store.visibility import RUN_FIELDS
 
+#: The Temporal server whose behaviour this is.
+SERVER_VERSION = "1.32.0"
 MAX_ID_LENGTH = 1000
 MAX_BLOB_SIZE = 2 * 1024 * 1024
 MAX_MEMO_SIZE = 2 * 1024 * 1024

@@ -15,11 +15,20 @@ from perdure.api.enums.v1 import IndexedValueType, NamespaceState
 from perdure.api.namespace import v1 as namespace_v1
 from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.replication import v1 as replication_v1
+from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.batches import BATCH
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument, namespace_already_exists, namespace_not_found
-from perdure.engine.limits import MAX_BLOB_SIZE, MAX_ID_LENGTH, MAX_MEMO_SIZE, NS_PER_MS, NS_PER_S
+from perdure.engine.limits import (
+    MAX_BLOB_SIZE,
+    MAX_ID_LENGTH,
+    MAX_MEMO_SIZE,
+    NS_PER_MS,
+    NS_PER_S,
+    SERVER_VERSION,
+    check_task_queue,
+)
 from perdure.engine.namespaces import (
     DEFAULT_NAMESPACE,
     DELETED,
@@ -41,6 +50,9 @@ logger = logging.getLogger("perdure.engine")
 
 _DEPRECATED = int(NamespaceState.NAMESPACE_STATE_DEPRECATED)
 _CLUSTER = "active"
+#: Who GetClusterInfo says may call, by the names of Temporal's headers.
+_CLIENTS = ("temporal-cli", "temporal-go", "temporal-java", "temporal-php", "temporal-python", "temporal-ruby",
+            "temporal-server", "temporal-typescript", "temporal-ui")  # fmt: skip
 _MIN_RETENTION = 3600 * NS_PER_S
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FIELD = re.compile(rf"({'|'.join(sorted(TYPE_NAMES, key=len, reverse=True))})(\d\d)")
@@ -162,6 +174,28 @@ class NamespaceRequests:
         namespace = self._namespaces.get(request.namespace)
         await self._namespaces.change(namespace.namespace_id, state=_DEPRECATED)
         return ws.DeprecateNamespaceResponse()
+
+    def cluster(self) -> ws.GetClusterInfoResponse:
+        """Temporal's GetClusterInfo: one store is one cluster, without shards."""
+        store = type(self._core.store).__name__.removesuffix("Store").lower()
+        return ws.GetClusterInfoResponse(
+            supported_clients=dict.fromkeys(_CLIENTS, "<3.0.0"),
+            server_version=SERVER_VERSION,
+            cluster_id=self._namespaces.get(DEFAULT_NAMESPACE).namespace_id,
+            cluster_name=_CLUSTER,
+            history_shard_count=1,
+            persistence_store=store,
+            visibility_store=store,
+            initial_failover_version=1,
+            failover_version_increment=10,
+        )
+
+    def partitions(self, request: ws.ListTaskQueuePartitionsRequest) -> ws.ListTaskQueuePartitionsResponse:
+        """Temporal's ListTaskQueuePartitions: every queue is one partition."""
+        name = check_task_queue(request.task_queue)
+        self._namespaces.get(request.namespace)
+        only = [taskqueue_v1.TaskQueuePartitionMetadata(name, _CLUSTER)]
+        return ws.ListTaskQueuePartitionsResponse(only, only)
 
     def search_attributes(self) -> ws.GetSearchAttributesResponse:
         """Temporal's GetSearchAttributes: of every namespace."""

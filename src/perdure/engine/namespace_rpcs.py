@@ -71,6 +71,20 @@ class NamespaceRpcs:
         self._check()
         return await self._namespace_requests.deprecate(request)
 
+    async def get_cluster_info(
+        self, request: ws.GetClusterInfoRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.GetClusterInfoResponse:
+        """Temporal's GetClusterInfo."""
+        self._check()
+        return self._namespace_requests.cluster()
+
+    async def list_task_queue_partitions(
+        self, request: ws.ListTaskQueuePartitionsRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.ListTaskQueuePartitionsResponse:
+        """Temporal's ListTaskQueuePartitions."""
+        self._check()
+        return self._namespace_requests.partitions(request)
+
     async def get_search_attributes(
         self, request: ws.GetSearchAttributesRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
     ) -> ws.GetSearchAttributesResponse:

@@ -52,6 +52,26 @@ class NamespaceService(Protocol):
         """Temporal's DeprecateNamespace."""
         ...
 
+    async def get_cluster_info(
+        self,
+        request: ws.GetClusterInfoRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.GetClusterInfoResponse:
+        """Temporal's GetClusterInfo."""
+        ...
+
+    async def list_task_queue_partitions(
+        self,
+        request: ws.ListTaskQueuePartitionsRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.ListTaskQueuePartitionsResponse:
+        """Temporal's ListTaskQueuePartitions."""
+        ...
+
     async def get_search_attributes(
         self,
         request: ws.GetSearchAttributesRequest,

@@ -124,6 +124,13 @@ class TaskQueueStats(Message):
     rate_limiting_active: bool = False
 
 
+class TaskQueuePartitionMetadata(Message):
+    """Temporal's ``temporal.api.taskqueue.v1.TaskQueuePartitionMetadata``."""
+
+    key: str = ""
+    owner_host_name: str = ""
+
+
 class TaskQueueStatus(Message):
     """Temporal's ``temporal.api.taskqueue.v1.TaskQueueStatus``."""
 

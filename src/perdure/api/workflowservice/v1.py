@@ -444,6 +444,24 @@ class ExecuteMultiOperationResponseResponse(Message):
     update_workflow: UpdateWorkflowExecutionResponse | None = None
 
 
+class GetClusterInfoRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetClusterInfoRequest``."""
+
+
+class GetClusterInfoResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.GetClusterInfoResponse``."""
+
+    supported_clients: dict[str, str] = {}
+    server_version: str = ""
+    cluster_id: str = ""
+    cluster_name: str = ""
+    history_shard_count: int = 0
+    persistence_store: str = ""
+    visibility_store: str = ""
+    initial_failover_version: int = 0
+    failover_version_increment: int = 0
+
+
 class GetSearchAttributesRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.GetSearchAttributesRequest``."""
 
@@ -678,6 +696,20 @@ class ListSchedulesResponse(Message):
 
     schedules: list[schedule_v1.ScheduleListEntry] = []
     next_page_token: bytes = b""
+
+
+class ListTaskQueuePartitionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListTaskQueuePartitionsRequest``."""
+
+    namespace: str = ""
+    task_queue: taskqueue_v1.TaskQueue | None = None
+
+
+class ListTaskQueuePartitionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListTaskQueuePartitionsResponse``."""
+
+    activity_task_queue_partitions: list[taskqueue_v1.TaskQueuePartitionMetadata] = []
+    workflow_task_queue_partitions: list[taskqueue_v1.TaskQueuePartitionMetadata] = []
 
 
 class ListWorkerDeploymentsRequest(Message):
