@@ -26,6 +26,7 @@ from perdure.api.common.v1 import (
 from perdure.api.enums.v1 import EventType
 from perdure.api.nexus import links as nexus_links
 from perdure.api.nexus import v1 as nexus_v1
+from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import (
     MetricMeter,
@@ -202,7 +203,7 @@ class StartingOperation(_Running):
             callbacks = self._callbacks(token, links)
             request.completion_callbacks = [*request.completion_callbacks, *callbacks]
         if links or callbacks:
-            request.on_conflict_options = OnConflictOptions(True, True, True)
+            request.on_conflict_options = workflow_v1.OnConflictOptions(True, True, True)
 
     def prepare_signal(self, request: ws.SignalWorkflowExecutionRequest) -> None:
         """A workflow is about to be signaled."""
