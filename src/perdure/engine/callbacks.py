@@ -24,7 +24,7 @@ from perdure.engine.ids import decode_nexus_completion
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_operations import NexusOperations
-from perdure.engine.nexus_state import Callback, attempt_failed, callback_message, callbacks
+from perdure.engine.nexus_state import Callback, attempt_failed, callback_message, callbacks, new_callback
 from perdure.engine.nexus_tasks import CALLBACK_TOKEN, SYSTEM_CALLBACK
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
@@ -80,6 +80,15 @@ class Callbacks:
                     f"invalid url: url does not match any configured callback address: {nexus.url}; "
                     "callbacks out of this service are allowed with Engine.open(callback_addresses=[...])"
                 )
+
+    def register(self, run: Run, given: Sequence[common_v1.Callback], request_id: str) -> None:
+        """Note callbacks of a run that has no event to say so: a standalone activity or operation."""
+        s = run.state
+        if s.extra is None:
+            s.extra = {}
+        known: list[Callback] = s.extra.setdefault("callbacks", [])
+        if not any(callback["request_id"] == request_id for callback in known):
+            known += [new_callback(encode(callback), request_id, self._core.now()) for callback in given]
 
     def owe(self, run: Run) -> None:
         """The last run of a chain closed: what waited for it is called."""
@@ -155,6 +164,9 @@ class Callbacks:
 
     def _link(self, run: Run, callback: Callback) -> common_v1.Link:
         s = run.state
+        if s.is_activity:
+            name = self._namespaces.by_id(run.key.namespace_id).name
+            return common_v1.Link(activity=common_v1.LinkActivity(name, run.key.workflow_id, run.key.run_id))
         reference = common_v1.LinkWorkflowEventRequestIdReference(
             callback["request_id"] or s.create_request_id, _STARTED
         )
@@ -207,6 +219,14 @@ def _ending(event_type: int, attributes: Any) -> tuple[common_v1.Payload | None,
             )
         case EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
             return None, attributes.failure
+        case EventType.EVENT_TYPE_NEXUS_OPERATION_COMPLETED:
+            return attributes.result, None
+        case (
+            EventType.EVENT_TYPE_NEXUS_OPERATION_FAILED
+            | EventType.EVENT_TYPE_NEXUS_OPERATION_CANCELED
+            | EventType.EVENT_TYPE_NEXUS_OPERATION_TIMED_OUT
+        ):
+            return None, attributes.failure.cause or attributes.failure
         case _:
             return None, failure_v1.Failure(
                 message="operation exceeded internal timeout",

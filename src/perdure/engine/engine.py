@@ -58,6 +58,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._thread_id = threading.get_ident()
         self._add_nexus_rpcs(core, namespaces, callback_addresses)
         closing = Closing(core, namespaces)
+        self._add_standalone_operations(core, namespaces, closing)
         self._queries = Queries(core, namespaces)
         self._workflow_updates = WorkflowUpdates(core, namespaces)
         self._workflow_tasks = WorkflowTasks(core, namespaces, closing, self._queries, self._workflow_updates)
@@ -78,7 +79,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._resets = Resets(core, namespaces, closing)
         self._transfers = Transfers(core, namespaces, self._starts, closing)
         self._transfers.nexus_tasks = self._nexus_tasks
-        self._transfers.callbacks = self._starts.callbacks = self._callbacks
+        self._transfers.callbacks = self._starts.callbacks = self._standalone.callbacks = self._callbacks
         self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
         self._add_namespace_rpcs(core, namespaces, self)
         #: This service for workers and clients of other processes: what they hold does not end with this one.

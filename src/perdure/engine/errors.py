@@ -84,6 +84,16 @@ def activity_already_started(activity_id: str, run_id: str, request_id: str, is_
     )
 
 
+def operation_already_started(operation_id: str, run_id: str, request_id: str, is_open: bool) -> RPCError:
+    """The id of a standalone Nexus operation is taken."""
+    how = "is running" if is_open else "has been used before and its reuse policy forbids another run"
+    return RPCError(
+        f"Nexus operation execution is already started: operation id {operation_id!r} {how}. RunId: {run_id}.",
+        RPCStatusCode.ALREADY_EXISTS,
+        [errordetails_v1.NexusOperationExecutionAlreadyStartedFailure(request_id, run_id)],
+    )
+
+
 def failed_precondition(message: str) -> RPCError:
     """What was asked for does not fit the state things are in."""
     return RPCError(message, RPCStatusCode.FAILED_PRECONDITION)

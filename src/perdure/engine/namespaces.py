@@ -51,6 +51,11 @@ def activities_of(namespace_id: str) -> str:
     return str(uuid.uuid5(uuid.UUID(namespace_id), "activities"))
 
 
+def operations_of(namespace_id: str) -> str:
+    """The id under which a store keeps a namespace's standalone Nexus operations, apart from its workflows."""
+    return str(uuid.uuid5(uuid.UUID(namespace_id), "nexus-operations"))
+
+
 class Namespaces:
     """The namespaces of a store, all in memory."""
 
@@ -90,6 +95,7 @@ class Namespaces:
         activities = activities_of(namespace.namespace_id)
         self._by_id[activities] = namespace
         self.activity_ids[activities] = namespace.namespace_id
+        self._by_id[operations_of(namespace.namespace_id)] = namespace
 
     async def _put(self, namespace: Namespace) -> None:
         record = NamespaceRecord(namespace.namespace_id, namespace.name, msgspec.msgpack.encode(namespace))
@@ -145,6 +151,7 @@ class Namespaces:
         activities = activities_of(namespace.namespace_id)
         del self._by_id[activities]
         del self.activity_ids[activities]
+        del self._by_id[operations_of(namespace.namespace_id)]
 
     def all(self) -> list[Namespace]:
         """Every namespace, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perdure.api.callback import v1 as callback_v1
 from perdure.api.enums.v1 import (
     CallbackState,
     EventType,
@@ -34,7 +35,7 @@ def add_nexus(run: Run, response: ws.DescribeWorkflowExecutionResponse) -> None:
     response.pending_nexus_operations = [
         _pending(scheduled_id, operation) for scheduled_id, operation in operations(s).items()
     ]
-    response.callbacks = [callback_info(callback) for callback in callbacks(s)]
+    response.callbacks = [_workflow_callback(callback) for callback in callbacks(s)]
     attached = {} if s.extra is None else s.extra.get("request_ids", {})
     if attached and response.workflow_extended_info is not None:
         infos = {s.create_request_id: workflow_v1.RequestIdInfo(_STARTED, 1)}
@@ -109,12 +110,11 @@ def _cancellation(operation: Operation, cancel: Cancellation) -> workflow_v1.Nex
     )
 
 
-def callback_info(callback: Callback) -> workflow_v1.CallbackInfo:
+def callback_state(callback: Callback) -> callback_v1.CallbackInfo:
     """All that is known of a completion callback."""
     call = callback["call"]
-    return workflow_v1.CallbackInfo(
+    return callback_v1.CallbackInfo(
         callback=callback_message(callback),
-        trigger=workflow_v1.CallbackInfoTrigger(workflow_closed=workflow_v1.CallbackInfoWorkflowClosed()),
         registration_time=callback["registered_ns"],
         state=callback["state"],
         attempt=call["attempt"],
@@ -122,4 +122,19 @@ def callback_info(callback: Callback) -> workflow_v1.CallbackInfo:
         last_attempt_failure=last_failure(call),
         next_attempt_schedule_time=call["next_ns"] if callback["state"] == _BACKING_OFF else None,
         request_id=callback["request_id"],
+    )
+
+
+def _workflow_callback(callback: Callback) -> workflow_v1.CallbackInfo:
+    found = callback_state(callback)
+    return workflow_v1.CallbackInfo(
+        callback=found.callback,
+        trigger=workflow_v1.CallbackInfoTrigger(workflow_closed=workflow_v1.CallbackInfoWorkflowClosed()),
+        registration_time=found.registration_time,
+        state=found.state,
+        attempt=found.attempt,
+        last_attempt_complete_time=found.last_attempt_complete_time,
+        last_attempt_failure=found.last_attempt_failure,
+        next_attempt_schedule_time=found.next_attempt_schedule_time,
+        request_id=found.request_id,
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure._native import transitions
+from perdure._native.mutable_state import RunState, Status
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import EventType, TimeoutType
 from perdure.api.failure import v1 as failure_v1
@@ -21,6 +22,7 @@ from perdure.engine import nexus_failures
 from perdure.engine.core import Core
 from perdure.engine.errors import not_found
 from perdure.engine.ids import NexusCompletionToken
+from perdure.engine.limits import NS_PER_MS
 from perdure.engine.nexus_failures import is_retryable, operation_failure
 from perdure.engine.nexus_state import (
     MAX_OPERATION_TOKEN,
@@ -43,6 +45,13 @@ _CANCELED = int(_Event.EVENT_TYPE_NEXUS_OPERATION_CANCELED)
 _TIMED_OUT = int(_Event.EVENT_TYPE_NEXUS_OPERATION_TIMED_OUT)
 _CANCEL_COMPLETED = int(_Event.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUEST_COMPLETED)
 _CANCEL_FAILED = int(_Event.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUEST_FAILED)
+#: How the event that ends an operation ends the run of a standalone one.
+_STATUSES = {
+    _COMPLETED: int(Status.COMPLETED),
+    _FAILED: int(Status.FAILED),
+    _CANCELED: int(Status.CANCELED),
+    _TIMED_OUT: int(Status.TIMED_OUT),
+}
 _MAX_RESET_HOPS = 100
 _GONE = "operation not found"
 
@@ -132,7 +141,23 @@ class NexusOperations:
             core.finish_transfer(run, scheduled_id)
             if operation["cancel"] is not None:
                 core.finish_transfer(run, operation["cancel"]["requested_id"])
+            if run.state.extra is not None and "operation" in run.state.extra:
+                self._close(run, operation, event_type)
             core.touch(run)
+
+    def _close(self, run: Run, operation: Operation, event_type: int) -> None:
+        """The operation was all that its run is for; see ``standalone_operations``."""
+        s = run.state
+        assert s.extra is not None
+        about = s.extra["operation"]
+        about["token"] = operation["token"]
+        about["attempt"] = operation["call"]["attempt"] + 1
+        s.state = RunState.CLOSED
+        s.status = _STATUSES[event_type]
+        s.close_ns = self._core.now()
+        s.close_event_id = s.next_event_id - 1
+        s.delete_at_ms = s.close_ns // NS_PER_MS + about["retention_ms"]
+        self._core.on_chain_closed(run)
 
     def started(
         self,

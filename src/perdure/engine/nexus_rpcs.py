@@ -1,4 +1,4 @@
-"""The service's RPCs about Nexus: tasks of workers, endpoints; part of the engine's facade."""
+"""The service's RPCs about Nexus: tasks of workers, endpoints, operations alone; part of the engine's facade."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from datetime import timedelta
 from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.callbacks import Callbacks
+from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.limits import TASK_LONG_POLL
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.nexus_operations import NexusOperations
 from perdure.engine.nexus_tasks import NexusTasks
+from perdure.engine.standalone_operations import StandaloneOperations
 
 Metadata = Mapping[str, str | bytes] | None
 
 
 def _long_poll(timeout: timedelta | None) -> float:
     return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
+
+
+def _seconds(timeout: timedelta | None) -> float | None:
+    return None if timeout is None else timeout.total_seconds()
 
 
 class NexusRpcs:
@@ -33,6 +39,11 @@ class NexusRpcs:
         self._nexus_operations = NexusOperations(core)
         self._nexus_tasks = NexusTasks(core, namespaces, self._nexus_endpoints, self._nexus_operations)
         self._callbacks = Callbacks(core, namespaces, self._nexus_operations, callback_addresses)
+
+    def _add_standalone_operations(self, core: Core, namespaces: Namespaces, closing: Closing) -> None:
+        self._standalone_operations = StandaloneOperations(
+            core, namespaces, closing, self._nexus_endpoints, self._nexus_operations, self._callbacks
+        )
 
     async def poll_nexus_task_queue(
         self, request: ws.PollNexusTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
@@ -113,3 +124,91 @@ class NexusRpcs:
         """Temporal's ListNexusEndpoints."""
         self._check()
         return self._nexus_endpoints.list_endpoints(request)
+
+    async def start_nexus_operation_execution(
+        self,
+        request: ws.StartNexusOperationExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.StartNexusOperationExecutionResponse:
+        """Temporal's StartNexusOperationExecution."""
+        self._check()
+        return await self._standalone_operations.start(request)
+
+    async def describe_nexus_operation_execution(
+        self,
+        request: ws.DescribeNexusOperationExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.DescribeNexusOperationExecutionResponse:
+        """Temporal's DescribeNexusOperationExecution."""
+        self._check()
+        return await self._standalone_operations.describe(request, _seconds(timeout))
+
+    async def poll_nexus_operation_execution(
+        self,
+        request: ws.PollNexusOperationExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.PollNexusOperationExecutionResponse:
+        """Temporal's PollNexusOperationExecution."""
+        self._check()
+        return await self._standalone_operations.poll(request, _seconds(timeout))
+
+    async def list_nexus_operation_executions(
+        self,
+        request: ws.ListNexusOperationExecutionsRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.ListNexusOperationExecutionsResponse:
+        """Temporal's ListNexusOperationExecutions."""
+        self._check()
+        return await self._standalone_operations.list_operations(request)
+
+    async def count_nexus_operation_executions(
+        self,
+        request: ws.CountNexusOperationExecutionsRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.CountNexusOperationExecutionsResponse:
+        """Temporal's CountNexusOperationExecutions."""
+        self._check()
+        return await self._standalone_operations.count(request)
+
+    async def request_cancel_nexus_operation_execution(
+        self,
+        request: ws.RequestCancelNexusOperationExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RequestCancelNexusOperationExecutionResponse:
+        """Temporal's RequestCancelNexusOperationExecution."""
+        self._check()
+        return await self._standalone_operations.request_cancel(request)
+
+    async def terminate_nexus_operation_execution(
+        self,
+        request: ws.TerminateNexusOperationExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.TerminateNexusOperationExecutionResponse:
+        """Temporal's TerminateNexusOperationExecution."""
+        self._check()
+        return await self._standalone_operations.terminate(request)
+
+    async def delete_nexus_operation_execution(
+        self,
+        request: ws.DeleteNexusOperationExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.DeleteNexusOperationExecutionResponse:
+        """Temporal's DeleteNexusOperationExecution."""
+        self._check()
+        return await self._standalone_operations.delete(request)

@@ -80,6 +80,12 @@ class Callback(TypedDict):
 _decode_callback = msgspec.msgpack.Decoder(common_v1.Callback).decode
 
 
+def new_callback(callback: bytes, request_id: str, now: int) -> Callback:
+    """A callback that was just registered, as events leave those of workflows."""
+    call = Call(attempt=0, failure=b"", ended_ns=0, next_ns=0, due_ns=0)
+    return Callback(callback=callback, request_id=request_id, registered_ns=now, state=1, call=call)
+
+
 def operations(s: MutableState) -> dict[int, Operation]:
     """The pending operations, by scheduled event id."""
     return {} if s.extra is None else s.extra.get("nexus", {})

@@ -224,6 +224,9 @@ class NexusTasks:
     def link(self, run: Run, scheduled_id: int) -> common_v1.Link:
         """What of the caller the handler's side is to point at."""
         namespace = self._namespaces.by_id(run.key.namespace_id).name
+        if run.state.extra is not None and "operation" in run.state.extra:
+            operation = common_v1.LinkNexusOperation(namespace, run.key.workflow_id, run.key.run_id)
+            return common_v1.Link(nexus_operation=operation)
         return common_v1.Link(
             workflow_event=common_v1.LinkWorkflowEvent(
                 namespace,

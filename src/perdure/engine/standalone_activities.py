@@ -29,6 +29,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.activity_operations import ActivityOperations, options_of
 from perdure.engine.activity_tasks import ActivityTasks
+from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.eager_activities import EagerStarts
@@ -36,6 +37,8 @@ from perdure.engine.errors import activity_already_started, invalid_argument, no
 from perdure.engine.limits import LONG_POLL, NS_PER_MS
 from perdure.engine.lookup import check_run_id
 from perdure.engine.namespaces import Namespace, Namespaces, activities_of
+from perdure.engine.nexus_describing import callback_state
+from perdure.engine.nexus_state import Callback, callbacks
 from perdure.engine.pending import pending_state
 from perdure.engine.run import Run, activity_status
 from perdure.engine.wiring import decode_failure, decode_payload, decode_payloads, encode
@@ -84,6 +87,9 @@ _GONE = "activity execution already completed"
 class StandaloneActivities:
     """Temporal's ...ActivityExecution RPCs."""
 
+    #: Set when the engine is put together.
+    callbacks: Callbacks
+
     def __init__(self, core: Core, namespaces: Namespaces, closing: Closing, operations: ActivityOperations) -> None:
         self._core = core
         self._namespaces = namespaces
@@ -102,6 +108,8 @@ class StandaloneActivities:
         """
         core = self._core
         event = _scheduled(request)
+        if request.completion_callbacks:
+            self.callbacks.check(request.completion_callbacks)
         namespace = self._namespaces.get(request.namespace)
         if request.search_attributes is not None:
             await self._namespaces.learn(namespace, request.search_attributes)
@@ -113,6 +121,10 @@ class StandaloneActivities:
                 await core.durable(current)
                 return ws.StartActivityExecutionResponse(current.key.run_id, True)
             if not _may_start(current, request):
+                options = request.on_conflict_options
+                if options is not None and options.attach_completion_callbacks:
+                    self.callbacks.register(current, request.completion_callbacks, request.request_id)
+                    core.forming(current)
                 await core.durable(current)
                 return ws.StartActivityExecutionResponse(current.key.run_id, False)
         key = RunKey(namespace_id, request.activity_id, core.run_ids.new(core.now()))
@@ -158,6 +170,8 @@ class StandaloneActivities:
         run = Run(key, s, 0)
         transitions.write(s, _SCHEDULED, event, now)
         [activity] = s.activities.values()
+        if request.completion_callbacks:
+            self.callbacks.register(run, request.completion_callbacks, s.create_request_id)
         core.add(run)
         if delay:
             activity.scheduled_ns = activity.first_scheduled_ns = now + delay
@@ -238,6 +252,7 @@ class StandaloneActivities:
                 response.info.last_started_time = last.event_time
         if request.include_input:
             response.input = scheduled.attributes.input
+        response.callbacks = [_callback_info(callback) for callback in callbacks(run.state)]
         if run.is_open:
             response.long_poll_token = b"%d" % run.state.transition_count
         elif request.include_outcome:
@@ -404,6 +419,12 @@ class StandaloneActivities:
             raise not_found(_GONE)
         [activity] = run.state.activities.values()
         return run, activity
+
+
+def _callback_info(callback: Callback) -> activity_v1.CallbackInfo:
+    """What describe says of a callback of the activity's end."""
+    trigger = activity_v1.CallbackInfoTrigger(activity_v1.CallbackInfoActivityClosed())
+    return activity_v1.CallbackInfo(trigger, callback_state(callback))
 
 
 def _wait(timeout: float | None) -> float:

@@ -41,3 +41,83 @@ class NexusService(Protocol):
     ) -> ws.RespondNexusTaskFailedResponse:
         """Temporal's RespondNexusTaskFailed."""
         ...
+
+    async def start_nexus_operation_execution(
+        self,
+        request: ws.StartNexusOperationExecutionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.StartNexusOperationExecutionResponse:
+        """Temporal's StartNexusOperationExecution."""
+        ...
+
+    async def describe_nexus_operation_execution(
+        self,
+        request: ws.DescribeNexusOperationExecutionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.DescribeNexusOperationExecutionResponse:
+        """Temporal's DescribeNexusOperationExecution."""
+        ...
+
+    async def poll_nexus_operation_execution(
+        self,
+        request: ws.PollNexusOperationExecutionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.PollNexusOperationExecutionResponse:
+        """Temporal's PollNexusOperationExecution."""
+        ...
+
+    async def list_nexus_operation_executions(
+        self,
+        request: ws.ListNexusOperationExecutionsRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.ListNexusOperationExecutionsResponse:
+        """Temporal's ListNexusOperationExecutions."""
+        ...
+
+    async def count_nexus_operation_executions(
+        self,
+        request: ws.CountNexusOperationExecutionsRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.CountNexusOperationExecutionsResponse:
+        """Temporal's CountNexusOperationExecutions."""
+        ...
+
+    async def request_cancel_nexus_operation_execution(
+        self,
+        request: ws.RequestCancelNexusOperationExecutionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.RequestCancelNexusOperationExecutionResponse:
+        """Temporal's RequestCancelNexusOperationExecution."""
+        ...
+
+    async def terminate_nexus_operation_execution(
+        self,
+        request: ws.TerminateNexusOperationExecutionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.TerminateNexusOperationExecutionResponse:
+        """Temporal's TerminateNexusOperationExecution."""
+        ...
+
+    async def delete_nexus_operation_execution(
+        self,
+        request: ws.DeleteNexusOperationExecutionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.DeleteNexusOperationExecutionResponse:
+        """Temporal's DeleteNexusOperationExecution."""
+        ...

@@ -17,6 +17,13 @@ class CancellationAlreadyRequestedFailure(Message):
     """The execution was asked to cancel before."""
 
 
+class NexusOperationExecutionAlreadyStartedFailure(Message):
+    """Temporal's ``temporal.api.errordetails.v1.NexusOperationExecutionAlreadyStartedFailure``."""
+
+    start_request_id: str = ""
+    run_id: str = ""
+
+
 class MultiOperationExecutionFailure(Message):
     """Some of several operations failed; how each ended."""
 
