@@ -120,6 +120,15 @@ class PollerGroup:
         for _ in range(min(self._remote_polls, self._maximum)):
             self._spawn(lambda poller: self._work_remotely(poller, free))
 
+    def finish(self) -> None:
+        """Poll no more once the polls that are out have ended."""
+        self._stopping = True
+
+    async def wait_for_polls(self) -> None:
+        """Wait until no poll is out."""
+        while polling := [poller.task for poller in self._pollers.values() if poller.waiting]:
+            await asyncio.wait(polling)
+
     def stop(self) -> None:
         """End the polls. Tasks that were received are still handled."""
         self._stopping = True
@@ -210,6 +219,9 @@ class PollerGroup:
         failures = 0
         while not self._stopping:
             await free.acquire()
+            if self._stopping:
+                free.release()
+                return
             permit = None if self._slots is None else await self._slots.reserve()
             task = None
             try:

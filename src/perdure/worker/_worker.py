@@ -36,6 +36,7 @@ from perdure.worker._eager_activities import EagerActivities
 from perdure.worker._interceptor import Interceptor
 from perdure.worker._local_activity import LocalActivityExecutor
 from perdure.worker._plugin import Plugin
+from perdure.worker._poll_shutdown import end_polls, ends_polls
 from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._runner import UnsandboxedWorkflowRunner, WorkflowRunner
 from perdure.worker._shared_state import SharedStateManager
@@ -220,6 +221,9 @@ class Worker:
         self._own_executor: concurrent.futures.ThreadPoolExecutor | None = None
         self._groups: list[PollerGroup] = []
         self._eager_tasks: set[asyncio.Task[None]] = set()
+        self._instance_key = uuid.uuid4().hex
+        #: Whether the service ends our polls when it hears that we shut down.
+        self._ends_polls = False
         self._is_ready = asyncio.Event()
         self._make_halves()
 
@@ -496,7 +500,10 @@ class Worker:
 
     async def _check_namespace(self) -> None:
         try:
-            await self._service.describe_namespace(ws.DescribeNamespaceRequest(namespace=self._client.namespace))
+            described = await self._service.describe_namespace(
+                ws.DescribeNamespaceRequest(namespace=self._client.namespace)
+            )
+            self._ends_polls = not self._service.in_process and ends_polls(described)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise RuntimeError(
@@ -534,6 +541,7 @@ class Worker:
             task_queue=TaskQueue(name=task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
             identity=self._identity,
             task_queue_metadata=None if per_second is None else TaskQueueMetadata(max_tasks_per_second=per_second),
+            worker_instance_key=self._instance_key,
             deployment_options=self._deployment_options(),
         )
         supplier = self._tuner._get_activity_task_slot_supplier()
@@ -561,6 +569,7 @@ class Worker:
             namespace=self._client.namespace,
             identity=self._identity,
             task_queue=TaskQueue(name=task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
+            worker_instance_key=self._instance_key,
             deployment_options=self._deployment_options(),
         )
         supplier = self._tuner._get_nexus_slot_supplier()
@@ -594,6 +603,7 @@ class Worker:
                 task_queue=task_queue,
                 identity=self._identity,
                 binary_checksum=config.get("build_id") or "",
+                worker_instance_key=self._instance_key,
                 deployment_options=self._deployment_options(),
             )
             is_sticky = task_queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY
@@ -688,15 +698,29 @@ class Worker:
         except Exception as error:
             self._fail(error)
 
+    async def _end_polls(self) -> None:
+        # A service wants a name; that of a queue which is not there does no harm.
+        sticky = self._instance_key if self._workflows is None else self._workflows.sticky_task_queue.name
+        request = ws.ShutdownWorkerRequest(
+            namespace=self._client.namespace,
+            sticky_task_queue=sticky,
+            identity=self._identity,
+            worker_instance_key=self._instance_key,
+            task_queue=self._config["task_queue"],
+        )
+        await end_polls(self._service, self._groups, request=request)
+
     async def _shut_down(self) -> None:
         grace = self._config["graceful_shutdown_timeout"].total_seconds()
         self._refuse_eagerly()
-        for group in self._groups:
-            group.stop()
         if self._activities is not None:
             self._activities.notify_shutdown()
         if self._nexus is not None:
             self._nexus.notify_shutdown()
+        if self._ends_polls and self._failure is None:
+            await self._end_polls()
+        for group in self._groups:
+            group.stop()
         drained = asyncio.gather(*(group.wait() for group in self._groups), *self._eager_tasks)
         try:
             if self._nexus is not None and self._activities is None:
