@@ -257,3 +257,14 @@ async def test_a_token_is_of_use_in_its_own_namespace_only(r: Driver) -> None:
                 await r.engine.respond_workflow_task_completed(request)
         else:
             await r.engine.respond_workflow_task_completed(request)
+
+
+async def test_a_queue_by_versions(r: Driver) -> None:
+    await r.start()
+    described = await r.engine.describe_task_queue(
+        ws.DescribeTaskQueueRequest("default", queue(), api_mode=1, report_stats=True, report_pollers=True)
+    )
+    assert not described.pollers
+    types = described.versions_info[""].types_info
+    assert set(types) == {1, 2}
+    assert types[1].stats is not None and types[1].stats.approximate_backlog_count == 1

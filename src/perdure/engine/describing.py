@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.api.common import v1 as common_v1
-from perdure.api.enums.v1 import PendingWorkflowTaskState, TaskQueueType
+from perdure.api.enums.v1 import BuildIdTaskReachability, DescribeTaskQueueMode, PendingWorkflowTaskState, TaskQueueType
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
@@ -34,6 +34,9 @@ _QUEUE_KINDS = {
     int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY): TaskKind.ACTIVITY,
     int(TaskQueueType.TASK_QUEUE_TYPE_NEXUS): TaskKind.NEXUS,
 }
+_BOTH_KINDS = (int(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW), int(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
+_ENHANCED = int(DescribeTaskQueueMode.DESCRIBE_TASK_QUEUE_MODE_ENHANCED)
+_REACHABLE = int(BuildIdTaskReachability.BUILD_ID_TASK_REACHABILITY_REACHABLE)
 
 
 class Describing:
@@ -189,6 +192,8 @@ class Describing:
 
     async def describe_task_queue(self, request: ws.DescribeTaskQueueRequest) -> ws.DescribeTaskQueueResponse:
         """Temporal's DescribeTaskQueue: who polls, and how much waits."""
+        if request.api_mode == _ENHANCED:
+            return await self._describe_by_version(request)
         name = limits.check_task_queue(request.task_queue)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         kind = _QUEUE_KINDS.get(request.task_queue_type, TaskKind.WORKFLOW)
@@ -229,6 +234,19 @@ class Describing:
             response.config = self.queue_limits.config(namespace_id, int(kind), name)
             response.effective_rate_limit = ws.DescribeTaskQueueResponseEffectiveRateLimit(rate, source)
         return response
+
+    async def _describe_by_version(self, request: ws.DescribeTaskQueueRequest) -> ws.DescribeTaskQueueResponse:
+        """The older form, by build id: everything here is of no build id."""
+        types = {}
+        for kind in request.task_queue_types or _BOTH_KINDS:
+            part = await self.describe_task_queue(
+                msgspec.structs.replace(request, api_mode=0, task_queue_type=kind, include_task_queue_status=False)
+            )
+            types[kind] = taskqueue_v1.TaskQueueTypeInfo(
+                part.pollers if request.report_pollers else [], part.stats if request.report_stats else None
+            )
+        reachability = _REACHABLE if request.report_task_reachability else 0
+        return ws.DescribeTaskQueueResponse(versions_info={"": taskqueue_v1.TaskQueueVersionInfo(types, reachability)})
 
     async def _age(self, queue: TaskQueue, kind: TaskKind) -> int:
         """Nanoseconds since the first of a queue's waiting tasks was scheduled."""
