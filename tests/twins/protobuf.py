@@ -211,6 +211,8 @@ def _bytes(kind: Kind, sub: Any, value: Any) -> bytes:
 def _time(out: bytearray, kind: Kind, value: int) -> None:
     if not isinstance(value, int):
         raise TypeError(f"expected nanoseconds, got {value!r:.80}")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} ns do not fit 64 bits")
     seconds, ns = divmod(value, _NS)
     if kind == Kind.DURATION and seconds < 0 and ns:  # its parts have one sign
         seconds, ns = seconds + 1, ns - _NS
@@ -223,6 +225,8 @@ def _time(out: bytearray, kind: Kind, value: int) -> None:
 
 
 def _event(out: bytearray, event: HistoryEvent) -> None:
+    if not isinstance(event, HistoryEvent):
+        raise TypeError(f"expected an event, got {event!r:.80}")
     event_id, event_time, event_type, version, task_id, may_ignore = _parts["event_numbers"]
     for number, kind, value in (
         (event_id, Kind.INT64, event.event_id),

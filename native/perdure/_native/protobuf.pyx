@@ -278,7 +278,7 @@ cdef object _placed(error, Table table, Field field):
 
 cdef int _write_field(Out* out, Field field, object value, int depth) except -1:
     if field.mode == PLAIN:
-        if value is None:
+        if value is None or (field.kind >= MESSAGE and not value):
             return 0
         return _write_value(out, field.number, field.kind, field.sub, value, True, depth)
     if field.mode == OPTIONAL:
