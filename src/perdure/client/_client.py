@@ -22,6 +22,7 @@ from perdure.client._interceptor import (
     OutboundInterceptor,
     StartWorkflowInput,
 )
+from perdure.client._nexus_calls import NexusCalls
 from perdure.client._plugin import Plugin
 from perdure.client._schedule_calls import ScheduleCalls
 from perdure.client._start import start_workflow
@@ -116,7 +117,7 @@ class ClientConnectConfig(TypedDict, total=False):
     durability: str | None
 
 
-class Client(ActivityCalls, ScheduleCalls, UpdateWithStartMethods, WorkerVersioningCalls):
+class Client(ActivityCalls, NexusCalls, ScheduleCalls, UpdateWithStartMethods, WorkerVersioningCalls):
     """Starts workflows and talks to them. Made by :meth:`connect`.
 
     A client belongs to the event loop it was connected on. From another thread, hand its coroutines over with

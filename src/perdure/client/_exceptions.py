@@ -110,6 +110,21 @@ class ActivityFailureError(TemporalError):
         return self.__cause__
 
 
+class NexusOperationFailureError(TemporalError):
+    """A standalone Nexus operation failed, timed out, or was cancelled or terminated. ``cause`` says which."""
+
+    def __init__(self, *, cause: BaseException) -> None:
+        """Wrap what ended the operation."""
+        super().__init__("Nexus operation execution failed")
+        self.__cause__ = cause
+
+    @property
+    def cause(self) -> BaseException:
+        """What ended the operation."""
+        assert self.__cause__ is not None
+        return self.__cause__
+
+
 class AsyncActivityCancelledError(TemporalError):
     """A heartbeat learned that its activity should stop."""
 

@@ -35,6 +35,7 @@ from perdure.client._interceptor import (
     TerminateWorkflowInput,
 )
 from perdure.client._nexus_context import current_operation
+from perdure.client._nexus_impl import NexusClientImpl
 from perdure.client._schedule_impl import ScheduleClientImpl
 from perdure.client._start import start_workflow
 from perdure.client._update_with_start import UpdateWithStart
@@ -72,7 +73,9 @@ if TYPE_CHECKING:
     )
 
 
-class ClientImpl(ActivityClientImpl, WorkerVersioningClientImpl, ScheduleClientImpl, OutboundInterceptor):
+class ClientImpl(
+    ActivityClientImpl, NexusClientImpl, WorkerVersioningClientImpl, ScheduleClientImpl, OutboundInterceptor
+):
     """What interceptors end at."""
 
     def __init__(self, client: Client) -> None:

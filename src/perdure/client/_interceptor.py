@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     )
     from perdure.client._activity_options import ActivityExecutionOptions
     from perdure.client._async_activity import AsyncActivityIDReference
+    from perdure.client._nexus_execution import (
+        NexusOperationExecutionAsyncIterator,
+        NexusOperationExecutionCount,
+        NexusOperationExecutionDescription,
+    )
+    from perdure.client._nexus_handle import NexusOperationHandle
+    from perdure.client._nexus_inputs import (
+        CancelNexusOperationInput,
+        CountNexusOperationsInput,
+        DescribeNexusOperationInput,
+        GetNexusOperationResultInput,
+        ListNexusOperationsInput,
+        StartNexusOperationInput,
+        TerminateNexusOperationInput,
+    )
     from perdure.client._schedule_description import ScheduleDescription
     from perdure.client._schedule_handle import ScheduleAsyncIterator, ScheduleHandle
     from perdure.client._schedule_inputs import (
@@ -416,6 +431,34 @@ class OutboundInterceptor:
         :meth:`Client.execute_update_with_start_workflow`.
         """
         return await self.next.start_update_with_start_workflow(input)
+
+    async def start_nexus_operation(self, input: StartNexusOperationInput) -> NexusOperationHandle[Any]:
+        """Called for every :meth:`NexusClient.start_operation` and :meth:`NexusClient.execute_operation`."""
+        return await self.next.start_nexus_operation(input)
+
+    async def describe_nexus_operation(self, input: DescribeNexusOperationInput) -> NexusOperationExecutionDescription:
+        """Called for every :meth:`NexusOperationHandle.describe`."""
+        return await self.next.describe_nexus_operation(input)
+
+    async def get_nexus_operation_result(self, input: GetNexusOperationResultInput) -> Any:
+        """Called for every :meth:`NexusOperationHandle.result` whose outcome is not known yet."""
+        return await self.next.get_nexus_operation_result(input)
+
+    async def cancel_nexus_operation(self, input: CancelNexusOperationInput) -> None:
+        """Called for every :meth:`NexusOperationHandle.cancel`."""
+        await self.next.cancel_nexus_operation(input)
+
+    async def terminate_nexus_operation(self, input: TerminateNexusOperationInput) -> None:
+        """Called for every :meth:`NexusOperationHandle.terminate`."""
+        await self.next.terminate_nexus_operation(input)
+
+    def list_nexus_operations(self, input: ListNexusOperationsInput) -> NexusOperationExecutionAsyncIterator:
+        """Called for every :meth:`Client.list_nexus_operations`."""
+        return self.next.list_nexus_operations(input)
+
+    async def count_nexus_operations(self, input: CountNexusOperationsInput) -> NexusOperationExecutionCount:
+        """Called for every :meth:`Client.count_nexus_operations`."""
+        return await self.next.count_nexus_operations(input)
 
     async def update_worker_build_id_compatibility(self, input: UpdateWorkerBuildIdCompatibilityInput) -> None:
         """Called for every :meth:`Client.update_worker_build_id_compatibility`."""
