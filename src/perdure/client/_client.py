@@ -155,19 +155,20 @@ class Client(ActivityCalls, NexusCalls, ScheduleCalls, UpdateWithStartMethods, W
         ``async with await Client.connect("lmdb:./data") as client: ...`` closes it at the end.
 
         Args:
-            target_host: ``lmdb:PATH``, ``memory:`` or ``memory:NAME``; ``?durability=`` may follow.
+            target_host: ``lmdb:PATH``, ``memory:`` or ``memory:NAME``, where ``?durability=`` may follow; or a Temporal
+                server, ``temporal://HOST:PORT`` or ``HOST:PORT``: a home with a wire.
             namespace: Namespace of every call.
-            api_key: For homes with a wire.
+            api_key: Goes with every call to a home with a wire, and means TLS unless ``tls`` is False.
             data_converter: Between values and payloads.
             plugins: Take part in making the client; earlier ones wrap later ones. Those that are worker plugins too
                 reach the client's workers by themselves.
             interceptors: Are asked at every call; earlier ones wrap later ones. Those that are worker interceptors
                 too reach the client's workers by themselves.
             default_workflow_query_reject_condition: For queries that state none.
-            tls: For homes with a wire.
-            retry_config: For homes with a wire.
-            keep_alive_config: For homes with a wire.
-            connect_timeout: For homes with a wire.
+            tls: For homes with a wire: True trusts the system's roots, a TLSConfig says more.
+            retry_config: When calls over a wire that failed are made again.
+            keep_alive_config: Pings on an idle connection of a home with a wire.
+            connect_timeout: How long a home with a wire may take to answer first; 30 seconds unless given.
             rpc_metadata: Headers of every call, for homes with a wire.
             identity: Names this client in histories; ``pid@host`` unless given.
             lazy: Open the home at the first call instead of now.
@@ -182,7 +183,8 @@ class Client(ActivityCalls, NexusCalls, ScheduleCalls, UpdateWithStartMethods, W
 
         Raises:
             ValueError: the URL is not one perdure knows.
-            RuntimeError: this version has no such home, or another event loop of this process has it open.
+            RuntimeError: this version has no such home, another event loop of this process has it open, or no
+                server answers.
             StoreError: the store cannot be opened; for instance, another process owns it.
         """
         for plugin in plugins:
