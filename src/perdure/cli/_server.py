@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 if TYPE_CHECKING:
     from perdure.server import Auth, Server, ServerTLS
+    from perdure.service import WorkflowService
 
 _LEVELS = ("debug", "info", "warning", "error")
+_FOREVER = timedelta(days=36_500)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -27,6 +32,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-ca", type=_FILE, help="Clients must show a certificate that this CA signed, PEM.")
 @click.option("--auth-config", type=_FILE, help="Who may call, and what: a TOML file, see docs/server.md.")
 @click.option("--allow-insecure", is_flag=True, help="Listen beyond this machine without TLS or without auth.")
+@click.option("--time-skipping", is_flag=True, help="Skip the time that workflows sleep, for tests; memory: only.")
 @click.option("--drain-seconds", default=10.0, show_default=True, help="How long calls may take to finish at the end.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
 def command(
@@ -39,6 +45,7 @@ def command(
     tls_ca: Path | None,
     auth_config: Path | None,
     allow_insecure: bool,
+    time_skipping: bool,
     drain_seconds: float,
     log_level: str,
 ) -> None:
@@ -49,20 +56,27 @@ def command(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
     )
+    if time_skipping and store != "memory:":
+        raise click.UsageError("--time-skipping needs --store memory: the clock of a home on disk is the real one.")
     try:
         from perdure.server import Server
 
-        server = Server(
-            store,
-            host,
-            port,
-            tls=_tls(tls_cert, tls_key, tls_ca),
-            auth=_auth(auth_config),
-            namespaces=namespaces or ("default",),
-            allow_insecure=allow_insecure,
-            drain_seconds=drain_seconds,
-        )
-        _run(server, store, auth_config is not None)
+        tls, auth = _tls(tls_cert, tls_key, tls_ca), _auth(auth_config)
+
+        def serve(home: str | WorkflowService) -> Server:
+            return Server(
+                home,
+                host,
+                port,
+                tls=tls,
+                auth=auth,
+                namespaces=namespaces or ("default",),
+                allow_insecure=allow_insecure,
+                drain_seconds=drain_seconds,
+            )
+
+        serve(store)  # says what does not fit before anything is opened
+        _run(_serve(serve, store, time_skipping, f"{'TLS' if tls else 'no TLS'}, {'auth' if auth else 'no auth'}"))
     except (ValueError, RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -83,25 +97,37 @@ def _auth(path: Path | None) -> Auth | None:
     return None if path is None else Auth.load(path)
 
 
-def _run(server: Server, store: str, has_auth: bool) -> None:
+def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
     except ImportError:  # it has no wheel for Windows
-        asyncio.run(_serve(server, store, has_auth))
+        asyncio.run(work)
     else:
-        uvloop.run(_serve(server, store, has_auth))
+        uvloop.run(work)
 
 
-async def _serve(server: Server, store: str, has_auth: bool) -> None:
+async def _serve(
+    serve: Callable[[str | WorkflowService], Server], store: str, time_skipping: bool, access: str
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with server:
-        click.echo(f"perdure serves {store} on {server.address} ({_access(server, has_auth)})")
+    async with _home(store, time_skipping) as home, serve(home) as server:
+        click.echo(f"perdure serves {store} on {server.address} ({access})")
         await stop.wait()
         click.echo("perdure finishes what is under way and stops")
 
 
-def _access(server: Server, has_auth: bool) -> str:
-    return f"{'TLS' if server.has_tls else 'no TLS'}, {'auth' if has_auth else 'no auth'}"
+@asynccontextmanager
+async def _home(store: str, time_skipping: bool) -> AsyncIterator[str | WorkflowService]:
+    if not time_skipping:
+        yield store
+        return
+    from perdure.testing._service import TimeSkippingService
+
+    service = await TimeSkippingService.open(_FOREVER)
+    try:
+        yield cast("WorkflowService", service)
+    finally:
+        await service.close()

@@ -125,11 +125,6 @@ class Server:
         return f"{host}:{self._port}"
 
     @property
-    def has_tls(self) -> bool:
-        """Whether calls are encrypted."""
-        return self._tls is not None
-
-    @property
     def service(self) -> WorkflowService:
         """The home that is served, for this process."""
         if self._service is None:

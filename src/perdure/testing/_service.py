@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from perdure.api.enums.v1 import HistoryEventFilterType
 from perdure.api.workflowservice import v1 as ws
+from perdure.testing._clock import SkippingClock
 from perdure.testing._test_service import TestServiceRpcs
 from perdure.testing._time_skipping import TimeSkipping
 
 if TYPE_CHECKING:
     from perdure.engine import Engine
-    from perdure.testing._clock import SkippingClock
 
 _CLOSE_EVENT = int(HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 Metadata = Mapping[str, str | bytes] | None
@@ -23,11 +23,28 @@ Metadata = Mapping[str, str | bytes] | None
 class TimeSkippingService(TestServiceRpcs):
     """Passes every call on to the engine, and tells :class:`TimeSkipping` what matters to it."""
 
-    in_process = True
-
     def __init__(self, engine: Engine, clock: SkippingClock) -> None:
+        self.in_process = True
         self._engine = engine
         self.skipping = TimeSkipping(engine, clock)
+
+    @classmethod
+    async def open(cls, retention: timedelta) -> TimeSkippingService:
+        """A service over an engine of its own, in memory."""
+        from perdure.engine import Engine
+        from perdure.store.memory import MemoryStore
+
+        clock = SkippingClock()
+        return cls(await Engine.open(await MemoryStore.open(), clock=clock, retention=retention), clock)
+
+    @property
+    def remote(self) -> TimeSkippingService:
+        """This service for workers and clients of other processes, with the same clock."""
+        remote = TimeSkippingService.__new__(TimeSkippingService)
+        remote.in_process = False
+        remote._engine = cast("Engine", self._engine.remote)
+        remote.skipping = self.skipping
+        return remote
 
     def __getattr__(self, name: str) -> Any:
         """Another method of the engine's, such that its calls are noticed."""

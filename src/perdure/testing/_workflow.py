@@ -23,7 +23,6 @@ from perdure.common import QueryRejectCondition, SearchAttributeKey
 from perdure.converter import DataConverter
 from perdure.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
 from perdure.testing._assertions import AssertionErrorInterceptor
-from perdure.testing._clock import SkippingClock
 from perdure.testing._service import TimeSkippingService
 
 if TYPE_CHECKING:
@@ -165,12 +164,7 @@ class WorkflowEnvironment:
             search_attributes: Registered with their types.
             retention: How long closed workflows are kept, in the environment's time.
         """
-        from perdure.engine import Engine
-        from perdure.store.memory import MemoryStore
-
-        clock = SkippingClock()
-        engine = await Engine.open(await MemoryStore.open(), clock=clock, retention=retention)
-        service = TimeSkippingService(engine, clock)
+        service = await TimeSkippingService.open(retention)
         name = f"test-{uuid.uuid4().hex}"
         connection = connect.offer(name, cast("WorkflowService", service))
         try:
