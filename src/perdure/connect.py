@@ -236,6 +236,10 @@ async def _open(target: Target) -> Engine:
 
     store = await _open_store(target)
     try:
+        if target.scheme == "postgresql":
+            from perdure.engine.cluster_engine import ClusterEngine
+
+            return await ClusterEngine.open(store)
         return await Engine.open(store)
     except BaseException:
         await store.close()
@@ -250,9 +254,9 @@ async def _open_store(target: Target) -> Store:
     from perdure.store.api import Durability
 
     if target.scheme == "postgresql":
-        from perdure.store.postgres import PostgresStore
+        from perdure.store.postgres import SharedPostgresStore
 
-        return await PostgresStore.open(target.place, durability=Durability(target.durability))
+        return await SharedPostgresStore.open(target.place, durability=Durability(target.durability))
     from perdure.store.lmdb import LMDBStore
 
     return await LMDBStore.open(target.place, durability=Durability(target.durability))

@@ -39,6 +39,8 @@ class Capability(enum.Flag):
     """Reopening the same place finds what was committed."""
     EXCLUSIVE = enum.auto()
     """One process owns the place; a second one is refused with the owner's pid."""
+    SHARED = enum.auto()
+    """Several processes have the place at once, see ``engine/cluster.py``."""
 
 
 class StoreError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import cast
 
@@ -15,10 +16,13 @@ from perdure.store.lmdb import _index as index
 from perdure.store.lmdb._batch import Names
 from perdure.store.lmdb._lmdb import Environment
 from perdure.store.visibility import (
+    EXACT_TEXT,
+    RUN_FIELDS,
     Access,
     Attribute,
     Bucket,
     Group,
+    Page,
     PageToken,
     Part,
     Query,
@@ -29,6 +33,7 @@ from perdure.store.visibility import (
     add_counts,
     bucket_group,
     compiled,
+    encode_value,
     group_key,
     order_records,
     plan,
@@ -52,6 +57,7 @@ _decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
 #: How many index entries are looked at before the event loop gets a turn.
 _SCAN = 50_000
 _ANY = (1 << 62) - 1
+_MOST_TIME = (1 << 64) - 1
 _PAUSE = object()
 # A position and the record there; None: it does not match; _PAUSE: the event loop is due for a turn.
 _Found = tuple[bytes, object]
@@ -71,6 +77,9 @@ class Visibility:
         page = read_page(query, page_size, next_page_token)
         if query is not None and query.order_by:
             groups = plan(query, self._buckets(), self, whole=True, more=True)
+            ordered = self._first_by_time(query, page, groups) or self._first_by_value(query, page, groups)
+            if ordered is not None:
+                return ordered
             return order_records([record async for record in self._records(groups, None)], query, page)
         found: list[VisibilityRecord] = []
         seen: set[str] = set()
@@ -97,6 +106,96 @@ class Visibility:
         if not counts and (query is None or query.group_by is None):
             counts[()] = 0
         return counts
+
+    # ORDER BY from the index
+
+    def _first_by_time(self, query: Query, page: Page, groups: list[Group]) -> VisibilityPage | None:
+        """A page by start or close time, from positions alone; None when it takes the records."""
+        [(field, descending), *others] = query.order_by
+        if others or field.name not in ("StartTime", "CloseTime"):
+            return None
+        if any(group.residual is not None or group.numbers for group in groups):
+            return None
+        by_close = field.name == "CloseTime"
+        after = None
+        if page.after is not None:
+            [value] = page.after.values
+            if not isinstance(value, int | None):
+                raise ValueError("next_page_token is not one that this listing gave")
+            rank = _MOST_TIME if value is None else _MOST_TIME - value if descending else value
+            after = rank.to_bytes(8) + _token_position(page.after)
+        items: list[bytes] = []
+        for group in groups:
+            keys = self._keys(group)
+            allowed = _allowed(group.buckets) if group.accesses else None
+            entries = b""
+            if keys is None:
+                entries = self._collect(group, allowed)
+            elif group.exclusions:
+                return None
+            items += index.first(
+                self._environment, keys, entries, group.bounds, allowed, by_close, descending, after, page.size + 1
+            )
+        items.sort()
+        rows_found = index.records_at(self._environment, self._prefix, [item[8:] for item in items[: page.size]])
+        found = [_decode_record(row) for _, row in rows_found]
+        more = len(items) > page.size
+        return VisibilityPage(found, write_token(query, found[-1]) if more and found else b"")
+
+    def _first_by_value(self, query: Query, page: Page, groups: list[Group]) -> VisibilityPage | None:
+        """A page by the value of an attribute, value after value; None when it takes the records."""
+        [(field, descending), *others] = query.order_by
+        if others or field.is_of_every_run or field.type in ("Text", "KeywordList") or len(groups) != 1:
+            return None
+        [group] = groups
+        if group.residual is not None or group.accesses or group.exclusions or group.numbers:
+            return None
+        attribute = (field.name, field.type)
+        all_values = self._range(TermRange(attribute, b"", b""))
+        if field.name in RUN_FIELDS or all_values is None:
+            return None
+        keys = [key for key, _ in index.keys(self._environment, *all_values)]
+        prefix = len(self._attribute(attribute) or b"")
+        if any(len(key) - prefix >= EXACT_TEXT for key in keys):
+            return None
+        keys.sort(reverse=descending)
+        after: bytes | None = None
+        begin = 0
+        if page.after is not None:
+            [value] = page.after.values
+            after = _token_position(page.after)
+            try:
+                term = None if value is None else encode_value(field.type, value)
+            except AssertionError:
+                raise ValueError("next_page_token is not one that this listing gave") from None
+            begin = len(keys) if term is None else _place(keys, all_values[1][:prefix] + term, descending)
+            if term is not None and (begin == len(keys) or keys[begin][prefix:] != term):
+                after = None  # its value is gone
+        found: list[VisibilityRecord] = []
+        allowed = _allowed(group.buckets)
+        for key in keys[begin:]:
+            wanted = page.size + 1 - len(found)
+            rows_found, _ = index.merge(
+                self._environment, self._prefix, [(TERM, key)], group.bounds, allowed, after, wanted
+            )
+            after = None
+            found += [_decode_record(row) for _, row in rows_found]
+            if len(found) > page.size:
+                return VisibilityPage(found[: page.size], write_token(query, found[page.size - 1]))
+        without = Group(group.buckets, group.bounds, [], None, [Access((TermRange(attribute, b"", b""),), True)])
+        rows_found, _ = index.merge(
+            self._environment,
+            self._prefix,
+            self._keys(without) or [],
+            group.bounds,
+            None,
+            after,
+            page.size + 1 - len(found),
+            self._excluded(without),
+        )
+        found += [_decode_record(row) for _, row in rows_found]
+        more = len(found) > page.size
+        return VisibilityPage(found[: page.size], write_token(query, found[page.size - 1]) if more else b"")
 
     def size(self, part: Part, limit: int) -> int:
         """Entries of a part, or a number greater than the limit."""
@@ -176,7 +275,14 @@ class Visibility:
 
     async def _counts_by_value(self, query: Query | None, group: Group) -> dict[tuple[str, ...], int] | None:
         field = None if query is None else query.group_by
-        if field is None or group.accesses or group.exclusions or group.numbers or field.is_of_every_run or field.type not in ("Keyword", "Bool"):
+        if (
+            field is None
+            or group.accesses
+            or group.exclusions
+            or group.numbers
+            or field.is_of_every_run
+            or field.type not in ("Keyword", "Bool")
+        ):
             return None
         attribute = (field.name, field.type)
         found = self._range(TermRange(attribute, b"", b""))
@@ -290,6 +396,13 @@ class Visibility:
                 yield last, _PAUSE  # it has looked at enough for now
             after = last
             size = min(2 * size, _MOST_ROWS)
+
+
+def _place(keys: list[bytes], key: bytes, descending: bool) -> int:
+    """Where a key stands, or would, in sorted keys."""
+    if not descending:
+        return bisect_left(keys, key)
+    return bisect_left(keys, True, key=lambda other: other <= key)
 
 
 def _position(found: _Found) -> bytes:

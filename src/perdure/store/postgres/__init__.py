@@ -7,6 +7,7 @@ filters into SQL. ``_nodes`` keeps the lease without which a process may not com
 
 from perdure.store.postgres._migrate import Status, migrate, read_status
 from perdure.store.postgres._settings import Settings
+from perdure.store.postgres._shared import Message, SharedPostgresStore
 from perdure.store.postgres._store import PostgresStore
 
-__all__ = ["PostgresStore", "Settings", "Status", "migrate", "read_status"]
+__all__ = ["Message", "PostgresStore", "Settings", "SharedPostgresStore", "Status", "migrate", "read_status"]

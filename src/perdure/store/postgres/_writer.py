@@ -78,15 +78,15 @@ class Writer:
         self.calls = 0
         self.updates = 0
 
-    async def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document]) -> None:
-        """Make a commit durable."""
+    def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document]) -> asyncio.Future[None]:
+        """Make a commit durable, some time; the future tells."""
         if self.is_closed:
             raise StoreClosedError(f"the store in {self._settings.place} is closed")
         future: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(Commit(updates, documents, future))
         if self._work is None:
             self._work = self._loop.create_task(self._run())
-        await future
+        return future
 
     async def _run(self) -> None:
         try:

@@ -49,7 +49,7 @@ from perdure.store.visibility._query import (
     StartsWith,
 )
 from perdure.store.visibility._records import Records
-from perdure.store.visibility._terms import Attribute, record_division, record_terms, text_of
+from perdure.store.visibility._terms import EXACT_TEXT, Attribute, encode_value, record_division, record_terms, text_of
 from perdure.store.visibility._values import (
     TYPE_NAMES,
     attribute_names,
@@ -66,6 +66,7 @@ __all__ = [
     "text_tokens",
     "parse_duration",
     "payload_value",
+    "EXACT_TEXT",
     "Access",
     "Attribute",
     "Bounds",
@@ -81,6 +82,7 @@ __all__ = [
     "add_counts",
     "bucket_group",
     "compiled",
+    "encode_value",
     "record_division",
     "record_terms",
     "text_of",

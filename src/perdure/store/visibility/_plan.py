@@ -256,7 +256,11 @@ def _narrow(group: Group, condition: Expression, sizes: Sizes, whole: bool, more
     most = group.size
     for item in list(rest):
         key = _attribute(item.field) if more and isinstance(item, IsNull) else None
-        if key is not None and key != ROOT:
+        other = _other_items(item) if more and whole else None
+        if other is not None:
+            group.exclusions.append(other)
+            rest[rest.index(item)] = Not(IsNull(_field(item)))
+        elif key is not None and key != ROOT:
             unset = Access((TermRange(key, b"", b""),), True)
             if whole or (most - sizes.size(unset.parts[0], most)) * _RARE < most:
                 group.exclusions.append(unset)
@@ -289,6 +293,28 @@ def _is_worth_intersecting(least: int, size: int, whole: bool) -> bool:
     if whole:
         return size <= max(16 * least, COLLECT_LIMIT)
     return least > _FEW and size <= COLLECT_LIMIT
+
+
+def _field(expression: Expression) -> Field:
+    match expression:
+        case Compare(attribute) | In(attribute):
+            return attribute
+        case Not(Compare(attribute) | In(attribute)):
+            return attribute
+        case _:
+            raise AssertionError(expression)
+
+
+def _other_items(expression: Expression) -> Access | None:
+    """What a negated test of a list's items leaves out."""
+    match expression:
+        case Compare(attribute, "!=", value) if attribute.type == "KeywordList":
+            access = _equal(attribute, (value,))
+        case Not(Compare(attribute, "=") | In(attribute) as negated) if attribute.type == "KeywordList":
+            access = _access(negated)
+        case _:
+            return None
+    return access if access is not None and access.is_exact else None
 
 
 def _number(group: Group, item: Expression) -> bool:

@@ -85,7 +85,7 @@ CREATE TABLE @schema@.task (
     PRIMARY KEY (task_id, namespace_id, workflow_id, kind, queue_key)
 ) PARTITION BY HASH (namespace_id, workflow_id);
 CREATE INDEX task_queue ON @schema@.task (namespace_id, kind, queue_key, task_id);
-CREATE INDEX task_node ON @schema@.task (node);
+CREATE INDEX task_node ON @schema@.task (node) WHERE node <> 0;
 
 CREATE TABLE @schema@.visibility (
     namespace_id uuid NOT NULL,
@@ -118,6 +118,17 @@ CREATE INDEX visibility_parent ON @schema@.visibility (namespace_id, parent_work
     WHERE parent_workflow_id <> '';
 CREATE INDEX visibility_attributes ON @schema@.visibility USING gin (attributes jsonb_path_ops)
     WHERE attributes IS NOT NULL;
+
+-- What one node asks of another, and the answers. Nothing in it outlives a crash of the database.
+CREATE UNLOGGED TABLE @schema@.message (
+    id uuid PRIMARY KEY,
+    node bigint NOT NULL,
+    sender bigint NOT NULL,
+    kind text NOT NULL,
+    body bytea NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX message_node ON @schema@.message (node);
 
 DO $$
 BEGIN

@@ -1,0 +1,262 @@
+"""The engine as one of several over one store.
+
+Requests come in here as they do to :class:`Engine`; around each is what other nodes make necessary: what memory has of the
+workflow is compared with the store first, what another node's commit made void is done again, and what only another node
+can answer is asked there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from perdure.engine import collector
+from perdure.engine.cluster import Cluster
+from perdure.engine.cluster_calls import Calls, Method
+from perdure.engine.cluster_core import ClusterCore, StaleError
+from perdure.engine.engine import DEFAULT_CACHE_BYTES, Engine
+from perdure.engine.ids import decode_token
+from perdure.engine.lookup import find_run
+from perdure.engine.matching import Task
+from perdure.engine.namespaces import Namespaces
+from perdure.service import RPCError, RPCStatusCode, WorkflowService
+from perdure.store.api import Store, TaskKind
+
+#: How often something is done again before the caller is told.
+MAX_TRIES = 30
+_TOKENS = frozenset(
+    (
+        "respond_workflow_task_completed",
+        "respond_workflow_task_failed",
+        "respond_activity_task_completed",
+        "respond_activity_task_failed",
+        "respond_activity_task_canceled",
+        "record_activity_task_heartbeat",
+    )
+)
+#: Requests that a worker answers.
+_TO_POLLERS = frozenset(("query_workflow", "update_workflow_execution", "poll_workflow_execution_update"))
+#: Requests of what one node does for all.
+_TO_LEADER = ("schedule", "batch_operation")
+_NOT_RPCS = frozenset(("close", "detach_activity_task", "get_system_info"))
+
+
+class ClusterEngine(Engine):
+    """One node. Made by :meth:`open`."""
+
+    cluster: Cluster
+
+    @classmethod
+    async def open(
+        cls,
+        store: Store,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        retention: timedelta | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        callback_addresses: Sequence[str] = (),
+    ) -> ClusterEngine:
+        """Join the nodes over a store. As :meth:`Engine.open`."""
+        core = ClusterCore(store, asyncio.get_running_loop(), clock, cache_bytes)  # type: ignore[arg-type]
+        namespaces = Namespaces(store)
+        await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
+        engine = cls(core, namespaces, callback_addresses)
+        engine._wrap(core, namespaces)
+        await engine._nexus_endpoints.open()
+        await engine.cluster.open()
+        await core.open()
+        await engine._queue_limits.open()
+        await engine._deployments.open()
+        await engine._lead()
+        collector.engine_opened()
+        return engine
+
+    def _wrap(self, core: ClusterCore, namespaces: Namespaces) -> None:
+        self._cluster_core = core
+        self._is_leading = False
+        self.cluster = cluster = Cluster(core)
+        local: dict[str, Method] = {}
+        self._calls = Calls(core, cluster, local)
+        cluster.on_membership = self._lead
+        cluster.on_slow_poll = self._look_at_closes
+        cluster.on_stranded = self._strand
+        for name in dir(self):
+            method = getattr(type(self), name, None)
+            is_rpc = not name.startswith("_") and name not in _NOT_RPCS and asyncio.iscoroutinefunction(method)
+            if is_rpc and (hasattr(WorkflowService, name) or "request" in method.__code__.co_varnames[:2]):  # type: ignore[union-attr]
+                wrapped = self._wrapped(name, getattr(self, name))
+                local[name] = wrapped
+                setattr(self, name, self._routed(name, wrapped))
+
+    # ---- around each request
+
+    def _wrapped(self, name: str, method: Method) -> Method:
+        """The method, done again while other nodes come in between."""
+        core, cluster = self._cluster_core, self.cluster
+        is_completion = name == "respond_workflow_task_completed"
+        has_token = name in _TOKENS
+
+        async def call(request: Any, *, metadata: Any = None, timeout: timedelta | None = None) -> Any:
+            tries = 0
+            while True:
+                core.begin()
+                try:
+                    response = await method(request, metadata=metadata, timeout=timeout)
+                    if is_completion:
+                        batch = core.section_batch()
+                        if batch is not None:
+                            batch.failures.append(lambda error: self._completion_failed(error, request))
+                    return response
+                except StaleError:
+                    tries += 1
+                    if tries == MAX_TRIES:
+                        raise
+                    await asyncio.sleep(random.uniform(0, 0.002) * tries)
+                except RPCError as error:
+                    if not has_token or error.status is not RPCStatusCode.NOT_FOUND or tries:
+                        raise
+                    tries += 1
+                    if not await self._refresh_by_token(request.task_token):
+                        raise
+                finally:
+                    core.end()
+
+        if has_token or name.startswith(("poll_workflow_task", "poll_activity_task")):
+            return call
+
+        async def fresh_call(request: Any, *, metadata: Any = None, timeout: timedelta | None = None) -> Any:
+            if not cluster.is_alone:
+                await self._refresh(request)
+            return await call(request, metadata=metadata, timeout=timeout)
+
+        return fresh_call
+
+    def _completion_failed(self, error: Exception, request: Any) -> None:
+        if isinstance(error, StaleError) and not self._core.is_closed:
+            self._core.spawn(self._complete_again(request))
+
+    async def _complete_again(self, request: Any) -> None:
+        """A workflow task was answered on a state that is not: answer it on the one that is, if it is still open."""
+        request.return_new_workflow_task = False
+        try:
+            await self.respond_workflow_task_completed(request)
+        except RPCError:
+            return  # what it answered is gone; whoever has the run now hands out another one
+
+    async def _refresh_by_token(self, task_token: bytes) -> bool:
+        try:
+            token = decode_token(task_token)
+        except RPCError:
+            return False
+        return await self.cluster.refresh(token.namespace_id, token.workflow_id, token.run_id)
+
+    async def _refresh(self, request: Any) -> None:
+        """Compare what memory has of the workflow that a request names."""
+        workflow_id = getattr(request, "workflow_id", "")
+        run_id = getattr(request, "run_id", "")
+        if not isinstance(workflow_id, str) or not workflow_id:
+            execution = getattr(request, "workflow_execution", None) or getattr(request, "execution", None)
+            if execution is None:
+                reference = getattr(request, "update_ref", None)
+                execution = None if reference is None else reference.workflow_execution
+            workflow_id, run_id = getattr(execution, "workflow_id", ""), getattr(execution, "run_id", "")
+        if not workflow_id or not isinstance(workflow_id, str):
+            return
+        try:
+            namespace_id = self._namespaces.get(request.namespace).namespace_id
+        except RPCError:
+            return
+        await self.cluster.refresh(namespace_id, workflow_id, run_id if isinstance(run_id, str) else "")
+
+    # ---- what another node answers
+
+    def _routed(self, name: str, method: Method) -> Method:
+        if name in _TO_POLLERS:
+
+            async def to_poller(request: Any, *, metadata: Any = None, timeout: timedelta | None = None) -> Any:
+                for _ in range(MAX_TRIES):
+                    node = None if self.cluster.is_alone else await self._poller_of(request)
+                    try:
+                        if node is None:
+                            return await method(request, metadata=metadata, timeout=timeout)
+                        return await self._calls.ask(node, name, request, timeout)
+                    except StaleError:
+                        continue
+                return await method(request, metadata=metadata, timeout=timeout)
+
+            return to_poller
+        if any(word in name for word in _TO_LEADER):
+
+            async def to_leader(request: Any, *, metadata: Any = None, timeout: timedelta | None = None) -> Any:
+                for _ in range(MAX_TRIES):
+                    self._check()
+                    node = self.cluster.leader
+                    try:
+                        if node == self._core.epoch:
+                            await self._lead()
+                            return await method(request, metadata=metadata, timeout=timeout)
+                        return await self._calls.ask(node, name, request, timeout)
+                    except StaleError:
+                        continue
+                raise StaleError
+
+            return to_leader
+        return method
+
+    async def _poller_of(self, request: Any) -> int | None:
+        """The node whose worker is to answer for a workflow; None: this one, or nobody knows."""
+        core = self._core
+        execution = getattr(request, "workflow_execution", None) or getattr(request, "execution", None)
+        if execution is None:
+            reference = getattr(request, "update_ref", None)
+            execution = None if reference is None else reference.workflow_execution
+        try:
+            await self._refresh(request)
+            namespace_id = self._namespaces.get(request.namespace).namespace_id
+            run = await find_run(core, namespace_id, execution)
+        except RPCError:
+            return None
+        queue = core.matching.known(namespace_id, TaskKind.WORKFLOW, run.state.task_queue)
+        if queue is not None and queue.has_recent_poller(core.loop.time()):
+            return None
+        others = self.cluster.other_pollers(namespace_id, TaskKind.WORKFLOW, run.state.task_queue)
+        if not others:
+            return None
+        ((_, _, home),) = await self._cluster_core.store.versions([run.key])
+        return home if home in others else random.choice(others)
+
+    def _strand(self, task: Task) -> None:
+        """What waits for a worker here and cannot be given away: it is asked for again, elsewhere."""
+        core = self._cluster_core
+        if task.query:
+            pending = self._queries._direct.get(task.query)
+            if pending is not None and not pending.future.done():
+                pending.future.set_exception(StaleError())
+            return
+        run = core.cached(task.key.run_id)
+        if run is not None and run.updates is not None and not run.is_dirty and not run.in_flight:
+            core.forget(run)
+            run.fail_waiters(StaleError())
+
+    # ---- what only one node does
+
+    async def _lead(self) -> None:
+        """Begin with what one node does for all, when this is the one."""
+        if self._is_leading or not self.cluster.is_leader:
+            return
+        self._is_leading = True
+        await self._schedules.open()
+        await self._open_namespace_rpcs()
+
+    async def _look_at_closes(self) -> None:
+        """Tell those who wait for workflows to close of closes on other nodes."""
+        core = self._core
+        for (namespace_id, workflow_id), listener in list(core.close_listeners.items()):
+            await self.cluster.refresh(namespace_id, workflow_id)
+            run = await core.current(namespace_id, workflow_id)
+            if run is not None and not run.is_open and run.batch is None:
+                listener(run)

@@ -1,0 +1,68 @@
+"""Task queues of a node: as in ``matching``, and told when a poll finds nothing or a task finds nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from perdure.engine.matching import Matching, Poller, Task, TaskQueue
+
+if TYPE_CHECKING:
+    from perdure.store.api import TaskKind
+
+QueueName = tuple[str, int, str]
+
+
+class ClusterTaskQueue(TaskQueue):
+    """A queue whose tasks may go to pollers of other nodes."""
+
+    def __init__(self, name: str, key: QueueName, on_waiting: Callable[[ClusterTaskQueue], None]) -> None:
+        super().__init__(name)
+        self.key = key
+        #: Told when a task found no poller here.
+        self.on_waiting = on_waiting
+
+    def add(self, task: Task) -> None:
+        """As :meth:`TaskQueue.add`."""
+        super().add(task)
+        if self.tasks:
+            self.on_waiting(self)
+
+    @property
+    def waiting_polls(self) -> int:
+        """How many polls wait here."""
+        return sum(not poller.future.done() for poller in self.pollers)
+
+
+class ClusterMatching(Matching):
+    """Every task queue of a node."""
+
+    def __init__(self, loop: Any, deadlines: Any) -> None:
+        super().__init__(loop, deadlines)
+        #: Told of a queue in which a poll is about to wait, and of one in which a task is.
+        self.on_poll: Callable[[ClusterTaskQueue], None] = lambda queue: None
+        self.on_waiting: Callable[[ClusterTaskQueue], None] = lambda queue: None
+
+    def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
+        """As :meth:`Matching.queue`."""
+        key = (namespace_id, int(kind), name)
+        queue = self._queues.get(key)
+        if queue is None:
+            owner = self.aliases.get(namespace_id)
+            if owner is not None:
+                queue = self._queues[key] = self.queue(owner, kind, name)
+                return queue
+            queue = self._queues[key] = ClusterTaskQueue(name, key, lambda found: self.on_waiting(found))
+            if self.on_new_queue is not None:
+                self.on_new_queue(key, queue)
+        return queue
+
+    def all(self) -> list[ClusterTaskQueue]:
+        """Every queue."""
+        return [queue for queue in self._queues.values() if isinstance(queue, ClusterTaskQueue)]
+
+    async def poll(self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller) -> Any:
+        """As :meth:`Matching.poll`."""
+        if not queue.tasks and isinstance(queue, ClusterTaskQueue):
+            self.on_poll(queue)
+        return await super().poll(queue, identity, timeout, poller_type)

@@ -1,0 +1,256 @@
+"""What several processes over one database need beside a store: see ``docs/postgresql.md``.
+
+A task row names the node in whose memory the task is, a run the node that watches its timers. Both are only hints of
+who does the work: what counts is the version of the run when the work is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from perdure.store.api import Capability, Document, Durability, RunKey, RunUpdate, StoreClosedError, StoreError, TaskRow
+from perdure.store.keys import check_document, check_update, ordered_text
+from perdure.store.postgres._connections import Backoff, close_connection, open_connection
+from perdure.store.postgres._rows import TASK_COLUMNS, task_row
+from perdure.store.postgres._store import PostgresStore
+from perdure.store.postgres._text import escape, unescape
+
+logger = logging.getLogger("perdure.store")
+
+_KEY = "task_id, namespace_id, workflow_id, kind, queue_key"
+_SAME = " AND ".join(f"t.{name} = f.{name}" for name in _KEY.split(", "))
+_COLUMNS = ", ".join(f"t.{name}" for name in TASK_COLUMNS.split(", "))
+
+
+class Message(NamedTuple):
+    """What a node says to another one."""
+
+    id: str
+    sender: int
+    kind: str
+    body: bytes
+
+
+class SharedPostgresStore(PostgresStore):
+    """The store as one of several processes has it."""
+
+    capabilities = Capability.PERSISTENT | Capability.SHARED
+
+    @classmethod
+    async def open(
+        cls, url: str, *, durability: Durability = Durability.FULL, is_alone: bool = False
+    ) -> SharedPostgresStore:
+        """As :meth:`PostgresStore.open`, beside others."""
+        store = await super().open(url, durability=durability, is_alone=is_alone)
+        assert isinstance(store, SharedPostgresStore)
+        return store
+
+    def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document]) -> asyncio.Future[None]:
+        """As :meth:`commit`, but the outcome comes with a future."""
+        self._check_open()
+        for update in updates:
+            check_update(update)
+        for document in documents:
+            check_document(document)
+        if not updates and not documents:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        return self.writer.submit(updates, documents)
+
+    # Reads of what is this node's
+
+    async def due_runs(
+        self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
+    ) -> list[tuple[int, RunKey]]:
+        """Entries of the time index that this node watches."""
+        self._check_open()
+        where = "due_ms > 0 AND due_ms <= $1 AND node = $3"
+        arguments: list[object] = [until_ms, limit, self.epoch]
+        if after is not None:
+            where += " AND due_ms >= $4 AND (due_ms, namespace_id, run_id) > ($4, $5, $6)"
+            arguments += [after[0], after[1].namespace_id, after[1].run_id]
+        rows = await self.connections.fetch(
+            f"SELECT due_ms, namespace_id::text, workflow_id, run_id::text FROM {self._schema}.run WHERE {where} "
+            "ORDER BY due_ms, run.namespace_id, run.run_id LIMIT $2",
+            *arguments,
+        )
+        return [(due, RunKey(namespace_id, unescape(workflow), run)) for due, namespace_id, workflow, run in rows]
+
+    async def pending_tasks(self, limit: int, after: TaskRow | None = None) -> list[TaskRow]:
+        """None: a node that opens claims what nobody has."""
+        return []
+
+    async def versions(self, keys: Sequence[RunKey]) -> list[tuple[int, str, int]]:
+        """Of each run its version (0: it is not there), the current run of its workflow id, and its node."""
+        self._check_open()
+        rows = await self.connections.fetch(
+            "SELECT coalesce(r.version, 0), coalesce(c.run_id::text, ''), coalesce(r.node, 0) "
+            "FROM unnest($1::uuid[], $2::text[], $3::uuid[]) WITH ORDINALITY AS t(a, b, c, i) "
+            f"LEFT JOIN {self._schema}.run r ON r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b "
+            f"LEFT JOIN {self._schema}.current_run c ON c.namespace_id = t.a AND c.workflow_id = t.b ORDER BY t.i",
+            [key.namespace_id for key in keys],
+            [escape(key.workflow_id) for key in keys],
+            [key.run_id for key in keys],
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    # Nodes
+
+    async def sweep(self) -> tuple[set[int], int]:
+        """The epochs of the nodes that live, and how many were found dead: those may commit no more."""
+        self._check_open()
+        dead = await self.connections.fetch(
+            f"DELETE FROM {self._schema}.node WHERE epoch IN (SELECT epoch FROM {self._schema}.node "
+            "WHERE lease_until < clock_timestamp() AND epoch <> $1 FOR UPDATE SKIP LOCKED) "
+            "AND lease_until < clock_timestamp() RETURNING epoch",
+            self.epoch,
+        )
+        rows = await self.connections.fetch(f"SELECT epoch FROM {self._schema}.node")
+        return {row[0] for row in rows}, len(dead)
+
+    # Tasks
+
+    async def claim_tasks(self, namespace_ids: Sequence[str], kind: int, task_queue: str, limit: int) -> list[TaskRow]:
+        """Take tasks of a queue that are in nobody's memory, oldest first."""
+        return await self._claim(
+            "node = 0 AND owner_epoch = 0 AND namespace_id = ANY($3::uuid[]) AND kind = $4 AND queue_key = $5",
+            limit,
+            list(namespace_ids),
+            kind,
+            ordered_text(task_queue),
+        )
+
+    async def claim_orphans(self, live: Iterable[int], limit: int) -> list[TaskRow]:
+        """Take tasks that were in the memory of nodes that are gone."""
+        return await self._claim("node <> 0 AND node <> ALL($3::bigint[])", limit, list(live))
+
+    async def _claim(self, where: str, limit: int, *arguments: Any) -> list[TaskRow]:
+        self._check_open()
+        task = f"{self._schema}.task"
+        rows = await self.connections.fetch(
+            f"WITH f AS MATERIALIZED (SELECT {_KEY} FROM {task} WHERE {where} ORDER BY task_id LIMIT $1 "
+            f"FOR UPDATE SKIP LOCKED) UPDATE {task} t SET node = $2 FROM f WHERE {_SAME} RETURNING {_COLUMNS}",
+            limit,
+            self.epoch,
+            *arguments,
+        )
+        return sorted((task_row(row) for row in rows), key=lambda row: row.task_id)
+
+    async def hold_tasks(self, rows: Sequence[TaskRow], live: Iterable[int]) -> set[int]:
+        """Of these, the ids of those that are this node's, or are now because their node is gone."""
+        return await self._move(rows, self.epoch, "AND (t.node = $6 OR t.node <> ALL($7::bigint[]))", list(live))
+
+    async def give_away(self, rows: Sequence[TaskRow]) -> set[int]:
+        """Let anybody claim these tasks of this node; the ids of those that were still its own to give."""
+        return await self._move(rows, 0, "AND t.node = $6 AND t.owner_epoch = 0 AND $7::bigint[] IS NOT NULL", [])
+
+    async def _move(self, rows: Sequence[TaskRow], node: int, where: str, live: list[int]) -> set[int]:
+        self._check_open()
+        if not rows:
+            return set()
+        found = await self.connections.fetch(
+            f"UPDATE {self._schema}.task t SET node = $5 "
+            f"FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bytea[]) "
+            "AS f(task_id, namespace_id, workflow_id, queue_key) WHERE t.task_id = f.task_id "
+            "AND t.namespace_id = f.namespace_id AND t.workflow_id = f.workflow_id AND t.queue_key = f.queue_key "
+            f"{where} RETURNING t.task_id",
+            [row.task_id for row in rows],
+            [row.key.namespace_id for row in rows],
+            [escape(row.key.workflow_id) for row in rows],
+            [ordered_text(row.task_queue) for row in rows],
+            node,
+            self.epoch,
+            live,
+        )
+        return {row[0] for row in found}
+
+    # Timers
+
+    async def claim_timers(self, live: Iterable[int], until_ms: int, limit: int) -> list[tuple[int, RunKey]]:
+        """Take over the timers, up to a time, of nodes that are gone."""
+        self._check_open()
+        run = f"{self._schema}.run"
+        rows = await self.connections.fetch(
+            f"WITH f AS MATERIALIZED (SELECT run_id, namespace_id, workflow_id FROM {run} WHERE due_ms > 0 "
+            "AND due_ms <= $1 AND node <> ALL($2::bigint[]) ORDER BY due_ms LIMIT $3 FOR UPDATE SKIP LOCKED) "
+            f"UPDATE {run} t SET node = $4 FROM f WHERE t.run_id = f.run_id AND t.namespace_id = f.namespace_id "
+            "AND t.workflow_id = f.workflow_id RETURNING due_ms, t.namespace_id::text, t.workflow_id, t.run_id::text",
+            until_ms,
+            list(live),
+            limit,
+            self.epoch,
+        )
+        return [(due, RunKey(namespace_id, unescape(workflow), run_id)) for due, namespace_id, workflow, run_id in rows]
+
+    # Messages
+
+    async def send(self, node: int, kind: str, body: bytes, id: str = "") -> str:
+        """Leave a message for a node; returns its id. The node is told by :meth:`notify`."""
+        self._check_open()
+        name = id or str(uuid.uuid4())
+        await self.connections.fetch(
+            f"INSERT INTO {self._schema}.message (id, node, sender, kind, body) VALUES ($1, $2, $3, $4, $5) "
+            "ON CONFLICT (id) DO NOTHING",
+            name,
+            node,
+            self.epoch,
+            kind,
+            body,
+        )
+        return name
+
+    async def take_messages(self) -> list[Message]:
+        """The messages for this node; they are gone then."""
+        self._check_open()
+        rows = await self.connections.fetch(
+            f"DELETE FROM {self._schema}.message WHERE node = $1 OR sent_at < now() - interval '10 minutes' "
+            "RETURNING id::text, sender, kind, body, node",
+            self.epoch,
+        )
+        return [Message(*row[:4]) for row in rows if row[4] == self.epoch]
+
+    # News
+
+    async def notify(self, payloads: Sequence[str]) -> None:
+        """Tell every node that listens."""
+        self._check_open()
+        await self.connections.fetch(
+            "SELECT pg_notify($1, p) FROM unnest($2::text[]) AS t(p)", self._schema, list(payloads)
+        )
+
+    async def listen(self, hear: Callable[[str], None], lost: Callable[[], None]) -> None:
+        """Hear what nodes tell, for ever.
+
+        Args:
+            lost: called whenever news may have been missed.
+        """
+        while not self._is_closed:
+            connection = None
+            backoff = Backoff(1e9)
+            try:
+                connection = await open_connection(self.settings)
+                gone = asyncio.get_running_loop().create_future()
+
+                def ended(_: Any, gone: asyncio.Future[None] = gone) -> None:
+                    if not gone.done():
+                        gone.set_result(None)
+
+                connection.add_termination_listener(ended)
+                await connection.add_listener(self._schema, lambda _c, _p, _n, payload: hear(payload))
+                lost()
+                await gone
+            except StoreClosedError:
+                return
+            except (StoreError, OSError, Exception) as error:
+                logger.debug("listening to %s failed: %s", self.settings.place, error)
+                await backoff.wait()
+            finally:
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        await close_connection(connection)
