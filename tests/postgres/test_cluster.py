@@ -1,0 +1,152 @@
+"""Several nodes over one database, in one process: what is begun at one goes on at another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure.client import Client, WorkflowUpdateStage
+from perdure.engine.cluster_engine import ClusterEngine
+from perdure.exceptions import WorkflowAlreadyStartedError
+from perdure.worker import Worker
+from tests.engine.fragile import abandon
+from tests.postgres.cluster_workflows import WORKFLOWS, Collect, Double, Parent, Sleep, double
+from tests.postgres.conftest import Join
+
+Two = tuple[ClusterEngine, ClusterEngine]
+
+
+def worker(engine: ClusterEngine, **options: Any) -> Worker:
+    return Worker(Client(engine), task_queue="q", workflows=WORKFLOWS, activities=[double], **options)
+
+
+async def test_a_client_of_one_node_and_a_worker_of_another(two: Two) -> None:
+    a, b = two
+    async with worker(b):
+        results = await asyncio.gather(
+            *(Client(a).execute_workflow(Double.run, n, id=f"w{n}", task_queue="q") for n in range(20))
+        )
+    assert results == [2 * n for n in range(20)]
+
+
+async def test_a_worker_that_comes_later_gets_what_waits(two: Two) -> None:
+    a, b = two
+    handles = [await Client(a).start_workflow(Double.run, n, id=f"w{n}", task_queue="q") for n in range(5)]
+    async with worker(b):
+        assert [await handle.result() for handle in handles] == [0, 2, 4, 6, 8]
+
+
+async def test_signals_queries_and_updates_of_another_node(two: Two) -> None:
+    a, b = two
+    async with worker(b):
+        handle = await Client(a).start_workflow(Collect.run, id="w", task_queue="q")
+        for item in range(5):
+            await handle.signal(Collect.add, item)
+        assert await handle.query(Collect.count) == 5
+        assert await handle.execute_update(Collect.insert, 21) == 6
+        there = Client(b).get_workflow_handle_for(Collect.run, "w")
+        await there.signal(Collect.add, 7)
+        assert await handle.query(Collect.count) == 7
+        await handle.signal(Collect.stop)
+        assert await handle.result() == [0, 1, 2, 3, 4, 42, 7]
+
+
+async def test_both_nodes_signal_one_workflow_at_once(two: Two) -> None:
+    a, b = two
+    async with worker(a), worker(b):
+        handle = await Client(a).start_workflow(Collect.run, id="w", task_queue="q")
+        handles = [Client(engine).get_workflow_handle_for(Collect.run, "w") for engine in two]
+        await asyncio.gather(*(handles[n % 2].signal(Collect.add, n) for n in range(100)))
+        await asyncio.gather(*(handles[n % 2].execute_update(Collect.insert, n) for n in range(10)))
+        await handle.signal(Collect.stop)
+        result = await handle.result()
+    assert sorted(result) == sorted([*range(100), *range(0, 20, 2)])
+
+
+async def test_children_on_both_nodes(two: Two) -> None:
+    a, b = two
+    async with worker(a), worker(b):
+        results = await asyncio.gather(
+            *(Client(two[n % 2]).execute_workflow(Parent.run, 5, id=f"w{n}", task_queue="q") for n in range(10))
+        )
+    assert results == [20] * 10
+
+
+async def test_one_id_is_started_once(two: Two) -> None:
+    async def start(engine: ClusterEngine) -> str:
+        handle = await Client(engine).start_workflow(Sleep.run, 60.0, id="w", task_queue="q")
+        assert handle.first_execution_run_id is not None
+        return handle.first_execution_run_id
+
+    for _ in range(5):
+        results = await asyncio.gather(start(two[0]), start(two[1]), return_exceptions=True)
+        started = [result for result in results if isinstance(result, str)]
+        assert len(started) == 1
+        assert any(isinstance(result, WorkflowAlreadyStartedError) for result in results)
+        await Client(two[1]).get_workflow_handle("w").terminate()
+
+
+async def test_a_close_elsewhere_is_known_at_once(two: Two) -> None:
+    a, b = two
+    for number in range(10):
+        handle = await Client(two[number % 2]).start_workflow(Sleep.run, 60.0, id="w", task_queue="q")
+        other = Client(two[1 - number % 2]).get_workflow_handle("w")
+        assert (await other.describe()).run_id == handle.first_execution_run_id
+        await other.terminate()
+        status = (await handle.describe()).status
+        assert status is not None and status.name == "TERMINATED"
+
+
+async def test_an_update_waits_for_a_worker_of_any_node(two: Two) -> None:
+    a, b = two
+    handle = await Client(a).start_workflow(Collect.run, id="w", task_queue="q")
+    update = asyncio.ensure_future(handle.execute_update(Collect.insert, 4))
+    query = asyncio.ensure_future(handle.query(Collect.count))
+    await asyncio.sleep(0)
+    async with worker(b):
+        assert await update == 1
+        assert await query in (0, 1)
+        later = await handle.start_update(Collect.insert, 5, wait_for_stage=WorkflowUpdateStage.ACCEPTED)
+        assert await later.result() == 2
+
+
+async def test_what_a_dead_node_had_is_taken_over(join: Join) -> None:
+    a, b = await join(), await join()
+    waiting = [await Client(a).start_workflow(Double.run, n, id=f"w{n}", task_queue="q") for n in range(3)]
+    sleeping = await Client(a).start_workflow(Sleep.run, 0.5, id="s", task_queue="q")
+    async with worker(b) as there:
+        async with worker(a):
+            await sleeping.query("__stack_trace")
+        del there
+        await abandon(a)
+        a.store._heart.cancel()  # type: ignore[attr-defined]
+        handles = [Client(b).get_workflow_handle(handle.id) for handle in waiting]
+        assert [await handle.result() for handle in handles] == [0, 2, 4]
+        assert await Client(b).get_workflow_handle("s").result() == "awake"
+
+
+@pytest.mark.parametrize("leader_dies", [False, True])
+async def test_a_schedule_acts_wherever_it_was_made(join: Join, leader_dies: bool) -> None:
+    from datetime import timedelta
+
+    from perdure.client import (
+        Schedule,
+        ScheduleActionStartWorkflow,
+        ScheduleIntervalSpec,
+        ScheduleSpec,
+    )
+
+    a, b = await join(), await join()
+    action = ScheduleActionStartWorkflow(Double.run, 4, id="scheduled", task_queue="q")
+    spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=1))])
+    handle = await Client(b).create_schedule("s", Schedule(action=action, spec=spec))
+    if leader_dies:
+        await abandon(a)
+        a.store._heart.cancel()  # type: ignore[attr-defined]
+    async with worker(b):
+        while (described := await handle.describe()).info.num_actions < 2:
+            await asyncio.sleep(0.05)
+    assert described.info.recent_actions
+    await handle.delete()
