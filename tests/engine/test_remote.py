@@ -268,3 +268,17 @@ async def test_a_queue_by_versions(r: Driver) -> None:
     types = described.versions_info[""].types_info
     assert set(types) == {1, 2}
     assert types[1].stats is not None and types[1].stats.approximate_backlog_count == 1
+
+
+async def test_tools_are_not_shown_events_that_no_history_holds(r: Driver) -> None:
+    await r.start()
+    await r.fail_task(await r.poll())
+    await r.fail_task(await r.poll())
+    await r.poll()
+    request = ws.GetWorkflowExecutionHistoryRequest("default", common_v1.WorkflowExecution("w"))
+    counts = []
+    for client in ("temporal-go", "temporal-cli"):
+        page = await r.engine.get_workflow_execution_history(request, metadata={"client-name": client})
+        assert page.history is not None
+        counts.append(len(page.history.events))
+    assert counts[0] == counts[1] + 2

@@ -273,7 +273,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
     ) -> ws.GetWorkflowExecutionHistoryResponse:
         """Temporal's GetWorkflowExecutionHistory."""
         self._check()
-        return await self._histories.read(request, _seconds(timeout))
+        return await self._histories.read(request, _seconds(timeout), metadata)
 
     async def get_workflow_execution_history_reverse(
         self,

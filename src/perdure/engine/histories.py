@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -19,6 +20,8 @@ from perdure.engine.namespaces import Namespaces
 from perdure.engine.run import Run
 from perdure.store.api import RunKey
 
+#: What Temporal's tools for people call themselves.
+_TOOLS = ("temporal-cli", "temporal-ui")
 _CLOSE_EVENT = int(HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 
 
@@ -67,9 +70,15 @@ class Histories:
         self._namespaces = namespaces
 
     async def read(
-        self, request: ws.GetWorkflowExecutionHistoryRequest, timeout: float | None
+        self,
+        request: ws.GetWorkflowExecutionHistoryRequest,
+        timeout: float | None,
+        metadata: Mapping[str, str | bytes] | None = None,
     ) -> ws.GetWorkflowExecutionHistoryResponse:
-        """Temporal's GetWorkflowExecutionHistory. Only durable events are shown."""
+        """Temporal's GetWorkflowExecutionHistory. Only durable events are shown.
+
+        Workers also get the events of a retried workflow task, which no history holds; people's tools do not.
+        """
         core = self._core
         wait = LONG_POLL if timeout is None else max(min(LONG_POLL, timeout - 1), 0.01)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
@@ -94,7 +103,8 @@ class Histories:
                 )
             await self._wait_for_events(run, deadline - core.loop.time())
             run = await core.load(run.key) or run
-        return await self._page(run, request, first, position)
+        is_tool = metadata is not None and metadata.get("client-name") in _TOOLS
+        return await self._page(run, request, first, position, is_tool)
 
     async def _page(
         self,
@@ -102,6 +112,7 @@ class Histories:
         request: ws.GetWorkflowExecutionHistoryRequest,
         first: int,
         position: PageToken | None,
+        is_tool: bool,
     ) -> ws.GetWorkflowExecutionHistoryResponse:
         page_size = min(request.maximum_page_size or DEFAULT_PAGE_SIZE, DEFAULT_PAGE_SIZE)
         is_waiting = request.wait_new_event
@@ -121,7 +132,7 @@ class Histories:
             token = _encode(PageToken(run.key.run_id, stop, 0 if is_waiting else end - 1, is_task))
         elif is_waiting and was_open:
             token = _encode(PageToken(run.key.run_id, stop, 0))
-        elif stop == first_unseen:
+        elif stop == first_unseen and not is_tool:
             events = events + suffix
         return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History(events), next_page_token=token)
 
