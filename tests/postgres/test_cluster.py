@@ -89,7 +89,6 @@ async def test_one_id_is_started_once(two: Two) -> None:
 
 
 async def test_a_close_elsewhere_is_known_at_once(two: Two) -> None:
-    a, b = two
     for number in range(10):
         handle = await Client(two[number % 2]).start_workflow(Sleep.run, 60.0, id="w", task_queue="q")
         other = Client(two[1 - number % 2]).get_workflow_handle("w")
@@ -125,6 +124,24 @@ async def test_what_a_dead_node_had_is_taken_over(join: Join) -> None:
         handles = [Client(b).get_workflow_handle(handle.id) for handle in waiting]
         assert [await handle.result() for handle in handles] == [0, 2, 4]
         assert await Client(b).get_workflow_handle("s").result() == "awake"
+
+
+async def test_a_node_that_was_taken_for_dead_joins_again(two: Two) -> None:
+    a, b = two
+    async with worker(a):
+        handle = await Client(a).start_workflow(Collect.run, id="w", task_queue="q")
+        await handle.signal(Collect.add, 1)
+        epoch = a.core.epoch
+        # As if it had stood still for longer than its lease.
+        await b.store.connections.fetch(  # type: ignore[attr-defined]
+            f"DELETE FROM {b.store.settings.schema}.node WHERE epoch = $1",
+            epoch,  # type: ignore[attr-defined]
+        )
+        await handle.signal(Collect.add, 2)
+        assert a.core.epoch > epoch
+        assert await handle.query(Collect.count) == 2
+        await handle.signal(Collect.stop)
+        assert await handle.result() == [1, 2]
 
 
 @pytest.mark.parametrize("leader_dies", [False, True])

@@ -51,6 +51,7 @@ class Cluster:
         matching.on_poll = self._poll_waits
         matching.on_waiting = self._task_waits
         core.on_committed = self._committed
+        core.on_fenced = self._rejoin_soon
         #: Queue -> node -> until when it is believed that polls wait there.
         self._wants: dict[QueueName, dict[int, float]] = {}
         #: Queues in which polls wait that the others were told of, and when.
@@ -101,6 +102,8 @@ class Cluster:
 
     async def _look(self) -> bool:
         live, dead = await self._store.sweep()
+        if self._core.epoch not in live:
+            self._rejoin_soon()
         before = set(self._core.live)
         self._core.live = live | {self._core.epoch}
         if before - live:
@@ -124,6 +127,37 @@ class Cluster:
                 return
             except StoreError as error:
                 logger.warning("the nodes cannot be looked at: %s", error)
+
+    def _rejoin_soon(self) -> None:
+        core = self._core
+        if core.rejoining is None and not core.is_closed:
+            core.rejoining = self._loop.create_task(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        """This node was taken for dead: begin anew, as one that has nothing."""
+        core = self._core
+        logger.warning("this node did not answer in time and was taken for dead; it joins again")
+        try:
+            while not core.is_closed:
+                try:
+                    await self._store.rejoin()
+                    live, _ = await self._store.sweep()
+                    break
+                except StoreClosedError:
+                    return
+                except StoreError as error:
+                    logger.warning("this node cannot join again yet: %s", error)
+                    await asyncio.sleep(SLOW_POLL)
+            core.renew(self._store.epoch, live)
+            self._told.clear()
+            self.tell("j")
+            await self._adopt()
+            if self.on_membership is not None:
+                await self.on_membership()
+        except StoreError as error:
+            logger.warning("taking over after joining again failed: %s", error)
+        finally:
+            core.rejoining = None
 
     async def _adopt(self) -> None:
         """Take tasks and timers of nodes that are gone."""

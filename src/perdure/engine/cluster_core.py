@@ -25,7 +25,16 @@ from perdure.engine.errors import unavailable
 from perdure.engine.matching import Task
 from perdure.engine.run import Run
 from perdure.service import RPCError, RPCStatusCode
-from perdure.store.api import Document, RunKey, RunUpdate, StaleRunError, StoreClosedError, TaskKind, TaskRow
+from perdure.store.api import (
+    Document,
+    FencedError,
+    RunKey,
+    RunUpdate,
+    StaleRunError,
+    StoreClosedError,
+    TaskKind,
+    TaskRow,
+)
 
 if TYPE_CHECKING:
     from perdure.store.postgres import SharedPostgresStore
@@ -68,6 +77,9 @@ class ClusterCore(Core):
         self._replaces: dict[str, str] = {}
         #: The epochs of the nodes that live, this one among them.
         self.live: set[int] = {self.epoch}
+        #: While this node, which was taken for dead, joins again.
+        self.rejoining: asyncio.Task[None] | None = None
+        self.on_fenced: Callable[[], None] = lambda: None
         #: Told of runs that were committed.
         self.on_committed: Callable[[list[Run]], None] = lambda runs: None
 
@@ -207,7 +219,10 @@ class ClusterCore(Core):
     def _failed(self, batch: Batch, error: Exception) -> None:
         """The commit failed: so did what was built on it, and nothing else."""
         self._travelling.remove(batch)
-        is_stale = isinstance(error, StaleRunError)
+        is_fenced = isinstance(error, FencedError)
+        is_stale = isinstance(error, StaleRunError) or is_fenced
+        if is_fenced:
+            self.on_fenced()
         answer = StaleError() if is_stale else unavailable(f"The store did not keep the change: {error}. Try again.")
         if not is_stale:
             self._failures_in_row += 1
@@ -346,6 +361,21 @@ class ClusterCore(Core):
         for row in list(run.transfers.values()):
             if row.task_id in held:
                 self.spawn(self.on_transfer(run, row))
+
+    def renew(self, epoch: int, live: set[int]) -> None:
+        """Go on under another epoch: nothing in memory is this node's any more."""
+        self.epoch = epoch
+        self.live = live
+        self._next_task_id = epoch << 40
+        for run in list(self._runs.values()):
+            self.forget(run)
+            run.fail_waiters(StaleError())
+        self._current.clear()
+        self._absent.clear()
+        matching = self.matching
+        assert isinstance(matching, ClusterMatching)
+        for queue in matching.all():
+            queue.tasks.clear()
 
     async def take_over(self, row: TaskRow) -> None:
         """A task row that became this node's: do with it what is to be done."""

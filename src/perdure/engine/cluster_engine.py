@@ -115,6 +115,8 @@ class ClusterEngine(Engine):
                     tries += 1
                     if tries == MAX_TRIES:
                         raise
+                    if core.rejoining is not None:
+                        await asyncio.wait([core.rejoining])
                     await asyncio.sleep(random.uniform(0, 0.002) * tries)
                 except RPCError as error:
                     if not has_token or error.status is not RPCStatusCode.NOT_FOUND or tries:
@@ -246,7 +248,9 @@ class ClusterEngine(Engine):
 
     async def _lead(self) -> None:
         """Begin with what one node does for all, when this is the one."""
-        if self._is_leading or not self.cluster.is_leader:
+        is_leader = self.cluster.is_leader
+        if not is_leader or self._is_leading:
+            self._is_leading = is_leader
             return
         self._is_leading = True
         await self._schedules.open()

@@ -65,6 +65,10 @@ class StoreUnavailableError(StoreError):
     """The store cannot be opened or written now: owned by another process, no room, no permission."""
 
 
+class FencedError(StoreUnavailableError):
+    """This process was taken for dead: what it had of a shared store is others' now."""
+
+
 class StoreCorruptError(StoreError):
     """Bytes in the store are not what any perdure wrote, or were written by a newer one."""
 

@@ -10,4 +10,13 @@ from perdure.store.postgres._settings import Settings
 from perdure.store.postgres._shared import Message, SharedPostgresStore
 from perdure.store.postgres._store import PostgresStore
 
-__all__ = ["Message", "PostgresStore", "Settings", "SharedPostgresStore", "Status", "migrate", "read_status"]
+__all__ = [
+    "FencedError",
+    "Message",
+    "PostgresStore",
+    "Settings",
+    "SharedPostgresStore",
+    "Status",
+    "migrate",
+    "read_status",
+]

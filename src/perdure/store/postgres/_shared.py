@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 
 from perdure.store.api import Capability, Document, Durability, RunKey, RunUpdate, StoreClosedError, StoreError, TaskRow
 from perdure.store.keys import check_document, check_update, ordered_text
-from perdure.store.postgres._connections import Backoff, close_connection, open_connection
+from perdure.store.postgres._connections import (
+    Backoff,
+    close_connection,
+    first_connection,
+    open_connection,
+    store_error,
+)
+from perdure.store.postgres._nodes import Lease
 from perdure.store.postgres._rows import TASK_COLUMNS, task_row
 from perdure.store.postgres._store import PostgresStore
 from perdure.store.postgres._text import escape, unescape
@@ -62,6 +69,23 @@ class SharedPostgresStore(PostgresStore):
             done.set_result(None)
             return done
         return self.writer.submit(updates, documents)
+
+    async def rejoin(self) -> None:
+        """Become a node again, under a new epoch, after this one was taken for dead."""
+        connection = await first_connection(self.settings)
+        try:
+            lease = await Lease.take(connection, self.settings, is_alone=False)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise store_error(error, self.settings.place, "join") from error
+        finally:
+            await close_connection(connection)
+        self.lease.forget()
+        self.lease, self.epoch = lease, lease.epoch
+        self._heart.cancel()
+        self._heart = asyncio.get_running_loop().create_task(self._beat())
+        await self.writer.renew(lease)
 
     # Reads of what is this node's
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from perdure.store.api import (
     Document,
     Durability,
+    FencedError,
     RunKey,
     RunUpdate,
     StaleRunError,
     StoreClosedError,
     StoreError,
-    StoreUnavailableError,
 )
 from perdure.store.postgres._connections import (
     Backoff,
@@ -72,8 +72,6 @@ class Writer:
         self._statement: Any = None
         self._sql = ""
         self.is_closed = False
-        #: What befell the lease, once it did: every commit fails with it.
-        self.fenced: StoreError | None = None
         #: Round trips that committed, and updates in them.
         self.calls = 0
         self.updates = 0
@@ -142,10 +140,13 @@ class Writer:
 
     async def _send(self, group: list[Commit]) -> None:
         """The call, repeated until its outcome is known."""
+        lease = self._lease
         calls = self._calls(group)
-        number = self._lease.number = self._lease.number + 1
+        number = lease.number = lease.number + 1
         backoff: Backoff | None = None
         while True:
+            if lease is not self._lease:
+                raise self._lost()
             try:
                 is_new = self._connection is None or self._connection.is_closed()
                 if is_new and await self._connect() >= number:
@@ -218,11 +219,15 @@ class Writer:
         return kept
 
     def _lost(self) -> StoreError:
-        self.fenced = StoreUnavailableError(
+        return FencedError(
             f"the store in {self._settings.place} was taken over by another process while this one did not answer; "
             "connect again"
         )
-        return self.fenced
+
+    async def renew(self, lease: Lease) -> None:
+        """Go on under a new lease; what travels under the old one fails."""
+        self._lease = lease
+        await self._hang_up()
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
