@@ -4,7 +4,6 @@ Few runs have any, so an operation is a dict of plain values under ``extra["nexu
 are those of ``perdure.engine.nexus_state``. Events come in here; what no event records is set by the engine.
 """
 
-cimport cython
 from libc.stdint cimport int64_t
 
 from perdure._native.events cimport HistoryEvent

@@ -285,11 +285,11 @@ class NexusTasks:
         elif (later := response.async_success) is not None:
             links = nexus_links.all_from_nexus(later.links)
             done.started(run, scheduled_id, operation, later.operation_token or later.operation_id, links)
-        elif (failure := response.failure) is not None:
-            if failure.canceled_failure_info is not None:
-                done.canceled(run, scheduled_id, operation, failure)
+        elif (reason := response.failure) is not None:
+            if reason.canceled_failure_info is not None:
+                done.canceled(run, scheduled_id, operation, reason)
             else:
-                done.failed(run, scheduled_id, operation, failure)
+                done.failed(run, scheduled_id, operation, reason)
         elif (error := response.operation_error) is not None:
             cause = nexus_failures.from_nexus(error.failure)
             if error.operation_state == "canceled":

@@ -6,11 +6,6 @@ update or an activity: then it is done when that has ended. Workflows call opera
 :func:`perdure.workflow.create_nexus_client`.
 """
 
-try:
-    import nexusrpc as _nexusrpc  # noqa: F401
-except ImportError as error:  # pragma: no cover
-    raise ImportError("perdure.nexus needs the package nexus-rpc: pip install 'perdure[nexus]'") from error
-
 from perdure.nexus._client import TemporalNexusClient, TemporalOperationResult
 from perdure.nexus._context import (
     Info,

@@ -146,8 +146,7 @@ def validate(config: WorkerConfig) -> None:
             "Cannot specify max_concurrent_workflow_tasks, max_concurrent_activities, "
             "max_concurrent_local_activities, or max_concurrent_nexus_tasks when also specifying tuner"
         )
-    if config.get("activities"):
-        _warn_of_small_executor(config)
+    _warn_of_small_executors(config)
 
 
 def _validate_values(config: WorkerConfig) -> None:
@@ -218,17 +217,24 @@ def _validate_versioning(config: WorkerConfig) -> None:
         raise ValueError("default_versioning_behavior must be UNSPECIFIED when use_worker_versioning is False")
 
 
-def _warn_of_small_executor(config: WorkerConfig) -> None:
-    max_workers = getattr(config.get("activity_executor"), "_max_workers", None)
-    slots = config.get("max_concurrent_activities")
+def _warn_of_small_executors(config: WorkerConfig) -> None:
     tuner = config.get("tuner")
-    if tuner is not None:
-        slots = maximum_slots(tuner._get_activity_task_slot_supplier())
-    if isinstance(max_workers, int) and max_workers < (slots or 0):
-        warnings.warn(
-            f"Worker max_concurrent_activities is {slots} but activity_executor's max_workers is only {max_workers}",
-            stacklevel=4,
-        )
+    for handlers, executor, limit in (
+        ("activities", "activity_executor", "max_concurrent_activities"),
+        ("nexus_service_handlers", "nexus_task_executor", "max_concurrent_nexus_tasks"),
+    ):
+        if not config.get(handlers):
+            continue
+        max_workers = getattr(config.get(executor), "_max_workers", None)
+        slots: Any = config.get(limit)
+        if tuner is not None:
+            slots = maximum_slots(
+                tuner._get_activity_task_slot_supplier()
+                if handlers == "activities"
+                else tuner._get_nexus_slot_supplier()
+            )
+        if isinstance(max_workers, int) and max_workers < (slots or 0):
+            warnings.warn(f"Worker {limit} is {slots} but {executor}'s max_workers is only {max_workers}", stacklevel=4)
 
 
 def remote_polls(config: WorkerConfig, kind: str) -> int:

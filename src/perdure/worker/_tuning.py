@@ -256,7 +256,7 @@ class _ActivitySlot:
     activity_type: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class _NexusSlot:
     service: str
     operation: str

@@ -216,7 +216,7 @@ def _failure(command: WorkflowCommand, handle: NexusOperationHandleImpl, event: 
     cause = Failure(canceled_failure_info=CanceledFailureInfo())
     if kind == _E_CANCEL_COMPLETED:
         message = "Nexus operation cancellation request completed"
-    elif kind == _E_CANCEL_FAILED:
+    elif attributes is not None:
         message = "Nexus operation cancellation request failed"
         cause = attributes.failure or Failure(message=message)
     elif command.event_id:
