@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,8 @@ def free_port() -> int:
 
 def executable(server: str) -> str | None:
     """The server's program: named by the environment or found on the path."""
+    if server == "perdure":
+        return sys.executable
     variable, program = {"temporal": ("TEMPORAL", "temporal"), "restate": ("RESTATE_SERVER", "restate-server")}[server]
     return shutil.which(os.environ.get(variable, program))
 
@@ -31,8 +35,20 @@ def version(server: str) -> str:
     program = executable(server)
     if program is None:
         return ""
+    if server == "perdure":
+        return (
+            f"perdure {importlib.metadata.version('perdure') if _is_installed('perdure') else 'from its source tree'}"
+        )
     output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     return output.strip().splitlines()[0] if output.strip() else ""
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -48,6 +64,10 @@ def running(peer: Peer, folder: Path) -> Iterator[tuple[str, int]]:
     if peer.server == "temporal":
         command = [program, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--log-level", "error"]
         command += ["--port", str(ports[0]), "--http-port", str(ports[1]), "--metrics-port", str(ports[2])]
+        command += [option.replace("{folder}", str(folder)) for option in peer.server_options]
+        wait, address = ports[:1], f"127.0.0.1:{ports[0]}"
+    elif peer.server == "perdure":
+        command = [program, "-m", "perdure.cli", "server", "--port", str(ports[0]), "--log-level", "error"]
         command += [option.replace("{folder}", str(folder)) for option in peer.server_options]
         wait, address = ports[:1], f"127.0.0.1:{ports[0]}"
     else:

@@ -83,7 +83,7 @@ class Peer:
     adapter: str  # module:class, or "go" for the Go program
     module: str = ""  # what a user imports
     distribution: str = ""  # what a user installs with pip
-    server: str = ""  # "temporal" or "restate"
+    server: str = ""  # "temporal", "restate" or "perdure"
     server_options: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -136,6 +136,26 @@ def _temporal(name: str, adapter: str, module: str, distribution: str) -> list[P
     ]
 
 
+def _served(name: str, adapter: str, module: str, distribution: str) -> list[Peer]:
+    return [
+        Peer(
+            name,
+            f"perdure server, {variant}",
+            durability,
+            adapter,
+            module,
+            distribution,
+            "perdure",
+            ("--store", url),
+        )
+        for variant, durability, url in (
+            ("lmdb full", POWER, "lmdb:{folder}/store"),
+            ("lmdb process", KILL, "lmdb:{folder}/store?durability=process"),
+            ("memory", NONE, "memory:"),
+        )
+    ]
+
+
 PEERS: list[Peer] = [
     Peer(
         "perdure",
@@ -156,6 +176,8 @@ PEERS: list[Peer] = [
         options={"url": "lmdb:{folder}/store?durability=process"},
     ),
     Peer("perdure", "memory", NONE, "sdk:Perdure", "perdure.client", "perdure", options={"url": "memory:"}),
+    *_served("Temporal Go SDK", "go", "", ""),
+    *_served("Temporal Python SDK", "sdk:Temporal", "temporalio.client", "temporalio"),
     *_temporal("Temporal Go SDK", "go", "", ""),
     *_temporal("Temporal Python SDK", "sdk:Temporal", "temporalio.client", "temporalio"),
     Peer("DBOS", "SQLite, default", POWER, "dbos_sqlite:Dbos", "dbos", "dbos"),
