@@ -10,12 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from perdure.store.api import RunUpdate, Store, VisibilityRecord
 from perdure.store.keys import visibility_position
-from perdure.store.visibility import Access, Bucket, Part, Term, WorkflowIds, group_key, matches, parse_query, plan
+from perdure.store.visibility import (
+    Access,
+    Bucket,
+    Page,
+    Part,
+    Term,
+    WorkflowIds,
+    group_key,
+    matches,
+    order_records,
+    parse_query,
+    plan,
+)
 from tests.store.backends import BACKENDS, Backend
 from tests.store.builders import NAMESPACE, OTHER_NAMESPACE, first, record, run_id, run_key, search_attributes
 
@@ -85,6 +97,17 @@ def _tests() -> st.SearchStrategy[str]:
         join("RunId", equal, st.integers(0, 70).map(lambda number: _text(run_id(number)))),
         join("HistoryLength", ordered, st.sampled_from(("3", "5"))),
         join(
+            "HistorySizeBytes",
+            negation,
+            "BETWEEN",
+            st.sampled_from(("0", "700")),
+            "AND",
+            st.sampled_from(("0", "9000")),
+        ),
+        join("StateTransitionCount", ordered, st.sampled_from(("0", "2", "200"))),
+        join("ExecutionDuration", ordered, st.sampled_from(("'3us'", "'4us'", "3500", "-7", "99999999999999999999"))),
+        join("ExecutionDuration", "IS", negation, "NULL"),
+        join(
             st.sampled_from((*TYPES, "CloseTime", "StartTime", "ParentWorkflowId", "TemporalNamespaceDivision")),
             "IS",
             negation,
@@ -102,6 +125,11 @@ _QUERIES = st.recursive(
         inner.map(lambda text: f"({text})"),
     ),
     max_leaves=5,
+)
+_ORDERS = tuple(
+    f"ORDER BY {name}{direction}"
+    for name in ("StartTime", "CloseTime", "Customer", "Amount", "Price", "Paid", "Due", "WorkflowId", "HistoryLength")
+    for direction in ("", " DESC")
 )
 _GROUPS = ("", "ExecutionStatus", "WorkflowType", "TaskQueue", "Customer", "Paid", "TemporalNamespaceDivision")
 
@@ -181,15 +209,31 @@ def test_every_filter_is_answered_as_by_brute_force(backend: Backend) -> None:
         records = runner.run(_fill(store))
 
         @settings(
-            max_examples=60 if backend.name == "postgres" else 300,
+            max_examples=60 if backend.name == "postgres" else 200,
             deadline=None,
             suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.generate),
         )
-        @given(text=_QUERIES, size=st.sampled_from((1, 4, 1000)), group=st.sampled_from(_GROUPS))
-        def check(text: str, size: int, group: str) -> None:
+        @given(
+            text=_QUERIES,
+            size=st.sampled_from((1, 4, 1000)),
+            group=st.sampled_from(_GROUPS),
+            order=st.sampled_from(("", *_ORDERS)),
+            bare=st.sampled_from(("", *_ORDERS)),
+        )
+        def check(text: str, size: int, group: str, order: str, bare: str) -> None:
             query = parse_query(text, TYPES)
             expected = [item for item in records if matches(query, item)]
             assert runner.run(_listed(store, text, size)) == expected
+            if order:
+                ordered = parse_query(f"{text} {order}", TYPES)
+                whole = order_records(list(expected), ordered, Page(1000, None)).records
+                assert runner.run(_listed(store, f"{text} {order}", size)) == whole
+            if bare:
+                ordered = parse_query(bare, TYPES)
+                shown = [item for item in records if matches(ordered, item)]
+                whole = order_records(shown, ordered, Page(1000, None)).records
+                assert runner.run(_listed(store, bare, size)) == whole
             counted = parse_query(text + (f" GROUP BY {group}" if group else ""), TYPES)
             counts: dict[tuple[str, ...], int] = {}
             for item in expected if not group.endswith("Division") else [i for i in records if matches(counted, i)]:
@@ -244,6 +288,8 @@ _BUCKETS = [
         ("Customer = 'bob' OR WorkflowId = 'a'", [1000], Term, False),
         ("WorkflowId = 'a'", [1000], WorkflowIds, False),
         ("Customer != 'bob'", [1000], None, True),
+        ("Customer IS NULL", [1000], None, True),
+        ("NOT Tags = 'red'", [1000], None, True),
         ("ExecutionStatus = 'Running' OR Customer = 'bob'", [400, 600], None, False),
     ],
 )

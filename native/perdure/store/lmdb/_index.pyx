@@ -5,7 +5,7 @@ What positions and entries are is told in ``_batch``. Every function reads one s
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memcmp, memcpy
 
@@ -30,6 +30,12 @@ cdef struct Filter:
     bint is_all                     # the bounds bound nothing
     const uint8_t* allowed          # 16 bits of statuses for each bucket; NULL: any
     size_t allowed_size
+
+cdef struct Numbers:
+    # What numbers of a closed run's record may be: see narrow.
+    bint any
+    int64_t[4] low
+    int64_t[4] high
 
 cdef struct Stream:
     MDB_cursor* cursor
@@ -76,6 +82,93 @@ cdef Filter _filter(object bounds, bytes allowed):
         f.allowed = <const uint8_t*> PyBytes_AS_STRING(allowed)
         f.allowed_size = PyBytes_GET_SIZE(allowed)
     return f
+
+
+cdef Numbers _numbers(object numbers):
+    cdef Numbers n
+    cdef int i
+    n.any = bool(numbers)
+    for i in range(4):
+        n.low[i] = INT64_MIN
+        n.high[i] = INT64_MAX
+    for i, (low, high) in (numbers or {}).items():
+        n.low[i] = low
+        n.high[i] = high
+    return n
+
+
+cdef const uint8_t* _skip(const uint8_t* at, const uint8_t* end, int64_t* value) noexcept nogil:
+    """Past an integer, which is read, or a text or array of at most 15 of them, of MessagePack; NULL: anything else."""
+    cdef uint8_t head
+    cdef int i, size
+    cdef uint64_t number = 0
+    if at >= end:
+        return NULL
+    head = at[0]
+    at += 1
+    if head < 0x80 or head >= 0xe0:
+        value[0] = head if head < 0x80 else <int64_t> head - 256
+        return at
+    if 0x90 <= head < 0xa0:
+        for i in range(head & 15):
+            at = _skip(at, end, value)
+            if at == NULL:
+                return NULL
+        return at
+    if 0xa0 <= head < 0xc0:
+        at += head & 31
+    elif 0xcc <= head <= 0xd3:
+        size = 1 << (head & 3)
+        if at + size > end:
+            return NULL
+        for i in range(size):
+            number = number << 8 | at[i]
+        if head >= 0xd0 and size < 8 and number >> (8 * size - 1):
+            number -= <uint64_t> 1 << (8 * size)
+        value[0] = <int64_t> number
+        at += size
+    elif 0xd9 <= head <= 0xdb:
+        size = 1 << (head - 0xd9)
+        if at + size > end:
+            return NULL
+        for i in range(size):
+            number = number << 8 | at[i]
+        at += size + number
+    else:
+        return NULL
+    return at if at <= end else NULL
+
+
+cdef bint _has_numbers(Numbers* n, const uint8_t* row, size_t size) noexcept nogil:
+    """Whether the numbers of a closed run's record are within."""
+    cdef const uint8_t* end = row + size
+    cdef const uint8_t* at = row
+    cdef int64_t[10] values
+    cdef int64_t[4] checked
+    cdef int i
+    if size < 3 or (row[0] != 0xdc and not 0x90 <= row[0] < 0xa0):
+        return False
+    at += 3 if row[0] == 0xdc else 1
+    for i in range(10):
+        values[i] = 0
+        at = _skip(at, end, &values[i])
+        if at == NULL:
+            return False
+    if values[6] == 0:
+        return False
+    checked[0] = values[6] - (values[5] if values[5] else values[4])
+    checked[1] = values[7]
+    checked[2] = values[8]
+    checked[3] = values[9]
+    for i in range(4):
+        if not n.low[i] <= checked[i] <= n.high[i]:
+            return False
+    return True
+
+
+cdef inline bint _may_last(Numbers* n, const uint8_t* position) noexcept nogil:
+    """Whether a run can have taken as long as it has to: no longer than from its start to its close."""
+    return <int64_t> (_read64(position + 8) - _read64(position)) >= n.low[0]
 
 
 cdef inline bint _is_allowed(Filter* f, const uint8_t* entry) noexcept nogil:
@@ -276,50 +369,170 @@ cdef int _require(Environment env, int rc) except -1:
     return 0
 
 
+cdef inline bint _is_excluded(const uint8_t** at, const uint8_t* end, const uint8_t* position) noexcept nogil:
+    """Whether a position is among sorted entries; both go forward together."""
+    while at[0] < end and memcmp(at[0], position, POSITION_SIZE) < 0:
+        at[0] += ENTRY_SIZE
+    return at[0] < end and memcmp(at[0], position, POSITION_SIZE) == 0
+
+
+cdef const uint8_t* _first_after(bytes entries, const uint8_t* position) noexcept:
+    """Where sorted entries go on after a position (NULL: where they begin)."""
+    cdef const uint8_t* data = <const uint8_t*> PyBytes_AS_STRING(entries)
+    cdef Py_ssize_t low = 0, high = PyBytes_GET_SIZE(entries) // ENTRY_SIZE, middle
+    while position != NULL and low < high:
+        middle = (low + high) // 2
+        if memcmp(data + middle * ENTRY_SIZE, position, POSITION_SIZE) <= 0:
+            low = middle + 1
+        else:
+            high = middle
+    return data + low * ENTRY_SIZE
+
+
+cdef int _row(Environment env, MDB_txn* txn, const uint8_t* key, const uint8_t* position, MDB_val* value) noexcept nogil:
+    """Look a record up; its row follows an entry."""
+    cdef MDB_val k
+    memcpy(<uint8_t*> key + NAMESPACE_SIZE, position + 16, RUN_ID_SIZE)
+    k.mv_data = <void*> key
+    k.mv_size = RUN_KEY_SIZE
+    if mdb.get(txn, env._home.dbi[VISIBILITY], &k, value) or value.mv_size <= ENTRY_SIZE:
+        return 0
+    return 1
+
+
 def merge(Environment env not None, bytes namespace not None, list keys not None, object bounds, bytes allowed,
-          bytes after, Py_ssize_t limit):
+          bytes after, Py_ssize_t limit, bytes excluded=b"", numbers=None, Py_ssize_t most=1 << 62):
     """Up to ``limit`` entries of several keys, in order, from just after a position (None: from the beginning).
 
     Args:
         keys: ``(database, key)`` of buckets or terms.
         bounds: what positions may be.
         allowed: which buckets entries of terms may be of (None: any), two bytes of status bits for each bucket.
+        excluded: collected entries that are passed over.
+        numbers: the least and the greatest number there may be, by place among those of :func:`narrow`.
+        most: how many entries are looked at.
 
     Returns:
-        a list of ``(position, record row)``.
+        a list of ``(position, record row)``, and the position to go on after (None: that was all).
     """
     cdef Filter f = _filter(bounds, allowed)
+    cdef Numbers n = _numbers(numbers)
     cdef _Streams streams
     cdef list found = []
+    cdef const uint8_t* begin = <const uint8_t*> PyBytes_AS_STRING(after) if after is not None else NULL
+    cdef const uint8_t* skip = _first_after(excluded, begin)
+    cdef const uint8_t* skip_end = <const uint8_t*> PyBytes_AS_STRING(excluded) + PyBytes_GET_SIZE(excluded)
+    cdef uint8_t[POSITION_SIZE] last
     cdef MDB_txn* txn = env._begin()
     cdef int rc = 0
+    cdef bint is_done = False
     try:
         streams = _open(env, txn, keys, &rc)
         if rc == 0:
-            rc = streams.begin(&f, <const uint8_t*> PyBytes_AS_STRING(after) if after is not None else NULL)
-        while rc == 0 and streams.left and len(found) < limit:
-            _append_record(env, txn, namespace, streams.heap[0].at, found)
+            rc = streams.begin(&f, begin)
+        while rc == 0 and streams.left and len(found) < limit and most > 0:
+            most -= 1
+            memcpy(last, streams.heap[0].at, POSITION_SIZE)
+            if not _is_excluded(&skip, skip_end, last):
+                _append_record(env, txn, namespace, last, found, &n)
             rc = streams.advance(&f)
+        is_done = streams.left == 0
         streams.close()
     finally:
         env._end()
     _require(env, rc)
-    return found
+    return found, None if is_done else PyBytes_FromStringAndSize(<const char*> last, POSITION_SIZE)
 
 
-cdef int _append_record(Environment env, MDB_txn* txn, bytes namespace, const uint8_t* position, list found) except -1:
+cdef int _append_record(
+    Environment env, MDB_txn* txn, bytes namespace, const uint8_t* position, list found, Numbers* n
+) except -1:
     cdef uint8_t[RUN_KEY_SIZE] key
-    cdef MDB_val k, value
+    cdef MDB_val value
     memcpy(key, PyBytes_AS_STRING(namespace), NAMESPACE_SIZE)
-    memcpy(key + NAMESPACE_SIZE, position + 16, RUN_ID_SIZE)
-    k.mv_data = key
-    k.mv_size = RUN_KEY_SIZE
-    if mdb.get(txn, env._home.dbi[VISIBILITY], &k, &value) == 0 and value.mv_size > ENTRY_SIZE:
+    if n.any and not _may_last(n, position):
+        return 0
+    if _row(env, txn, key, position, &value) and (
+        not n.any or _has_numbers(n, <const uint8_t*> value.mv_data + ENTRY_SIZE, value.mv_size - ENTRY_SIZE)
+    ):
         found.append((
             PyBytes_FromStringAndSize(<const char*> position, POSITION_SIZE),
             PyBytes_FromStringAndSize(<const char*> value.mv_data + ENTRY_SIZE, value.mv_size - ENTRY_SIZE),
         ))
     return 0
+
+
+def narrow(Environment env not None, bytes namespace not None, bytes entries not None, dict numbers not None):
+    """Those of collected entries that are of closed runs whose records have numbers within.
+
+    Args:
+        numbers: ``{place: (least, greatest)}``; places: 0 the nanoseconds of execution, 1 the length and 2 the size of
+            the history, 3 the transitions.
+    """
+    cdef Numbers n = _numbers(numbers)
+    cdef Entries kept
+    cdef const uint8_t* at = <const uint8_t*> PyBytes_AS_STRING(entries)
+    cdef const uint8_t* end = at + PyBytes_GET_SIZE(entries)
+    cdef uint8_t[RUN_KEY_SIZE] key
+    cdef MDB_val value
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc = 0
+    memcpy(key, PyBytes_AS_STRING(namespace), NAMESPACE_SIZE)
+    kept.data = NULL
+    kept.size = kept.room = 0
+    try:
+        while at < end and rc == 0:
+            if _may_last(&n, at) and _row(env, txn, key, at, &value) and _has_numbers(
+                &n, <const uint8_t*> value.mv_data + ENTRY_SIZE, value.mv_size - ENTRY_SIZE
+            ):
+                rc = _put(&kept, at)
+            at += ENTRY_SIZE
+        result = PyBytes_FromStringAndSize(<const char*> kept.data, kept.size) if kept.size else b""
+    finally:
+        env._end()
+        free(kept.data)
+    _require(env, rc)
+    return result
+
+
+def count_slowly(Environment env not None, bytes namespace not None, list keys not None, object bounds, bytes allowed,
+                 bytes after, Py_ssize_t most, bytes excluded, dict numbers):
+    """How many entries ``merge`` would give of the next ``most``, and the position to go on after (None: that was all)."""
+    cdef Filter f = _filter(bounds, allowed)
+    cdef Numbers n = _numbers(numbers)
+    cdef _Streams streams
+    cdef const uint8_t* begin = <const uint8_t*> PyBytes_AS_STRING(after) if after is not None else NULL
+    cdef const uint8_t* skip = _first_after(excluded, begin)
+    cdef const uint8_t* skip_end = <const uint8_t*> PyBytes_AS_STRING(excluded) + PyBytes_GET_SIZE(excluded)
+    cdef uint8_t[POSITION_SIZE] last
+    cdef uint8_t[RUN_KEY_SIZE] key
+    cdef MDB_val value
+    cdef size_t total = 0
+    cdef MDB_txn* txn = env._begin()
+    cdef int rc = 0
+    cdef bint is_done = False
+    memcpy(key, PyBytes_AS_STRING(namespace), NAMESPACE_SIZE)
+    try:
+        streams = _open(env, txn, keys, &rc)
+        if rc == 0:
+            rc = streams.begin(&f, begin)
+        with nogil:
+            while rc == 0 and streams.left and most > 0:
+                most -= 1
+                memcpy(last, streams.heap[0].at, POSITION_SIZE)
+                if not _is_excluded(&skip, skip_end, last) and (not n.any or (
+                    _may_last(&n, last)
+                    and _row(env, txn, key, last, &value)
+                    and _has_numbers(&n, <const uint8_t*> value.mv_data + ENTRY_SIZE, value.mv_size - ENTRY_SIZE)
+                )):
+                    total += 1
+                rc = streams.advance(&f)
+        is_done = streams.left == 0
+        streams.close()
+    finally:
+        env._end()
+    _require(env, rc)
+    return total, None if is_done else PyBytes_FromStringAndSize(<const char*> last, POSITION_SIZE)
 
 
 def count(Environment env not None, list keys not None, object bounds, bytes allowed):
@@ -574,12 +787,150 @@ def intersect(bytes left not None, bytes right not None):
     return result
 
 
+def subtract(bytes left not None, bytes right not None):
+    """The entries of the left that are not in the right."""
+    cdef const uint8_t* a = <const uint8_t*> PyBytes_AS_STRING(left)
+    cdef const uint8_t* a_end = a + PyBytes_GET_SIZE(left)
+    cdef const uint8_t* b = <const uint8_t*> PyBytes_AS_STRING(right)
+    cdef const uint8_t* b_end = b + PyBytes_GET_SIZE(right)
+    cdef Entries entries
+    entries.data = NULL
+    entries.size = entries.room = 0
+    while a < a_end:
+        if not _is_excluded(&b, b_end, a) and _put(&entries, a):
+            free(entries.data)
+            raise MemoryError()
+        a += ENTRY_SIZE
+    result = PyBytes_FromStringAndSize(<const char*> entries.data, entries.size) if entries.size else b""
+    free(entries.data)
+    return result
+
+
+# Orders: the first entries by a time of theirs
+
+cdef struct First:
+    uint8_t* items                  # a heap of limit items, the last one first
+    size_t count
+    size_t limit
+    bint by_close
+    bint descending
+    const uint8_t* after            # NULL, or the item to begin after
+
+cdef enum:
+    ITEM_SIZE = 8 + POSITION_SIZE
+
+
+cdef int _compare_items(const void* left, const void* right) noexcept nogil:
+    return memcmp(left, right, ITEM_SIZE)
+
+
+cdef void _offer(First* f, const uint8_t* position) noexcept nogil:
+    """Take an entry if it is among the first so far."""
+    cdef uint8_t[ITEM_SIZE] item
+    cdef uint8_t[ITEM_SIZE] moved
+    cdef uint64_t time = _read64(position if f.by_close else position + 8)  # inverted
+    cdef size_t at, child
+    if f.by_close and time == 0:
+        time = ~time  # an open run comes last in either direction
+    elif not f.descending:
+        time = ~time
+    _write64(item, time)
+    memcpy(<uint8_t*> item + 8, position, POSITION_SIZE)
+    if f.after != NULL and memcmp(item, f.after, ITEM_SIZE) <= 0:
+        return
+    if f.count < f.limit:
+        at = f.count
+        f.count += 1
+        while at and memcmp(f.items + (at - 1) // 2 * ITEM_SIZE, item, ITEM_SIZE) < 0:
+            memcpy(f.items + at * ITEM_SIZE, f.items + (at - 1) // 2 * ITEM_SIZE, ITEM_SIZE)
+            at = (at - 1) // 2
+        memcpy(f.items + at * ITEM_SIZE, item, ITEM_SIZE)
+        return
+    if memcmp(item, f.items, ITEM_SIZE) >= 0:
+        return
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= f.count:
+            break
+        if child + 1 < f.count and memcmp(f.items + (child + 1) * ITEM_SIZE, f.items + child * ITEM_SIZE, ITEM_SIZE) > 0:
+            child += 1
+        if memcmp(item, f.items + child * ITEM_SIZE, ITEM_SIZE) >= 0:
+            break
+        memcpy(f.items + at * ITEM_SIZE, f.items + child * ITEM_SIZE, ITEM_SIZE)
+        at = child
+    memcpy(f.items + at * ITEM_SIZE, item, ITEM_SIZE)
+
+
+def first(Environment env not None, list keys, bytes entries not None, object bounds, bytes allowed, bint by_close,
+          bint descending, bytes after, size_t limit):
+    """The first entries of several keys (None: of collected ones) by start or close time, in order.
+
+    Returns:
+        items: eight bytes that sort as the time does, and a position. ``after`` is one, too.
+    """
+    cdef Filter f = _filter(bounds, allowed)
+    cdef First first
+    cdef _Streams streams
+    cdef const uint8_t* at = <const uint8_t*> PyBytes_AS_STRING(entries)
+    cdef const uint8_t* end = at + PyBytes_GET_SIZE(entries)
+    cdef MDB_txn* txn
+    cdef size_t i
+    cdef int rc = 0
+    first.items = <uint8_t*> calloc(limit + 1, ITEM_SIZE)
+    if first.items == NULL:
+        raise MemoryError()
+    first.count = 0
+    first.limit = limit
+    first.by_close = by_close
+    first.descending = descending
+    first.after = <const uint8_t*> PyBytes_AS_STRING(after) if after is not None else NULL
+    try:
+        while at < end:
+            _offer(&first, at)
+            at += ENTRY_SIZE
+        if keys is not None:
+            txn = env._begin()
+            try:
+                streams = _open(env, txn, keys, &rc)
+                if rc == 0:
+                    with nogil:
+                        rc = streams.begin(&f, NULL)
+                        while rc == 0 and streams.left:
+                            _offer(&first, streams.heap[0].at)
+                            rc = streams.advance(&f)
+                streams.close()
+            finally:
+                env._end()
+            _require(env, rc)
+        qsort(first.items, first.count, ITEM_SIZE, _compare_items)
+        return [
+            PyBytes_FromStringAndSize(<const char*> first.items + i * ITEM_SIZE, ITEM_SIZE) for i in range(first.count)
+        ]
+    finally:
+        free(first.items)
+
+
+def records_at(Environment env not None, bytes namespace not None, list positions not None):
+    """``(position, record row)`` of those positions that are still there."""
+    cdef list found = []
+    cdef Numbers n = _numbers(None)
+    cdef MDB_txn* txn = env._begin()
+    try:
+        for position in positions:
+            _append_record(env, txn, namespace, <const uint8_t*> PyBytes_AS_STRING(<bytes> position), found, &n)
+    finally:
+        env._end()
+    return found
+
+
 def records(Environment env not None, bytes namespace not None, bytes entries not None, bytes after, Py_ssize_t limit):
     """As ``merge``, of entries that were collected."""
     cdef const uint8_t* data = <const uint8_t*> PyBytes_AS_STRING(entries)
     cdef Py_ssize_t low = 0, high = PyBytes_GET_SIZE(entries) // ENTRY_SIZE, middle
     cdef Py_ssize_t end = high
     cdef list found = []
+    cdef Numbers n = _numbers(None)
     cdef MDB_txn* txn
     if after is not None:
         while low < high:
@@ -591,7 +942,7 @@ def records(Environment env not None, bytes namespace not None, bytes entries no
     txn = env._begin()
     try:
         while low < end and len(found) < limit:
-            _append_record(env, txn, namespace, data + low * ENTRY_SIZE, found)
+            _append_record(env, txn, namespace, data + low * ENTRY_SIZE, found, &n)
             low += 1
     finally:
         env._end()

@@ -67,6 +67,7 @@ __all__ = [
     "parse_duration",
     "payload_value",
     "EXACT_TEXT",
+    "EXACT_TEXT",
     "Access",
     "Attribute",
     "Bounds",

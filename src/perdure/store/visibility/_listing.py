@@ -58,13 +58,24 @@ def read_token(query: Query | None, token: bytes) -> PageToken | None:
         raise ValueError("next_page_token is not one that a listing gave")
     if len(values) != (len(query.order_by) if query is not None else 0):
         raise ValueError("next_page_token is of a listing with another ORDER BY")
-    return PageToken(position, values)
+    return PageToken(position, tuple(_unpacked(value) for value in values))
 
 
 def write_token(query: Query | None, last: VisibilityRecord) -> bytes:
     """The token that goes on after a record."""
-    values = () if query is None else tuple(field_value(field, last) for field, _ in query.order_by)
+    values = () if query is None else tuple(_packed(field_value(field, last)) for field, _ in query.order_by)
     return msgspec.msgpack.encode((visibility_position(last), values))
+
+
+def _packed(value: Any) -> Any:
+    """A value as MessagePack takes it: times may need more than 64 bits."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 63:
+        return value.to_bytes(value.bit_length() // 8 + 1, signed=True)
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    return int.from_bytes(value, signed=True) if isinstance(value, bytes) else value
 
 
 def order_records(records: list[VisibilityRecord], query: Query, page: Page) -> VisibilityPage:
