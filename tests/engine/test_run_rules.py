@@ -434,3 +434,13 @@ async def test_only_the_parent_may_signal_a_child_as_its_child(d: Driver) -> Non
     await d.settle()
     failed = next(e for e in await d.history() if name(e) == "SignalExternalWorkflowExecutionFailed").attributes
     assert failed.cause == 1
+
+
+async def test_continue_as_new_records_the_backoff_it_was_given(d: Driver) -> None:
+    """The next run waits longer where it has to: that is its own event's to say."""
+    run_id = await d.start()
+    await d.turn(continue_as_new(backoff_start_interval=S // 1000))
+    event = (await d.history(run_id=run_id))[-1]
+    assert event.attributes.backoff_start_interval == S // 1000
+    started = (await d.history())[0]
+    assert started.attributes.first_workflow_task_backoff == S

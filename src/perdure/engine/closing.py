@@ -236,7 +236,7 @@ class Closing:
                 workflow_run_timeout=n.workflow_run_timeout,
                 workflow_task_timeout=n.workflow_task_timeout,
                 workflow_task_completed_event_id=completed_id,
-                backoff_start_interval=n.first_workflow_task_backoff,
+                backoff_start_interval=a.backoff_start_interval,
                 initiator=n.initiator,
                 failure=n.continued_failure,
                 last_completion_result=n.last_completion_result,
