@@ -19,6 +19,7 @@ class Driver:
         make_worker: Callable[..., contextlib.AbstractAsyncContextManager[Any]],
         reset: Callable[[str, str, int], Awaitable[str]],
         add_search_attributes: Callable[[dict[str, str]], Awaitable[None]],
+        create_nexus_endpoint: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self.feature = feature
         self.module = module
@@ -28,6 +29,7 @@ class Driver:
         self._make_worker = make_worker
         self._reset = reset
         self.add_search_attributes = add_search_attributes
+        self.create_nexus_endpoint = create_nexus_endpoint
 
     @contextlib.asynccontextmanager
     async def worker(self, **options: Any) -> AsyncIterator[None]:

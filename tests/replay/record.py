@@ -25,7 +25,7 @@ import temporalio
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, CreateNexusEndpointRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest, ResetWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -69,6 +69,14 @@ async def add_search_attributes(client: Client, types: dict[str, str]) -> None:
             await client.operator_service.add_search_attributes(request)
 
 
+async def create_nexus_endpoint(client: Client, name: str, task_queue: str) -> None:
+    request = CreateNexusEndpointRequest()
+    request.spec.name = name
+    request.spec.target.worker.namespace = NAMESPACE
+    request.spec.target.worker.task_queue = task_queue
+    await client.operator_service.create_nexus_endpoint(request)
+
+
 async def reset(client: Client, workflow_id: str, run_id: str, event_id: int) -> str:
     response = await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
@@ -92,6 +100,7 @@ async def record(client: Client, feature: str, turns: asyncio.Semaphore) -> bool
         lambda client, **options: Worker(client, workflow_runner=UnsandboxedWorkflowRunner(), **options),
         lambda workflow_id, run_id, event_id: reset(client, workflow_id, run_id, event_id),
         lambda types: add_search_attributes(client, types),
+        lambda name, task_queue: create_nexus_endpoint(client, name, task_queue),
     )
     async with turns:
         try:

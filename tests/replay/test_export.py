@@ -8,6 +8,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from perdure.api.common.v1 import WorkflowExecution
+from perdure.api.nexus.v1 import EndpointSpec, EndpointTarget, EndpointTargetWorker
+from perdure.api.operatorservice.v1 import CreateNexusEndpointRequest
 from perdure.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from perdure.client import Client
 from perdure.worker import Worker
@@ -33,6 +35,12 @@ async def no_registration_needed(types: dict[str, str]) -> None:
     """The embedded engine takes search attributes as they come."""
 
 
+async def create_nexus_endpoint(client: Client, name: str, task_queue: str) -> None:
+    worker = EndpointTargetWorker(client.namespace, task_queue)
+    spec = EndpointSpec(name, target=EndpointTarget(worker))
+    await client.operator_service.create_nexus_endpoint(CreateNexusEndpointRequest(spec))
+
+
 @pytest.mark.parametrize("feature", sorted(catalog.features()))
 async def test_temporal_replays_our_histories(feature: str, tmp_path: Path) -> None:
     module, theirs = catalog.load(feature, "perdure"), catalog.load(feature, "temporalio")
@@ -45,6 +53,7 @@ async def test_temporal_replays_our_histories(feature: str, tmp_path: Path) -> N
             Worker,
             lambda *where: reset(client, *where),
             no_registration_needed,
+            lambda *endpoint: create_nexus_endpoint(client, *endpoint),
         )
         await module.drive(driver)
         for case, (workflow_id, run_id) in driver.kept.items():
