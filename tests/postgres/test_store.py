@@ -109,6 +109,18 @@ async def test_a_current_run_is_replaced_only_as_expected(place: str) -> None:
     await store.close()
 
 
+async def test_a_version_of_another_process_is_not_built_on(place: str) -> None:
+    store = await PostgresStore.open(place)
+    await store.commit([first(run_key())])
+    with pytest.raises(StaleRunError):
+        await store.commit([RunUpdate(run_key(), 2, base=store.epoch + 1)])
+    await store.commit([RunUpdate(run_key(), 2, base=store.epoch)])
+    with pytest.raises(StaleRunError):
+        await store.commit([RunUpdate(run_key(), 3, base=store.epoch + 1, delete=True)])
+    assert await store.load_run(run_key()) == StoredRun(2, b"state 1")
+    await store.close()
+
+
 async def test_a_commit_is_one_round_trip(place: str) -> None:
     store = await PostgresStore.open(place)
     await store.commit([first(run_key(0))])

@@ -43,7 +43,7 @@ class _Answer(msgspec.Struct, array_like=True):
     status: int
     message: str = ""
     details: list[_Detail] = []
-    body: msgspec.Raw = msgspec.Raw()
+    body: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
 def _name(method: str) -> str:

@@ -197,6 +197,8 @@ class ClusterCore(Core):
             future.add_done_callback(partial(self._ended, batch, left))
 
     def _replacing(self, update: RunUpdate) -> RunUpdate:
+        # What was loaded is some node's, what follows is built on this node's own.
+        update.base = self.store.writers.pop(update.key.run_id, self.epoch)
         if update.make_current:
             update.replaces = self._replaces.pop(update.key.run_id, None)
         return update
@@ -305,6 +307,11 @@ class ClusterCore(Core):
             self._replaces[run.key.run_id] = ""
         self._absent.discard(name)
         super().add(run)
+
+    def forget(self, run: Run) -> None:
+        """As :meth:`Core.forget`."""
+        super().forget(run)
+        self.store.writers.pop(run.key.run_id, None)
 
     def drop(self, run: Run) -> None:
         """Another node changed the run: what is here of it is old. What this node is about to commit will tell."""

@@ -157,6 +157,9 @@ class RunUpdate(msgspec.Struct):
     #: With ``make_current``: the run that must be the current one until now ("": none), else the update is stale; None:
     #: any may be. Only a store that several processes share needs to look.
     replaces: str | None = None
+    #: The epoch whose commit made ``version - 1``, else the update is stale; 0: any. For the same kind of store: what two
+    #: processes make of one run has the same numbers, but only one of them is kept.
+    base: int = 0
 
 
 class StoredRun(NamedTuple):

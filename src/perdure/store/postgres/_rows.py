@@ -10,7 +10,7 @@ from perdure.store.keys import document_key, ordered_text
 from perdure.store.postgres._text import attributes_json, escape, unescape
 
 #: How many columns each group of arrays has, in the order of the function's parameters.
-_WIDTHS = {"c": 6, "u": 7, "d": 4, "s": 3, "n": 3, "x": 4, "h": 6, "g": 5, "t": 11, "w": 3, "v": 19, "e": 3, "o": 5}
+_WIDTHS = {"c": 6, "u": 8, "d": 5, "s": 3, "n": 3, "x": 4, "h": 6, "g": 5, "t": 11, "w": 3, "v": 19, "e": 3, "o": 5}
 
 
 class Rows:
@@ -28,11 +28,11 @@ class Rows:
         key = (namespace_id, escape(workflow), run_id)
         removed_due, added_due = update.timer
         if update.delete:
-            groups["d"].append((*key, update.version))
+            groups["d"].append((*key, update.version, update.base))
         elif update.version == 1:
             groups["c"].append((*key, 1, added_due, update.state))
         else:
-            groups["u"].append((*key, update.version, added_due, removed_due, update.state or None))
+            groups["u"].append((*key, update.version, update.base, added_due, removed_due, update.state or None))
         if not update.delete:
             for first, count, batch in update.history:
                 groups["h"].append((*key, first, count, batch))

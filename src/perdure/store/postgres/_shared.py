@@ -13,8 +13,18 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from perdure.store.api import Capability, Document, Durability, RunKey, RunUpdate, StoreClosedError, StoreError, TaskRow
-from perdure.store.keys import check_document, check_update, ordered_text
+from perdure.store.api import (
+    Capability,
+    Document,
+    Durability,
+    RunKey,
+    RunUpdate,
+    StoreClosedError,
+    StoredRun,
+    StoreError,
+    TaskRow,
+)
+from perdure.store.keys import check_document, check_update, is_run_id, ordered_text
 from perdure.store.postgres._connections import (
     Backoff,
     close_connection,
@@ -24,6 +34,7 @@ from perdure.store.postgres._connections import (
 )
 from perdure.store.postgres._nodes import Lease
 from perdure.store.postgres._rows import TASK_COLUMNS, task_row
+from perdure.store.postgres._settings import Settings
 from perdure.store.postgres._store import PostgresStore
 from perdure.store.postgres._text import escape, unescape
 
@@ -47,6 +58,11 @@ class SharedPostgresStore(PostgresStore):
     """The store as one of several processes has it."""
 
     capabilities = Capability.PERSISTENT | Capability.SHARED
+
+    def __init__(self, settings: Settings, durability: Durability, lease: Lease) -> None:
+        super().__init__(settings, durability, lease)
+        #: Run id -> the epoch that committed what :meth:`load_run` gave.
+        self.writers: dict[str, int] = {}
 
     @classmethod
     async def open(
@@ -86,6 +102,23 @@ class SharedPostgresStore(PostgresStore):
         self._heart.cancel()
         self._heart = asyncio.get_running_loop().create_task(self._beat())
         await self.writer.renew(lease)
+
+    async def load_run(self, key: RunKey) -> StoredRun | None:
+        """As :meth:`Store.load_run`; remembers whose version it is for the update that follows."""
+        self._check_open()
+        if not is_run_id(key.run_id) or not is_run_id(key.namespace_id):
+            return None
+        row = await self.connections.fetchrow(
+            f"SELECT version, state, writer FROM {self._schema}.run "
+            "WHERE run_id = $1 AND namespace_id = $2 AND workflow_id = $3",
+            key.run_id,
+            key.namespace_id,
+            escape(key.workflow_id),
+        )
+        if row is None:
+            return None
+        self.writers[key.run_id] = row[2]
+        return StoredRun(row[0], row[1])
 
     # Reads of what is this node's
 

@@ -237,25 +237,26 @@ class Writer:
     async def _stale(self, group: list[Commit]) -> list[tuple[Commit, StaleRunError]]:
         """Which commits of a group do not fit what the database has, and why."""
         versions, currents = await self._found(group)
+        epoch = self._lease.epoch
         stale = []
         for commit in group:
             later = dict(versions)
             others = dict(currents)
-            failure = _fits(commit, later, others)
+            failure = _fits(commit, later, others, epoch)
             if failure is not None:
                 stale.append((commit, failure))
                 continue
             versions, currents = later, others
         return stale
 
-    async def _found(self, group: list[Commit]) -> tuple[dict[RunKey, int], dict[RunName, str]]:
+    async def _found(self, group: list[Commit]) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
         """The versions of the group's runs, and the current runs of their workflow ids."""
         keys = list({update.key for commit in group for update in commit.updates})
         columns: list[list[str]] = [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], []]
         columns[1] = [escape(workflow) for workflow in columns[1]]
         schema = self._settings.schema
         sql = (
-            "SELECT t.i, r.version, c.run_id::text FROM unnest($1::uuid[], $2::text[], $3::uuid[]) "
+            "SELECT t.i, r.version, r.writer, c.run_id::text FROM unnest($1::uuid[], $2::text[], $3::uuid[]) "
             "WITH ORDINALITY AS t(a, b, c, i) "
             f"LEFT JOIN {schema}.run r ON r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b "
             f"LEFT JOIN {schema}.current_run c ON c.namespace_id = t.a AND c.workflow_id = t.b"
@@ -272,8 +273,8 @@ class Writer:
                 if not is_passing(error) or not await backoff.wait():
                     raise
                 await self._hang_up()
-        versions = {keys[place - 1]: version or 0 for place, version, _ in rows}
-        currents = {keys[place - 1][:2]: run_id or "" for place, _, run_id in rows}
+        versions = {keys[place - 1]: (version or 0, writer or 0) for place, version, writer, _ in rows}
+        currents = {keys[place - 1][:2]: run_id or "" for place, _, _, run_id in rows}
         return versions, currents
 
     async def close(self) -> asyncpg.Connection[Any] | None:
@@ -285,14 +286,16 @@ class Writer:
         return connection
 
 
-def _fits(commit: Commit, versions: dict[RunKey, int], currents: dict[RunName, str]) -> StaleRunError | None:
+def _fits(
+    commit: Commit, versions: dict[RunKey, tuple[int, int]], currents: dict[RunName, str], epoch: int
+) -> StaleRunError | None:
     """Why a commit does not fit; the dictionaries get to say what it changes."""
     for update in commit.updates:
         key = update.key
-        found = versions.get(key, 0)
-        if found != update.version - 1:
+        found, writer = versions.get(key, (0, 0))
+        if found != update.version - 1 or (found and update.base not in (0, writer)):
             return StaleRunError(key, update.version - 1, found)
-        versions[key] = 0 if update.delete else update.version
+        versions[key] = (0, 0) if update.delete else (update.version, epoch)
         name = key[:2]
         if update.make_current:
             expected = update.replaces

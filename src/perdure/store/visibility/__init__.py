@@ -67,7 +67,6 @@ __all__ = [
     "parse_duration",
     "payload_value",
     "EXACT_TEXT",
-    "EXACT_TEXT",
     "Access",
     "Attribute",
     "Bounds",

@@ -50,7 +50,9 @@ CREATE TABLE @schema@.run (
     workflow_id text COLLATE "C" NOT NULL,
     run_id uuid NOT NULL,
     version bigint NOT NULL,
-    -- The node that committed it last: its timers are that node's to watch.
+    -- Who committed that version: two nodes may have made one of the same number, and only one was kept.
+    writer bigint NOT NULL,
+    -- The node that watches its timers.
     node bigint NOT NULL,
     -- When it is to be looked at (milliseconds since the epoch); 0: never.
     due_ms bigint NOT NULL,
@@ -155,9 +157,9 @@ CREATE FUNCTION @schema@.commit_1(
     p_epoch bigint, p_generation integer, p_number bigint, p_lease interval, p_is_durable boolean,
     -- runs that come (c), change (u), go (d)
     c_namespace uuid[], c_workflow text[], c_run uuid[], c_version bigint[], c_due bigint[], c_state bytea[],
-    u_namespace uuid[], u_workflow text[], u_run uuid[], u_version bigint[], u_due bigint[], u_undue bigint[],
-    u_state bytea[],
-    d_namespace uuid[], d_workflow text[], d_run uuid[], d_version bigint[],
+    u_namespace uuid[], u_workflow text[], u_run uuid[], u_version bigint[], u_base bigint[],
+    u_due bigint[], u_undue bigint[], u_state bytea[],
+    d_namespace uuid[], d_workflow text[], d_run uuid[], d_version bigint[], d_base bigint[],
     -- current runs: set whatever was there (s), where there was none (n), in place of another (x)
     s_namespace uuid[], s_workflow text[], s_run uuid[],
     n_namespace uuid[], n_workflow text[], n_run uuid[],
@@ -198,8 +200,8 @@ BEGIN
     END IF;
 
     IF cardinality(c_run) > 0 THEN
-        INSERT INTO @schema@.run (namespace_id, workflow_id, run_id, version, node, due_ms, state)
-            SELECT a, b, c, d, p_epoch, e, f FROM unnest(c_namespace, c_workflow, c_run, c_version, c_due, c_state)
+        INSERT INTO @schema@.run (namespace_id, workflow_id, run_id, version, writer, node, due_ms, state)
+            SELECT a, b, c, d, p_epoch, p_epoch, e, f FROM unnest(c_namespace, c_workflow, c_run, c_version, c_due, c_state)
                 AS t(a, b, c, d, e, f)
             ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS n = ROW_COUNT;
@@ -208,18 +210,22 @@ BEGIN
         END IF;
     END IF;
     IF cardinality(u_run) > 0 THEN
-        UPDATE @schema@.run r SET version = t.d, node = p_epoch, state = coalesce(t.g, r.state),
+        UPDATE @schema@.run r SET version = t.d, writer = p_epoch, node = p_epoch, state = coalesce(t.g, r.state),
                 due_ms = CASE WHEN t.e > 0 THEN t.e WHEN r.due_ms = t.f THEN 0 ELSE r.due_ms END
-            FROM unnest(u_namespace, u_workflow, u_run, u_version, u_due, u_undue, u_state) AS t(a, b, c, d, e, f, g)
-            WHERE r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b AND r.version = t.d - 1;
+            FROM unnest(u_namespace, u_workflow, u_run, u_version, u_base, u_due, u_undue, u_state)
+                AS t(a, b, c, d, h, e, f, g)
+            WHERE r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b AND r.version = t.d - 1
+                AND (t.h = 0 OR r.writer = t.h);
         GET DIAGNOSTICS n = ROW_COUNT;
         IF n <> cardinality(u_run) THEN
             RAISE EXCEPTION 'stale' USING ERRCODE = 'PD409';
         END IF;
     END IF;
     IF cardinality(d_run) > 0 THEN
-        DELETE FROM @schema@.run r USING unnest(d_namespace, d_workflow, d_run, d_version) AS t(a, b, c, d)
-            WHERE r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b AND r.version = t.d - 1;
+        DELETE FROM @schema@.run r USING unnest(d_namespace, d_workflow, d_run, d_version, d_base)
+                AS t(a, b, c, d, h)
+            WHERE r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b AND r.version = t.d - 1
+                AND (t.h = 0 OR r.writer = t.h);
         GET DIAGNOSTICS n = ROW_COUNT;
         IF n <> cardinality(d_run) THEN
             RAISE EXCEPTION 'stale' USING ERRCODE = 'PD409';
