@@ -21,7 +21,7 @@ from perdure.api.update import v1 as update_v1
 KINDS = list(MachineKind)
 #: What local activities go through is stated here and run when the worker runs them.
 DRIVEN = [kind for kind in KINDS if kind != MachineKind.LOCAL_ACTIVITY]
-CANCELS = (Input.CANCEL, Input.TRY_CANCEL, Input.WAIT_CANCEL, Input.ABANDON)
+CANCELS = (Input.CANCEL, Input.TRY_CANCEL, Input.WAIT_CANCEL, Input.WAIT_REQUESTED, Input.ABANDON)
 ALL_ROWS = [
     pytest.param(kind, row, id=f"{kind.name}-{row[0].name}-{row[1].name}") for kind in DRIVEN for row in rows(kind)
 ]
@@ -114,6 +114,7 @@ COMMANDS = {
     MachineKind.FAIL_WORKFLOW: (5, 3),
     MachineKind.CANCEL_WORKFLOW: (7, 21),
     MachineKind.CONTINUE_AS_NEW: (10, 28),
+    MachineKind.NEXUS_OPERATION: (17, 48),
 }
 #: (kind, input) -> event type of what comes later.
 LATER = {
@@ -133,9 +134,20 @@ LATER = {
     (MachineKind.SIGNAL_EXTERNAL, Input.EV_FAILED): 38,
     (MachineKind.CANCEL_EXTERNAL, Input.EV_COMPLETED): 24,
     (MachineKind.CANCEL_EXTERNAL, Input.EV_FAILED): 23,
+    (MachineKind.NEXUS_OPERATION, Input.EV_STARTED): 49,
+    (MachineKind.NEXUS_OPERATION, Input.EV_COMPLETED): 50,
+    (MachineKind.NEXUS_OPERATION, Input.EV_FAILED): 51,
+    (MachineKind.NEXUS_OPERATION, Input.EV_CANCELED): 52,
+    (MachineKind.NEXUS_OPERATION, Input.EV_TIMED_OUT): 53,
+    (MachineKind.NEXUS_OPERATION, Input.EV_CANCEL_COMPLETED): 56,
+    (MachineKind.NEXUS_OPERATION, Input.EV_CANCEL_FAILED): 57,
 }
 #: What a cancellation sends, and the event that records it.
-CANCEL_COMMANDS = {MachineKind.ACTIVITY: (2, 15), MachineKind.TIMER: (6, 19)}
+CANCEL_COMMANDS = {
+    MachineKind.ACTIVITY: (2, 15),
+    MachineKind.TIMER: (6, 19),
+    MachineKind.NEXUS_OPERATION: (18, 54),
+}
 
 
 class Driver:
@@ -177,6 +189,8 @@ class Driver:
             return False
         if self.kind == MachineKind.UPDATE or (self.kind == MachineKind.TIMER and input == Input.EV_CANCELED):
             return False
+        if input in (Input.EV_CANCEL_COMPLETED, Input.EV_CANCEL_FAILED) and self.state >= State.COMPLETED:
+            return False  # what became of a request to cancel does not matter once the operation has ended
         return bool(self.command.event_id)
 
     def do(self, input: Input) -> None:
@@ -206,6 +220,8 @@ class Driver:
             self.add(7, history_v1.WorkflowTaskCompletedEventAttributes())
         if input == Input.EV_RECORDED:
             self.record()
+        elif input == Input.EV_CANCEL_REQUESTED and self.kind == MachineKind.NEXUS_OPERATION:
+            self.add(54, history_v1.NexusOperationCancelRequestedEventAttributes(self.command.event_id))
         elif input == Input.EV_CANCEL_REQUESTED:
             self.add(15, history_v1.ActivityTaskCancelRequestedEventAttributes(self.command.event_id))
         elif self.kind == MachineKind.TIMER and input == Input.EV_CANCELED:
@@ -220,7 +236,7 @@ class Driver:
             self.add(43, history_v1.WorkflowExecutionUpdateCompletedEventAttributes())
         else:
             self.later(LATER[self.kind, input])
-        if self.kind < MachineKind.COMPLETE_WORKFLOW:
+        if self.kind < MachineKind.COMPLETE_WORKFLOW or self.kind == MachineKind.NEXUS_OPERATION:
             self.task()
         self.apply()
         return None
@@ -244,6 +260,8 @@ class Driver:
             case 25:
                 data = common_v1.Payloads([common_v1.Payload({}, b'{"id":"1","deprecated":false}')])
                 attributes = history_v1.MarkerRecordedEventAttributes("core_patch", {"patch-data": data})
+            case 48:
+                attributes = history_v1.NexusOperationScheduledEventAttributes("1", service="type")
             case _:
                 attributes = None
         self.add(COMMANDS[self.kind][1], attributes)
@@ -255,6 +273,8 @@ class Driver:
             attributes = history_v1.TimerFiredEventAttributes("1", opened_by)
         elif self.kind == MachineKind.ACTIVITY:
             attributes = history_v1.ActivityTaskCompletedEventAttributes(scheduled_event_id=opened_by)
+        elif self.kind == MachineKind.NEXUS_OPERATION:
+            attributes = history_v1.NexusOperationCancelRequestCompletedEventAttributes(scheduled_event_id=opened_by)
         else:
             attributes = history_v1.ChildWorkflowExecutionCompletedEventAttributes(initiated_event_id=opened_by)
         self.add(event_type, attributes)

@@ -76,7 +76,8 @@ class CallableActivity:
         (ValueError, "Cannot specify max_concurrent_workflow_tasks", {
             "activities": [add], "tuner": WorkerTuner.create_fixed(), "max_concurrent_activities": 5}),
         (ValueError, "build_id must be specified", {"activities": [add], "use_worker_versioning": True}),
-        (NotImplementedError, "Nexus", {"activities": [add], "nexus_service_handlers": [object()]}),
+        (RuntimeError, "does not have a service definition", {
+            "activities": [add], "nexus_service_handlers": [object()]}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
