@@ -630,6 +630,38 @@ async def test_missed_actions_are_caught_up_after_a_restart(
         assert (await s.info()).action_count == 5
 
 
+async def test_a_sleeping_schedule_is_not_read_until_it_is_needed(
+    open_store: Callable[[], Awaitable[Store]], request: pytest.FixtureRequest
+) -> None:
+    if "memory" in request.node.name:
+        pytest.skip("memory keeps nothing")
+    async with driving(await open_store()) as d:
+        s = ScheduleDriver(d)
+        await s.create(schedule(every(H), "ALLOW_ALL"))
+        await s.create(schedule(every(H), action=action("x")), "paused")
+        await s.create(schedule(every(H), "BUFFER_ALL", action=action("y")), "buffers")
+        await d.advance(3600)
+        await s.patch("paused", pause="for now")
+        await d.advance(3600)
+        clock = d.clock
+    async with driving(await open_store(), clock) as d:
+        s = ScheduleDriver(d)
+        await d.settle()
+        asleep = {
+            each.id
+            for each in d.engine._schedules.of(d.engine.namespaces.get("default").namespace_id)
+            if not each.is_read
+        }
+        assert asleep == {"s", "paused"}, "the other has an action in its buffer"
+        for _ in range(2):
+            await d.turn(complete(b"1"))
+        await d.settle()
+        assert len((await s.info()).running_workflows) + len((await s.info("paused")).running_workflows) <= 2
+        await d.advance(3600)
+        assert (await s.info()).action_count == 3
+        assert (await s.info("paused")).action_count == 1
+
+
 async def test_workflow_that_closed_with_the_process_is_noticed(
     open_store: Callable[[], Awaitable[Store]], request: pytest.FixtureRequest
 ) -> None:

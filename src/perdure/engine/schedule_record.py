@@ -42,7 +42,32 @@ class ScheduleRecord(msgspec.Struct, array_like=True):
     search_attributes: common_v1.SearchAttributes | None = None
     #: Of the request that created it, then of the newest ones that changed it: a repeated request changes nothing.
     request_ids: list[str] = []
+    #: What opening a store needs to know of a schedule that sleeps: when its next turn is due (nanoseconds since the
+    #: epoch; NEVER; 0: at once), and the ids of the workflows it has running.
+    due: int = 0
+    watched: list[str] = []
 
 
+class Sleeper(msgspec.Struct, array_like=True):
+    """The fields of a :class:`ScheduleRecord` of which a sleeping schedule needs some; the others are passed over."""
+
+    schedule_id: str
+    schedule: msgspec.Raw
+    info: msgspec.Raw
+    last_processed: int
+    conflict_token: msgspec.Raw
+    buffer: msgspec.Raw
+    backfills: msgspec.Raw
+    last_completion_result: msgspec.Raw
+    continued_failure: msgspec.Raw
+    memo: msgspec.Raw
+    search_attributes: msgspec.Raw
+    request_ids: msgspec.Raw
+    due: int = 0
+    watched: list[str] = []
+
+
+NEVER = -1
+decode_sleeper = msgspec.msgpack.Decoder(Sleeper).decode
 encode_record = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(ScheduleRecord).decode

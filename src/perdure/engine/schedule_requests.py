@@ -59,6 +59,7 @@ class ScheduleRequests:
         now = self._core.now()
         created = Schedule(
             namespace.namespace_id,
+            request.schedule_id,
             ScheduleRecord(
                 schedule_id=request.schedule_id,
                 schedule=schedule,

@@ -15,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,16 +30,19 @@ from perdure.engine.messages import Messages
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.run import Run
 from perdure.engine.schedule_record import (
+    NEVER,
     SCHEDULE,
     BufferedStart,
     ScheduleRecord,
     decode_record,
+    decode_sleeper,
     encode_record,
 )
 from perdure.engine.schedule_rules import ALLOW_ALL, ScheduleRules
 from perdure.engine.starts import Starts
 from perdure.service import RPCError
 from perdure.store.api import Document, RunKey, StoreError
+from perdure.store.visibility import attribute_value, parse_query
 
 logger = logging.getLogger("perdure.engine")
 
@@ -47,11 +51,16 @@ _CONTINUED_AS_NEW = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTIN
 
 
 class Schedule:
-    """A schedule in memory. Its lock is held by whoever changes it, until the change is durable."""
+    """A schedule in memory. Its lock is held by whoever changes it, until the change is durable.
 
-    def __init__(self, namespace_id: str, record: ScheduleRecord) -> None:
+    One that sleeps since the store was opened is its document until somebody needs more of it.
+    """
+
+    def __init__(self, namespace_id: str, schedule_id: str, record: ScheduleRecord | bytes) -> None:
         self.namespace_id = namespace_id
-        self.rules = ScheduleRules(namespace_id, record)
+        self.id = schedule_id
+        self._body = record if isinstance(record, bytes) else b""
+        self._rules = None if isinstance(record, bytes) else ScheduleRules(namespace_id, record)
         self.lock = asyncio.Lock()
         self.is_deleted = False
         #: A turn is wanted; somebody takes turns until none is.
@@ -63,9 +72,32 @@ class Schedule:
         self.watched: set[str] = set()
 
     @property
-    def id(self) -> str:
-        """The schedule's id."""
-        return self.rules.record.schedule_id
+    def rules(self) -> ScheduleRules:
+        """What it does and when."""
+        if self._rules is None:
+            self._rules = ScheduleRules(self.namespace_id, decode_record(self._body))
+            self._body = b""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: ScheduleRules) -> None:
+        self._rules = rules
+        self._body = b""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it is more than its document."""
+        return self._rules is not None
+
+    def seal(self) -> bytes:
+        """Its document as it is now."""
+        rules, record = self.rules, self.rules.record
+        record.due = 0
+        if not record.buffer and not record.backfills:
+            wake = rules.next_wake()
+            record.due = NEVER if wake is None else wake
+        record.watched = [execution.workflow_id for execution in record.info.running_workflows]
+        return encode_record(record)
 
     @property
     def name(self) -> tuple[str, str]:
@@ -89,16 +121,42 @@ class Schedules:
         """Read them all. What came due while nobody was there is caught up, as far as its catch-up window allows."""
         for namespace in await self._core.store.load_namespaces():
             after = ""
+            running: set[tuple[str, str]] | None = None
             while True:
                 page = await self._core.store.list_documents(namespace.namespace_id, SCHEDULE, _PAGE, after)
                 for document in page:
-                    schedule = Schedule(document.namespace_id, decode_record(document.body))
+                    schedule = Schedule(document.namespace_id, document.id, document.body)
                     self._schedules[schedule.name] = schedule
-                    self.want(schedule)
+                    sleeper = decode_sleeper(document.body)
+                    if sleeper.watched and running is None:
+                        running = await self._running(namespace.namespace_id)
+                    is_asleep = sleeper.due == NEVER or sleeper.due > self._core.now()
+                    if is_asleep and all((schedule.id, name) in (running or ()) for name in sleeper.watched):
+                        self._watch(schedule, sleeper.watched)
+                        if sleeper.due != NEVER:
+                            self._core.alarms.set(schedule.name, sleeper.due, partial(self.want, schedule))
+                    else:
+                        self.want(schedule)
                 if len(page) < _PAGE:
                     break
                 after = page[-1].id
                 await asyncio.sleep(0)
+
+    async def _running(self, namespace_id: str) -> set[tuple[str, str]]:
+        """(schedule id, workflow id) of the open runs that schedules have started."""
+        query = parse_query("TemporalScheduledById IS NOT NULL AND ExecutionStatus IN ('Running', 'Paused')", {})
+        found: set[tuple[str, str]] = set()
+        token = b""
+        while True:
+            page = await self._core.store.list_runs(namespace_id, query, _PAGE, token)
+            for record in page.records:
+                value = attribute_value(record.search_attributes, "TemporalScheduledById")
+                if value is not None:
+                    found.add((str(value[1]), record.key.workflow_id))
+            token = page.next_page_token
+            if not token:
+                return found
+            await asyncio.sleep(0)
 
     # ---- the schedules
 
@@ -129,7 +187,7 @@ class Schedules:
 
     async def save(self, schedule: Schedule) -> None:
         """Make a schedule durable as it is now, with all that happened in this step of the event loop."""
-        body = b"" if schedule.is_deleted else encode_record(schedule.rules.record)
+        body = b"" if schedule.is_deleted else schedule.seal()
         batch = self._core.put_document(Document(schedule.namespace_id, SCHEDULE, schedule.id, body))
         waiter: asyncio.Future[None] = self._core.loop.create_future()
         batch.waiters.append(waiter)
@@ -165,7 +223,7 @@ class Schedules:
             return
         schedule.is_deleted = False
         schedule.rules = ScheduleRules(schedule.namespace_id, decode_record(document.body))
-        self._watch(schedule, schedule.rules.record.info.running_workflows)
+        self._watch(schedule, _ids(schedule.rules.record.info.running_workflows))
 
     # ---- turns
 
@@ -236,8 +294,8 @@ class Schedules:
             if expiration is not None and expiration <= now:
                 await self.delete(schedule)
                 return
-            self._watch(schedule, rules.record.info.running_workflows)
-            body = encode_record(rules.record)
+            self._watch(schedule, _ids(rules.record.info.running_workflows))
+            body = schedule.seal()
             if body != saved:
                 await self.save(schedule)
                 saved = body
@@ -252,7 +310,7 @@ class Schedules:
         if due is None:
             self._core.alarms.clear(schedule.name)
         else:
-            self._core.alarms.set(schedule.name, due, lambda: self.want(schedule))
+            self._core.alarms.set(schedule.name, due, partial(self.want, schedule))
 
     async def _free_ids(self, schedule: Schedule, starts: list[BufferedStart]) -> dict[str, bool]:
         """The workflow ids of some starts, and whether they may be used: true until the loop's next step."""
@@ -341,9 +399,9 @@ class Schedules:
 
     # ---- what became of the workflows
 
-    def _watch(self, schedule: Schedule, executions: Iterable[common_v1.WorkflowExecution]) -> None:
+    def _watch(self, schedule: Schedule, workflow_ids: Iterable[str]) -> None:
         """Listen for the end of these workflows, and of no others of this schedule."""
-        wanted = {execution.workflow_id for execution in executions}
+        wanted = set(workflow_ids)
         for workflow_id in schedule.watched - wanted:
             name = (schedule.namespace_id, workflow_id)
             self._watchers[name].discard(schedule)
@@ -382,6 +440,10 @@ class Schedules:
         # Another chain has taken the workflow id over: ours has closed.
         run = await self._core.load(RunKey(namespace_id, execution.workflow_id, execution.run_id))
         return None if run is None or run.is_open or run.state.status == _CONTINUED_AS_NEW else run
+
+
+def _ids(executions: Iterable[common_v1.WorkflowExecution]) -> list[str]:
+    return [execution.workflow_id for execution in executions]
 
 
 def _workflow_id(rules: ScheduleRules, start: BufferedStart) -> str:
