@@ -233,6 +233,26 @@ async def test_undelivered_eager_tasks_come_back(r: Driver) -> None:
     assert (await r.poll_activity()).activity_id == "1"
 
 
+async def test_queries_that_wait_for_a_task_come_one_at_a_time(r: Driver) -> None:
+    await r.start()
+    first = asyncio.create_task(r.query())
+    await asyncio.sleep(0.01)
+    with pytest.raises(RPCError, match="buffer is full") as refused:
+        await r.query()
+    assert refused.value.status is RPCStatusCode.RESOURCE_EXHAUSTED
+    task = await r.poll()
+    (query_id,) = task.queries
+    await r.answer(task, query_results={query_id: query_v1.WorkflowQueryResult(1, payloads(b"1"))})
+    assert (await first).query_result == payloads(b"1")
+    others = [asyncio.create_task(r.query()) for _ in range(2)]  # no task is pending: they go out by themselves
+    for number in (b"2", b"3"):
+        task = await r.poll()
+        await r.engine.respond_query_task_completed(
+            ws.RespondQueryTaskCompletedRequest(task.task_token, 1, payloads(number))
+        )
+    assert [(await other).query_result for other in others] == [payloads(b"2"), payloads(b"3")]
+
+
 async def test_a_query_of_a_long_history_comes_in_pages(r: Driver) -> None:
     await r.start()
     for number in range(300):

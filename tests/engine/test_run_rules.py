@@ -12,6 +12,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import ParentClosePolicy, ResetReapplyExcludeType
 from perdure.api.query import v1 as query_v1
 from perdure.api.workflowservice import v1 as ws
+from perdure.engine import queries
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import StoreUnavailableError
 from tests.engine.driver import (
@@ -106,6 +107,19 @@ async def test_a_failed_task_keeps_its_query_for_the_next(d: Driver) -> None:
     (query_id,) = second.queries
     await d.answer(second, query_results={query_id: query_v1.WorkflowQueryResult(1, payloads(b"7"))})
     assert (await asking).query_result == payloads(b"7")
+
+
+async def test_a_query_without_workers_says_so(d: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    await d.start()
+    await d.turn()
+    for polled in d.engine._core.matching._queues.values():
+        polled.last_poll -= 30
+    request = ws.QueryWorkflowRequest("default", common_v1.WorkflowExecution("w"), query_v1.WorkflowQuery("state"))
+    for window, status in ((20.0, RPCStatusCode.FAILED_PRECONDITION), (60.0, RPCStatusCode.DEADLINE_EXCEEDED)):
+        monkeypatch.setattr(queries, "_POLLER_WINDOW", window)
+        with pytest.raises(RPCError) as refused:
+            await d.engine.query_workflow(request, timeout=timedelta(seconds=1.05))
+        assert refused.value.status is status
 
 
 async def test_stuck_runs_refuse_queries(d: Driver) -> None:

@@ -83,7 +83,9 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
         self._add_namespace_rpcs(core, namespaces, self)
         #: This service for workers and clients of other processes: what they hold does not end with this one.
-        self.remote = RemoteService(self, self._check, self._starts, self._workflow_tasks, self._activity_tasks)
+        self.remote = RemoteService(
+            self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries
+        )
 
     @classmethod
     async def open(

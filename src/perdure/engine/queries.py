@@ -14,10 +14,18 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.core import Core
-from perdure.engine.errors import deadline_exceeded, invalid_argument, not_found, not_ready
+from perdure.engine.errors import (
+    BUSY_WORKFLOW,
+    deadline_exceeded,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+    not_ready,
+    resource_exhausted,
+)
 from perdure.engine.histories import first_page
 from perdure.engine.lookup import find_run
-from perdure.engine.matching import Task
+from perdure.engine.matching import Task, TaskQueue
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.pausing import PAUSED
 from perdure.engine.routing import Router
@@ -32,6 +40,10 @@ _RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 _COMPLETED = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 _STUCK_FROM_ATTEMPT = 3
 _QUERY_TIMEOUT = 30.0
+#: How many queries from afar may wait for one run's next workflow task, as on Temporal's server.
+MAX_BUFFERED = 1
+#: Seconds without a poll after which a query that nobody took is told so, this long before its time is over.
+_POLLER_WINDOW, _NOTICE = 20.0, 1.0
 _TOKEN_PREFIX = b"query:"
 _CLOSED_TOO_SOON = "Workflow execution closed before WorkflowTaskStarted event"
 
@@ -88,6 +100,13 @@ class Queries:
             self._ask(run, name, pending)
         try:
             async with asyncio.timeout(seconds):
+                if seconds > _NOTICE:
+                    await asyncio.wait((pending.future,), timeout=seconds - _NOTICE)
+                    if not pending.future.done() and name in self._direct and not self._is_polled(run):
+                        raise failed_precondition(
+                            "no poller seen for task queue recently, worker may be down: start a worker for task queue "
+                            f"{s.task_queue!r}"
+                        )
                 result = await pending.future
         except TimeoutError:
             raise deadline_exceeded("query timed out before a worker could process it") from None
@@ -110,6 +129,30 @@ class Queries:
             ) from None
         return ws.QueryWorkflowResponse(query_result=result.answer)
 
+    async def check_room(self, request: ws.QueryWorkflowRequest) -> None:
+        """Refuse a query when too many wait for the run's next workflow task already; clients try it again."""
+        run = await find_run(self._core, self._namespaces.get(request.namespace).namespace_id, request.execution)
+        if len(run.queries) >= MAX_BUFFERED and (run.state.task_scheduled_id or not run.state.previous_started_id):
+            raise resource_exhausted(
+                "consistent query buffer is full, this may be caused by too many queries and workflow not able to "
+                "process query fast enough",
+                BUSY_WORKFLOW,
+            )
+
+    def _is_polled(self, run: Run) -> bool:
+        """Whether a worker that may answer a query of its own has polled lately."""
+        now = self._core.loop.time()
+        queues = [self._query_queue(run)]
+        if run.state.sticky_queue:
+            sticky = self._core.matching.known(run.key.namespace_id, TaskKind.WORKFLOW, run.state.sticky_queue)
+            queues += [] if sticky is None else [sticky]
+        return any(queue.has_recent_poller(now) or now - queue.last_poll < _POLLER_WINDOW for queue in queues)
+
+    def _query_queue(self, run: Run) -> TaskQueue:
+        if self._core.is_routing:
+            return self.router.query_queue(run)
+        return self._core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, run.state.task_queue)
+
     def _ask(self, run: Run, name: str, pending: PendingQuery) -> None:
         """Send a query task: to the worker that has the run cached, if it still polls."""
         core = self._core
@@ -124,10 +167,7 @@ class Queries:
                 # A worker that went away without a word: after the time a workflow task would wait, anybody may answer.
                 core.loop.call_later(s.sticky_timeout_ms / 1000, self._fall_back, run, task)
                 return
-        if core.is_routing:
-            self.router.query_queue(run).add(task)
-        else:
-            core.matching.queue(run.key.namespace_id, TaskKind.WORKFLOW, s.task_queue).add(task)
+        self._query_queue(run).add(task)
 
     def _fall_back(self, run: Run, task: Task) -> None:
         sticky = self._core.matching.known(run.key.namespace_id, TaskKind.WORKFLOW, run.state.sticky_queue)

@@ -12,7 +12,7 @@ from perdure.engine.errors import invalid_argument
 from perdure.engine.ids import decode_token
 from perdure.engine.limits import long_poll
 from perdure.engine.namespaces import activities_of
-from perdure.engine.queries import is_query_token
+from perdure.engine.queries import Queries, is_query_token
 from perdure.engine.starts import Starts
 from perdure.engine.workflow_tasks import WorkflowTasks
 
@@ -47,12 +47,14 @@ class RemoteService:
         starts: Starts,
         workflow_tasks: WorkflowTasks,
         activity_tasks: ActivityTasks,
+        queries: Queries,
     ) -> None:
         self._engine = engine
         self._check = check
         self._starts = starts
         self._workflow_tasks = workflow_tasks
         self._activity_tasks = activity_tasks
+        self._queries = queries
         for name in _ANSWERS:
             setattr(self, name, self._in_own_namespace(getattr(engine, name)))
 
@@ -98,6 +100,14 @@ class RemoteService:
         """Temporal's PollActivityTaskQueue."""
         self._check()
         return await self._activity_tasks.poll(request, is_local=False, timeout=long_poll(timeout))
+
+    async def query_workflow(
+        self, request: ws.QueryWorkflowRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
+    ) -> ws.QueryWorkflowResponse:
+        """Temporal's QueryWorkflow; of those that wait for a workflow task, one at a time for a run."""
+        self._check()
+        await self._queries.check_room(request)
+        return await self._engine.query_workflow(request, metadata=metadata, timeout=timeout)
 
     async def give_back(self, response: object) -> None:
         """Hand out again what an answer carried that did not reach its worker."""
