@@ -27,6 +27,7 @@ async def join(tmp_path: Path) -> AsyncIterator[Join]:
     yield one
     for engine in engines:
         await engine.close()
+        await engine.store.close()  # of one that was abandoned
     leave_place(tmp_path)
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client, WorkflowUpdateStage
 from perdure.engine.cluster_engine import ClusterEngine
 from perdure.exceptions import WorkflowAlreadyStartedError
+from perdure.service import RPCError
 from perdure.worker import Worker
 from tests.engine.fragile import abandon
 from tests.postgres.cluster_workflows import WORKFLOWS, Collect, Double, Parent, Sleep, double
@@ -167,3 +169,21 @@ async def test_a_schedule_acts_wherever_it_was_made(join: Join, leader_dies: boo
             await asyncio.sleep(0.05)
     assert described.info.recent_actions
     await handle.delete()
+
+
+async def test_namespaces_and_their_attributes_are_known_everywhere(two: Two) -> None:
+    a, b = two
+    await a.register_namespace(
+        ws.RegisterNamespaceRequest("shop", workflow_execution_retention_period=86_400 * 10**9)
+    )
+
+    async def described() -> ws.DescribeNamespaceResponse:
+        return await b.describe_namespace(ws.DescribeNamespaceRequest("shop"))
+
+    while True:
+        try:
+            info = (await described()).namespace_info
+            break
+        except RPCError:
+            await asyncio.sleep(0.01)
+    assert info is not None and info.name == "shop"

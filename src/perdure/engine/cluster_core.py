@@ -80,7 +80,8 @@ class ClusterCore(Core):
         #: While this node, which was taken for dead, joins again.
         self.rejoining: asyncio.Task[None] | None = None
         self.on_fenced: Callable[[], None] = lambda: None
-        #: Told of runs that were committed.
+        #: Told of the kind of a document, and of runs, that were committed.
+        self.on_document: Callable[[str], None] = lambda kind: None
         self.on_committed: Callable[[list[Run]], None] = lambda runs: None
 
     # ---- sections: what stands or falls together
@@ -147,6 +148,7 @@ class ClusterCore(Core):
         """As :meth:`Core.put_document`."""
         batch = self._form()
         batch.documents.append(document)
+        batch.deliveries.append(lambda: self.on_document(document.kind))
         return batch
 
     def _bind(self, batch: Batch, other: Batch) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from perdure.engine import collector
+import msgspec
+
+from perdure.engine import collector, deployments, queue_limits
 from perdure.engine.cluster import Cluster
 from perdure.engine.cluster_calls import Calls, Method
 from perdure.engine.cluster_core import ClusterCore, StaleError
@@ -22,7 +24,7 @@ from perdure.engine.engine import DEFAULT_CACHE_BYTES, Engine
 from perdure.engine.ids import decode_token
 from perdure.engine.lookup import find_run
 from perdure.engine.matching import Task
-from perdure.engine.namespaces import Namespaces
+from perdure.engine.namespaces import Namespace, Namespaces
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.store.api import Store, TaskKind
 
@@ -42,7 +44,32 @@ _TOKENS = frozenset(
 _TO_POLLERS = frozenset(("query_workflow", "update_workflow_execution", "poll_workflow_execution_update"))
 #: Requests of what one node does for all.
 _TO_LEADER = ("schedule", "batch_operation")
+_NAMESPACE = "namespace"
 _NOT_RPCS = frozenset(("close", "detach_activity_task", "get_system_info"))
+
+
+class ClusterNamespaces(Namespaces):
+    """Namespaces that other nodes change, too."""
+
+    on_change: Callable[[], None] = staticmethod(lambda: None)
+
+    async def _put(self, namespace: Namespace) -> None:
+        await super()._put(namespace)
+        self.on_change()
+
+    async def forget(self, namespace: Namespace) -> None:
+        """As :meth:`Namespaces.forget`."""
+        await super().forget(namespace)
+        self.on_change()
+
+    async def read_again(self) -> None:
+        """Take over what other nodes changed."""
+        found = {record.namespace_id: record for record in await self._store.load_namespaces()}
+        for namespace in self.all():
+            if namespace.namespace_id not in found:
+                self._drop(namespace)
+        for record in found.values():
+            self._take(msgspec.msgpack.decode(record.body, type=Namespace))
 
 
 class ClusterEngine(Engine):
@@ -62,7 +89,7 @@ class ClusterEngine(Engine):
     ) -> ClusterEngine:
         """Join the nodes over a store. As :meth:`Engine.open`."""
         core = ClusterCore(store, asyncio.get_running_loop(), clock, cache_bytes)  # type: ignore[arg-type]
-        namespaces = Namespaces(store)
+        namespaces = ClusterNamespaces(store)
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
         engine = cls(core, namespaces, callback_addresses)
         engine._wrap(core, namespaces)
@@ -75,7 +102,7 @@ class ClusterEngine(Engine):
         collector.engine_opened()
         return engine
 
-    def _wrap(self, core: ClusterCore, namespaces: Namespaces) -> None:
+    def _wrap(self, core: ClusterCore, namespaces: ClusterNamespaces) -> None:
         self._cluster_core = core
         self._is_leading = False
         self.cluster = cluster = Cluster(core)
@@ -84,6 +111,9 @@ class ClusterEngine(Engine):
         cluster.on_membership = self._lead
         cluster.on_slow_poll = self._look_at_closes
         cluster.on_stranded = self._strand
+        cluster.on_change = lambda what: core.spawn(self._read_again(what))
+        core.on_document = lambda kind: cluster.tell(f"d{kind}")
+        namespaces.on_change = lambda: cluster.tell(f"d{_NAMESPACE}")
         for name in dir(self):
             method = getattr(type(self), name, None)
             is_rpc = not name.startswith("_") and name not in _NOT_RPCS and asyncio.iscoroutinefunction(method)
@@ -243,6 +273,16 @@ class ClusterEngine(Engine):
         if run is not None and run.updates is not None and not run.is_dirty and not run.in_flight:
             core.forget(run)
             run.fail_waiters(StaleError())
+
+    async def _read_again(self, what: str) -> None:
+        """Another node changed something that every node has in memory."""
+        if what == _NAMESPACE:
+            assert isinstance(self._namespaces, ClusterNamespaces)
+            await self._namespaces.read_again()
+        elif what == deployments.KIND:
+            await self._deployments.read_again()
+        elif what == queue_limits.KIND:
+            await self._queue_limits.read_again()
 
     # ---- what only one node does
 

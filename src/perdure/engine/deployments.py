@@ -116,6 +116,13 @@ class Deployments:
             for namespace_id, kind, name in list(self._owners):
                 await self._reroute(namespace_id, kind, name)
 
+    async def read_again(self) -> None:
+        """Take over what another engine over the same store changed."""
+        self._by_name.clear()
+        self._owners.clear()
+        self._polled.clear()
+        await self.open()
+
     def _take(self, record: DeploymentRecord) -> None:
         self._by_name[record.namespace_id, record.name] = record
         for version in record.versions.values():

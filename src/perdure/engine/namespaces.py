@@ -146,6 +146,9 @@ class Namespaces:
     async def forget(self, namespace: Namespace) -> None:
         """Take a namespace without runs out of the store."""
         await self._store.delete_namespace(namespace.namespace_id)
+        self._drop(namespace)
+
+    def _drop(self, namespace: Namespace) -> None:
         del self._by_name[namespace.name]
         del self._by_id[namespace.namespace_id]
         activities = activities_of(namespace.namespace_id)

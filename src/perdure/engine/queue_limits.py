@@ -240,6 +240,13 @@ class QueueLimits:
             documents = [Document(namespace_id, KIND, f"{kind}/{name}") for _, kind, name in gone]
             await self._core.store.commit([], documents)
 
+    async def read_again(self) -> None:
+        """Take over what another engine over the same store changed."""
+        self._configs.clear()
+        await self.open()
+        for key, queue in list(self._core.matching._queues.items()):
+            self._prepare(key, queue)
+
     def _prepare(self, key: tuple[str, int, str], queue: TaskQueue) -> None:
         base = (key[0], key[1], queue.name.partition("\0")[0])
         config = self._configs.get(base)
