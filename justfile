@@ -67,6 +67,10 @@ sanitize *args:
 wheel:
     {{ python }} wheels/build_here.py
 
+# The cluster's campaign: 200 faults of processes, connections and the database.
+torture-postgres *args:
+    {{ python }} tests/postgres/torture.py {{ args }}
+
 # The kill -9 campaign: 500 kills over a mixed load.
 torture *args:
     {{ python }} tests/torture/crash.py {{ args }}
