@@ -172,6 +172,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "arg and args": (lambda: act(echo, 1, args=[1]), "Cannot have arg and args"),
     "text as args": (lambda: act("echo", args="abc"), "args must be a list or tuple"),
     "activity id of a wrong type": (lambda: act(activity_id=5), "activity_id must be a str, not int"),
+    "child with a bad cron schedule": (
+        lambda: workflow.execute_child_workflow(Child.run, cron_schedule="99 * * * *"),
+        "cron_schedule is not valid",
+    ),
     "long activity id": (lambda: act(activity_id=LONG), "activity_id has 1001 bytes"),
     "task queue of a wrong type": (lambda: act(task_queue=5), "task_queue must be a str, not int"),
     "long task queue": (lambda: act(task_queue=LONG), "task_queue has 1001 bytes"),

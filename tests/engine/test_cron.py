@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from perdure.engine.cron import Cron, backoff_ms
+from perdure._cron import Cron, backoff_ms
 
 NS = 1_000_000_000
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from perdure import _cron as cron
 from perdure._native import transitions
 from perdure._native.activities import decide_retry
 from perdure._native.commands import CommandError, resolve_retry_policy
@@ -17,7 +18,7 @@ from perdure.api.enums.v1 import CommandType, ContinueAsNewInitiator, EventType,
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
-from perdure.engine import cron, limits
+from perdure.engine import limits
 from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from perdure import _cron as cron
 from perdure._native import transitions
 from perdure._native.commands import resolve_retry_policy
 from perdure._native.mutable_state import MutableState
@@ -19,7 +20,7 @@ from perdure.api.enums.v1 import (
 from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
-from perdure.engine import cron, limits
+from perdure.engine import limits
 from perdure.engine.backlog import check_priority
 from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing

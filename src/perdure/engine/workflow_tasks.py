@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from perdure._cron import Cron
 from perdure._native import commands, transitions
 from perdure._native.commands import CLOSE_COMMANDS, CommandError
 from perdure.api.command import v1 as command_v1
@@ -17,7 +18,6 @@ from perdure.engine import limits
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
-from perdure.engine.cron import Cron
 from perdure.engine.deployments import Deployments
 from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import invalid_argument, not_found

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
+from perdure._cron import Cron
 from perdure._native.machines import Effect, Input, MachineKind
 from perdure._native.matcher import WorkflowCommand
 from perdure._times import duration_to_ns
@@ -646,6 +647,12 @@ def _check_child(options: dict[str, Any]) -> None:
         _check.instance(_CHILD_CALL, "retry_policy", options["retry_policy"], RetryPolicy)
     if options["memo"] is not None:
         _check.instance(_CHILD_CALL, "memo", options["memo"], Mapping)
+    _check.text(_CHILD_CALL, "cron_schedule", options["cron_schedule"], empty=True)
+    if options["cron_schedule"] and "TZ=" not in options["cron_schedule"]:  # time zones are files
+        try:
+            Cron.parse(options["cron_schedule"])
+        except ValueError as error:
+            raise ValueError(f"{_CHILD_CALL}: cron_schedule is not valid: {error}") from None
     _check.instance(_CHILD_CALL, "priority", options["priority"], Priority)
 
 
