@@ -294,3 +294,18 @@ async def test_a_url_may_refuse(
         assert (callback.state, callback.attempt) == (state, 1)
         assert callback.last_attempt_failure.message == f"unexpected response status: {status}"
         assert (callback.next_attempt_schedule_time == d.clock.now + S) is (state == BACKING_OFF)
+
+
+async def test_a_url_is_told_again(open_store: Callable[[], Awaitable[Store]], receiver: Receiver) -> None:
+    receiver.statuses = [503, 503, 200]
+    async with driving(await open_store(), callback_addresses=[receiver.address]) as d:
+        await d.start(completion_callbacks=to(receiver.address))
+        await d.turn(complete())
+        for attempt, wait in ((1, 1), (2, 2)):
+            assert (await state_of(d, BACKING_OFF, SUCCEEDED)).attempt == attempt
+            await d.advance(wait - 0.1)
+            await d.advance(0.1)
+            while (await d.callbacks())[0].attempt == attempt:
+                await asyncio.sleep(0.005)
+        callback = await state_of(d, SUCCEEDED)
+        assert (callback.attempt, callback.last_attempt_failure, len(receiver.told)) == (3, None, 3)

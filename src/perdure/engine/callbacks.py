@@ -19,7 +19,7 @@ from perdure.api.failure import v1 as failure_v1
 from perdure.engine import callback_requests
 from perdure.engine.callback_requests import CallbackError, Outcome
 from perdure.engine.core import Core
-from perdure.engine.errors import failed_precondition, invalid_argument
+from perdure.engine.errors import failed_precondition, invalid_argument, unavailable
 from perdure.engine.ids import decode_nexus_completion
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
@@ -55,6 +55,8 @@ class Callbacks:
         self._operations = operations
         #: Beginnings of the URLs outside this service that may be called.
         self._allowed = tuple(allowed)
+        #: (run id, transfer id) of the callbacks that are being called.
+        self._calling: set[tuple[str, int]] = set()
         core.on_chain_closed = self.owe
 
     def check(self, given: Sequence[common_v1.Callback], present: int = 0) -> None:
@@ -98,27 +100,30 @@ class Callbacks:
                 self._core.add_transfer(run, -1 - index)
 
     async def carry_out(self, run: Run, transfer_id: int) -> None:
-        """Call back, again and again until that succeeded, was refused for good, or the run's time is over."""
-        core = self._core
-        key = run.key
-        while True:
-            current = await core.load(key)
-            if current is None:
-                return
-            run = current
-            callback = callbacks(run.state)[-1 - transfer_id]
-            wait = callback["call"]["next_ns"] - core.now()
-            if wait <= 0:
-                wait = await self._once(run, callback, transfer_id)
-                if not wait:
-                    return
-            if run.state.delete_at_ms * NS_PER_MS <= core.now():
-                core.finish_transfer(run, transfer_id)
-                return
-            await asyncio.sleep(wait / 1e9)
+        """Call back; again, later and later, until that succeeded, was refused for good, or the run's time is over."""
+        name = (run.key.run_id, transfer_id)
+        if name in self._calling:
+            return
+        self._calling.add(name)
+        try:
+            await self._attempt(run, transfer_id)
+        finally:
+            self._calling.remove(name)
 
-    async def _once(self, run: Run, callback: Callback, transfer_id: int) -> int:
-        """One attempt; returns after how many nanoseconds the next one is due, 0: that was the last."""
+    async def _attempt(self, run: Run, transfer_id: int) -> None:
+        core = self._core
+        if run.state.delete_at_ms * NS_PER_MS <= core.now():
+            core.finish_transfer(run, transfer_id)
+            return
+        callback = callbacks(run.state)[-1 - transfer_id]
+        if callback["call"]["next_ns"] <= core.now():
+            await self._once(run, callback, transfer_id)
+        due = callback["call"]["next_ns"]
+        row = run.transfers.get(transfer_id)
+        if due and row is not None:
+            core.alarms.set((run.key.run_id, transfer_id), due, lambda: core.spawn(core.on_transfer(run, row)))
+
+    async def _once(self, run: Run, callback: Callback, transfer_id: int) -> None:
         core = self._core
         message = callback_message(callback).nexus
         assert message is not None
@@ -131,19 +136,21 @@ class Callbacks:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await callback_requests.send(message.url, message.header, outcome)
         except RPCError as error:
-            problem = CallbackError(str(error), error.status is not RPCStatusCode.NOT_FOUND)
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise  # this service's own trouble, of which no receiver is the cause
+            problem = CallbackError(str(error), False)
         except CallbackError as error:
             problem = error
         except TimeoutError:
             problem = CallbackError("the callback's receiver did not answer in time", True)
         if run.is_gone:
-            return 1  # it is read again and called again
+            raise unavailable("The run was read again; its callback is called again.")
         call = callback["call"]
         if problem is not None and problem.is_retryable:
             callback["state"] = _BACKING_OFF
-            wait = attempt_failed(call, encode(_failure(problem)), core.now())
+            attempt_failed(call, encode(_failure(problem)), core.now())
             core.forming(run)
-            return wait
+            return
         call["attempt"] += 1
         call["ended_ns"] = core.now()
         call["next_ns"] = 0
@@ -153,7 +160,6 @@ class Callbacks:
             logger.warning("callback of run %s failed: %s", run.key.run_id, problem)
         core.finish_transfer(run, transfer_id)
         core.forming(run)
-        return 0
 
     async def _tell_run(self, run: Run, callback: Callback, message: common_v1.CallbackNexus) -> None:
         token = decode_nexus_completion(_header(message, CALLBACK_TOKEN))
