@@ -256,3 +256,13 @@ async def test_a_worker_changes_its_connection(client: Client, worker: Worker, o
     assert await other.execute_workflow(Hello.run, "again", **options) == "Hello, again!"
     worker.client = client
     await other.close()
+
+
+async def test_a_worker_whose_client_closes_says_so(client: Client, task_queue: str) -> None:
+    other = await Client.connect(client.service_client.config.target_host)
+    worker = Worker(other, task_queue=task_queue, workflows=WORKFLOWS, activities=ACTIVITIES)
+    run = asyncio.create_task(worker.run())
+    await client.execute_workflow(Hello.run, "you", id=f"w-{uuid.uuid4()}", task_queue=task_queue)
+    await other.close()
+    with pytest.raises(RuntimeError, match="shut the worker down .* before you close the client"):
+        await run

@@ -17,7 +17,7 @@ from perdure.service._config import (
     RetryConfig,
     TLSConfig,
 )
-from perdure.service._errors import GrpcStatus, RPCError, RPCStatusCode
+from perdure.service._errors import GrpcStatus, RPCError, RPCStatusCode, ServiceClosedError
 from perdure.service._operator_service import OperatorService
 from perdure.service._test_service import TestService
 from perdure.service._workflow_service import WorkflowService
@@ -37,6 +37,7 @@ __all__ = [
     "RPCStatusCode",
     "RetryConfig",
     "ServiceClient",
+    "ServiceClosedError",
     "TLSConfig",
     "TestService",
     "WorkflowService",

@@ -107,3 +107,11 @@ class RPCError(TemporalError):
     def detail(self, kind: type[Message]) -> Message | None:
         """The first detail of a kind, or None."""
         return next((detail for detail in self._details if isinstance(detail, kind)), None)
+
+
+class ServiceClosedError(RPCError):
+    """Our side closed the connection: no retry cures that."""
+
+    def __init__(self) -> None:
+        """UNAVAILABLE, as of any service that is closed."""
+        super().__init__("the connection is closed", RPCStatusCode.UNAVAILABLE)

@@ -20,7 +20,7 @@ import grpc.aio
 import perdure
 from perdure.api._message import Message
 from perdure.api.workflowservice.v1 import GetSystemInfoRequest, GetSystemInfoResponse
-from perdure.service import ConnectConfig, RetryConfig, RPCError, RPCStatusCode, WorkflowService
+from perdure.service import ConnectConfig, RetryConfig, RPCError, RPCStatusCode, ServiceClosedError, WorkflowService
 from perdure.wire import codec, errors
 from perdure.wire._channel import address_of, open_channel
 from perdure.wire._retry import Backoff
@@ -154,16 +154,16 @@ class TemporalService:
 
     async def _attempt(self, call: Any, data: bytes, headers: list[tuple[str, str | bytes]], seconds: float) -> bytes:
         if self._is_closed:
-            raise RPCError("the connection is closed", RPCStatusCode.UNAVAILABLE)
+            raise ServiceClosedError
         try:
             return cast("bytes", await call(data, timeout=seconds, metadata=headers))
         except grpc.aio.AioRpcError as error:
             if self._is_closed:
-                raise RPCError("the connection was closed", RPCStatusCode.UNAVAILABLE) from error
+                raise ServiceClosedError from error
             raise errors.from_wire(error.code(), error.details(), error.trailing_metadata()) from error
         except asyncio.CancelledError:
             if self._is_closed and not _is_cancelled():
-                raise RPCError("the connection was closed", RPCStatusCode.UNAVAILABLE) from None
+                raise ServiceClosedError from None
             raise
 
     def _headers(self, request: Message, metadata: Mapping[str, str | bytes] | None) -> list[tuple[str, str | bytes]]:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
-from perdure.service import RPCError, RPCStatusCode
+from perdure.service import RPCError, RPCStatusCode, ServiceClosedError
 
 logger = logging.getLogger("perdure.worker")
 
@@ -285,7 +285,8 @@ class PollerGroup:
         """Wait and return if a retry may help, raise otherwise."""
         if not isinstance(error, RPCError):
             raise error
-        if self._in_process and error.status is RPCStatusCode.UNAVAILABLE and failures >= _LOCAL_RETRIES:
+        is_closed = self._in_process and error.status is RPCStatusCode.UNAVAILABLE and failures >= _LOCAL_RETRIES
+        if is_closed or isinstance(error, ServiceClosedError):
             raise RuntimeError(
                 f"The service closed while the worker of {self._name} was running; shut the worker down (or leave its "
                 "'async with' block) before you close the client."
