@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ import pytest
 
 from perdure import Client, Worker, activity, workflow
 from perdure.common import MetricMeter
+from perdure.exceptions import ActivityError, ApplicationError
 from perdure.runtime import (
     BUFFERED_METRIC_KIND_COUNTER,
     BUFFERED_METRIC_KIND_GAUGE,
@@ -56,7 +58,7 @@ def record_all(meter: MetricMeter) -> None:
 
 
 async def test_a_buffer_gets_what_workflows_and_activities_measure_and_replay_measures_nothing() -> None:
-    buffer = MetricBuffer(100)
+    buffer = MetricBuffer(1000)
     with pytest.raises(RuntimeError, match="before runtime created"):
         buffer.retrieve_updates()
     runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer, global_tags={"tag": "t"}))
@@ -65,7 +67,8 @@ async def test_a_buffer_gets_what_workflows_and_activities_measure_and_replay_me
         Worker(client, task_queue="q", workflows=[Measures], activities=[measure], max_cached_workflows=0),
     ):
         await client.execute_workflow(Measures.run, id="m", task_queue="q")
-    updates = buffer.retrieve_updates()
+    own = ("my-workflow", "my-activity", "temporal_workflow_completed")
+    updates = [update for update in buffer.retrieve_updates() if update.metric.name in own]
     assert [(update.metric.name, update.value) for update in updates] == [
         ("my-workflow", 2),
         ("my-activity", 1),
@@ -77,7 +80,96 @@ async def test_a_buffer_gets_what_workflows_and_activities_measure_and_replay_me
     assert (updates[0].metric.description, updates[0].metric.unit) == ("what it counts", "things")
     assert updates[0].attributes["workflow_type"] == "Measures"
     assert updates[1].attributes == updates[1].attributes | {"tag": "t", "activity_type": "measure", "more": True}
-    assert buffer.retrieve_updates() == []
+    assert not [update for update in buffer.retrieve_updates() if update.metric.name in own]
+
+
+@activity.defn
+async def break_down() -> None:
+    raise ApplicationError("no", non_retryable=True)
+
+
+@workflow.defn
+class Breaks:
+    @workflow.run
+    async def run(self) -> None:
+        with contextlib.suppress(ActivityError):
+            await workflow.execute_activity(break_down, start_to_close_timeout=timedelta(seconds=30))
+        await workflow.wait_condition(lambda: self.is_fixed)
+
+    is_fixed = False
+
+    @workflow.signal
+    def fix(self) -> None:
+        if not fixed:
+            raise RuntimeError("not yet")
+        self.is_fixed = True
+
+
+fixed: list[bool] = []
+
+
+async def test_a_worker_measures_its_tasks_by_temporals_names() -> None:
+    buffer = MetricBuffer(10_000)
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    fixed.clear()
+    async with (
+        await Client.connect("memory:", runtime=runtime) as client,
+        Worker(
+            client,
+            task_queue="q",
+            workflows=[Measures, Breaks],
+            activities=[measure, break_down],
+            max_concurrent_activities=7,
+            disable_eager_activity_execution=True,
+        ),
+    ):
+        await client.execute_workflow(Measures.run, id="m", task_queue="q")
+        handle = await client.start_workflow(Breaks.run, id="b", task_queue="q")
+        await handle.signal(Breaks.fix)
+        updates = []
+        while not any(update.metric.name == "temporal_workflow_task_execution_failed" for update in updates):
+            await asyncio.sleep(0.01)
+            updates += buffer.retrieve_updates()
+        fixed.append(True)
+        await handle.result()
+    updates += buffer.retrieve_updates()
+    found: dict[str, list[Any]] = {}
+    for update in updates:
+        assert update.attributes["namespace"] == "default" or update.metric.name.startswith("my-")
+        found.setdefault(update.metric.name.removeprefix("temporal_"), []).append((update.value, update.attributes))
+
+    def labels(name: str, label: str) -> set[Any]:
+        return {attributes.get(label) for _, attributes in found[name]}
+
+    assert len(found["worker_start"]) == 1
+    assert labels("activity_task_received", "activity_type") == {"measure", "break_down"}
+    assert labels("activity_task_received", "eager") == {False}
+    for name in ("activity_schedule_to_start_latency", "activity_execution_latency"):
+        assert labels(name, "activity_type") == {"measure", "break_down"}, name
+    assert labels("activity_execution_failed", "activity_type") == {"break_down"}
+    assert labels("activity_succeed_endtoend_latency", "activity_type") == {"measure"}
+    for name in (
+        "workflow_task_schedule_to_start_latency",
+        "workflow_task_execution_latency",
+        "workflow_endtoend_latency",
+    ):
+        assert labels(name, "workflow_type") == {"Measures", "Breaks"}, name
+    assert labels("workflow_task_execution_failed", "failure_reason") == {"WorkflowError"}
+    assert found["workflow_task_queue_poll_succeed"] and found["sticky_cache_hit"] and found["sticky_cache_miss"]
+    assert labels("num_pollers", "poller_type") == {"workflow_task", "sticky_workflow_task", "activity_task"}
+    assert found["num_pollers"][-1][0] == 0
+    used = [
+        value for value, attributes in found["worker_task_slots_used"] if attributes["worker_type"] == "ActivityWorker"
+    ]
+    free = [
+        value
+        for value, attributes in found["worker_task_slots_available"]
+        if attributes["worker_type"] == "ActivityWorker"
+    ]
+    assert [one + other for one, other in zip(used, free, strict=True)] == [7] * len(used) and used[-1] == 0
+    assert {value for value, _ in found["sticky_cache_size"]} >= {0, 1}
+    assert {"RespondWorkflowTaskCompleted", "RespondActivityTaskFailed"} <= labels("request", "operation")
+    assert labels("long_request", "operation") >= {"PollWorkflowTaskQueue", "PollActivityTaskQueue"}
 
 
 def test_attributes_are_strings_numbers_and_booleans() -> None:

@@ -39,6 +39,7 @@ from perdure.worker._plugin import Plugin
 from perdure.worker._poll_shutdown import end_polls, ends_polls
 from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._runner import UnsandboxedWorkflowRunner, WorkflowRunner
+from perdure.worker._service_metrics import MeasuredService
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, WorkerTuner, maximum_slots
 from perdure.worker._workflow_runtime import PatchActivationInput, RunOptions
@@ -207,7 +208,7 @@ class Worker:
         self._config = config
         self._client = client
         self._check_client(client)
-        self._service: WorkflowService = client.workflow_service
+        self._service = self._measured(client)
         self._pid = os.getpid()
         self._started = False
         self._shutdown_requested = asyncio.Event()
@@ -252,6 +253,31 @@ class Worker:
                 deployment_options=self._deployment_options(),
                 sticky_queue_name=f"{self._identity}-{uuid.uuid4().hex}",
             )
+
+        self._show_sizes()
+
+    def _measured(self, client: Client) -> WorkflowService:
+        """A client's service, with what this worker does with it measured where its runtime wants that."""
+        runtime = client.service_client.config.runtime
+        if not isinstance(runtime, Runtime) or runtime.metric_meter is MetricMeter.noop:
+            return client.workflow_service
+        service = MeasuredService(
+            client.workflow_service,
+            runtime.metric_meter,
+            runtime._metric_prefix,
+            client.namespace,
+            self._config["task_queue"],
+        )
+        return cast("WorkflowService", service)
+
+    def _show_sizes(self) -> None:
+        if isinstance(self._service, MeasuredService):
+            if self._workflows is not None:
+                cache = self._workflows._cache
+                self._service.cache_size = lambda: len(cache)
+                self._service.workflow_slots = maximum_slots(self._tuner._get_workflow_task_slot_supplier())
+            if self._activities is not None:
+                self._service.activity_slots = maximum_slots(self._tuner._get_activity_task_slot_supplier())
 
     def _metric_meter(self) -> MetricMeter:
         """Where the client's runtime wants metrics."""
@@ -360,13 +386,17 @@ class Worker:
         self._check_client(value)
         if value.service_client.config.runtime is not self._client.service_client.config.runtime:
             raise ValueError("New client is not on the same runtime as the existing client")
-        if not _is_same_home(value.workflow_service, self._service) or value.namespace != self._client.namespace:
+        if (
+            not _is_same_home(value.workflow_service, self._client.workflow_service)
+            or value.namespace != self._client.namespace
+        ):
             raise ValueError(
                 "The new client must share the home and namespace of the old one; make another worker for another home."
             )
         self._client = value
         self._config["client"] = value
-        self._service = value.workflow_service
+        self._service = self._measured(value)
+        self._show_sizes()
         if self._activities is not None:
             self._activities.client, self._activities.service = value, self._service
         if self._workflows is not None:
