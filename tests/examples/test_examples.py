@@ -75,6 +75,13 @@ TOLD = {
         r"order-2 was cancelled \(after: reserved, paid; now undone\)",
         r"order-3 failed: .*the card has expired \(after: reserved; now undone\)",
     ],
+    "nexus": [
+        r"soup, well done, for 4",
+        r"stew takes too long: operation canceled",
+        r"sorry: we have no sushi",
+        r"in the kitchen: completed",
+        r"in the kitchen: canceled",
+    ],
     "polling": [
         r"poster: ready, asked \d+ times by one attempt",
         r"book:   ready, at attempt [2-9]",

@@ -16,7 +16,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from perdure import exceptions
 from perdure.api.common.v1 import Payload
-from perdure.api.failure.v1 import Failure, NexusHandlerFailureInfo, ResetWorkflowFailureInfo
+from perdure.api.failure.v1 import Failure, ResetWorkflowFailureInfo
 from perdure.api.json import from_json_dict, to_json_dict
 from perdure.converter import (
     DataConverter,
@@ -196,7 +196,6 @@ def test_an_error_from_a_failure_gives_that_failure_again() -> None:
         (Failure(), "Failure error"),
         (Failure(message="m"), "m"),
         (Failure(reset_workflow_failure_info=ResetWorkflowFailureInfo()), "Failure error"),
-        (Failure(nexus_handler_failure_info=NexusHandlerFailureInfo(type="INTERNAL")), "Nexus handler error"),
     ],
 )
 def test_failures_of_other_kinds_become_failure_errors(failure: Failure, message: str) -> None:
