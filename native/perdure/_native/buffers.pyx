@@ -64,6 +64,38 @@ cdef class Writer:
         return out
 
 
+def pack(list parts not None):
+    """The bytes of ``(kind, value)`` parts; kinds: ``byte``, ``varint``, ``zigzag``, ``block``."""
+    cdef Writer w = Writer.__new__(Writer)
+    for kind, value in parts:
+        if kind == "byte":
+            w.u8(value)
+        elif kind == "varint":
+            w.varint(value)
+        elif kind == "zigzag":
+            w.zigzag(value)
+        else:
+            w.block(value)
+    return w.finish()
+
+
+def unpack(bytes data not None, list kinds not None):
+    """The values of parts of those kinds. Raises ValueError: the bytes do not hold them."""
+    cdef Reader r
+    cdef list found = []
+    open_reader(&r, data)
+    for kind in kinds:
+        if kind == "byte":
+            found.append(read_u8(&r))
+        elif kind == "varint":
+            found.append(read_varint(&r))
+        elif kind == "zigzag":
+            found.append(read_zigzag(&r))
+        else:
+            found.append(read_block(&r))
+    return found
+
+
 cdef int open_reader(Reader* r, bytes data) except -1:
     if data is None:
         raise ValueError("no bytes to read")

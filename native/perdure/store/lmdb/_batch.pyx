@@ -42,6 +42,9 @@ DATABASE_NAMES = (
     "meta", "namespace", "workflow", "run", "history", "timer", "task", "visibility", "document", "bucket", "term",
 )
 
+#: What is done with an entry, in the order of the ops.
+OP_NAMES = ("put", "delete", "delete value", "delete prefix", "delete matching", "replace head")
+
 cdef object _encode = msgspec.msgpack.Encoder().encode
 
 cdef enum:
@@ -250,6 +253,24 @@ cdef class Batch:
     def size(self):
         """Bytes of everything to apply."""
         return self.entries.size
+
+    def entries_list(self):
+        """``(what is done, database, key, value)`` of everything to apply, in order."""
+        cdef list found = []
+        cdef const uint8_t* at = self.entries.data
+        cdef const uint8_t* end = at + self.entries.size
+        cdef Entry head
+        while at < end:
+            memcpy(&head, at, sizeof(Entry))
+            at += sizeof(Entry)
+            found.append((
+                OP_NAMES[head.op],
+                DATABASE_NAMES[head.database],
+                _bytes(at, head.key_size),
+                _bytes(at + head.key_size, head.value_size),
+            ))
+            at += head.key_size + <size_t> head.value_size
+        return found
 
     cdef int _check(self, const uint8_t* run_key, uint64_t version, object key) except -1:
         cdef Check check
