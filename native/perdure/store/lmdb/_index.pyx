@@ -100,7 +100,7 @@ cdef Numbers _numbers(object numbers):
 cdef const uint8_t* _skip(const uint8_t* at, const uint8_t* end, int64_t* value) noexcept nogil:
     """Past an integer, which is read, or a text or array of at most 15 of them, of MessagePack; NULL: anything else."""
     cdef uint8_t head
-    cdef int i, size
+    cdef int i, _i, size
     cdef uint64_t number = 0
     if at >= end:
         return NULL
@@ -110,7 +110,7 @@ cdef const uint8_t* _skip(const uint8_t* at, const uint8_t* end, int64_t* value)
         value[0] = head if head < 0x80 else <int64_t> head - 256
         return at
     if 0x90 <= head < 0xa0:
-        for i in range(head & 15):
+        for _i in range(head & 15):
             at = _skip(at, end, value)
             if at == NULL:
                 return NULL
@@ -827,7 +827,6 @@ cdef int _compare_items(const void* left, const void* right) noexcept nogil:
 cdef void _offer(First* f, const uint8_t* position) noexcept nogil:
     """Take an entry if it is among the first so far."""
     cdef uint8_t[ITEM_SIZE] item
-    cdef uint8_t[ITEM_SIZE] moved
     cdef uint64_t time = _read64(position if f.by_close else position + 8)  # inverted
     cdef size_t at, child
     if f.by_close and time == 0:
