@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
+from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.query import v1 as query_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
@@ -17,7 +19,7 @@ from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
-from tests.engine.driver import Clock, Driver, S, complete, driving, name, payloads, queue, schedule_activity
+from tests.engine.driver import Clock, Driver, S, command, complete, driving, name, payloads, queue, schedule_activity
 
 
 @pytest.fixture
@@ -302,3 +304,23 @@ async def test_tools_are_not_shown_events_that_no_history_holds(r: Driver) -> No
         assert page.history is not None
         counts.append(len(page.history.events))
     assert counts[0] == counts[1] + 2
+
+
+async def test_search_attributes_must_have_been_added(r: Driver) -> None:
+    color = common_v1.SearchAttributes(
+        {"Color": common_v1.Payload({"encoding": b"json/plain", "type": b"Keyword"}, b'"red"')}
+    )
+    upsert = command(
+        "UPSERT_WORKFLOW_SEARCH_ATTRIBUTES", command_v1.UpsertWorkflowSearchAttributesCommandAttributes(color)
+    )
+    with pytest.raises(RPCError, match="no mapping defined for search attribute Color"):
+        await r.start(search_attributes=color)
+    await r.start()
+    task = await r.poll()
+    with pytest.raises(RPCError, match="no mapping defined"):
+        await r.answer(task, upsert)
+    task = await r.poll()
+    await r.engine.add_search_attributes(operatorservice_v1.AddSearchAttributesRequest({"Color": 2}, "default"))
+    await r.answer(task, upsert)
+    await r.start("other", search_attributes=color)
+    assert set(await r.list('Color = "red"')) == {"w", "other"}

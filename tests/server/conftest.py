@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("grpc", reason="needs perdure[server]")
 
 import temporalio.client
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from perdure.server import Server
 
@@ -29,5 +31,11 @@ async def server(home: str) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> temporalio.client.Client:
-    """Temporal's own client."""
-    return await temporalio.client.Client.connect(server.address)
+    """Temporal's own client; the keyword ``Color`` may be searched for."""
+    client = await temporalio.client.Client.connect(server.address)
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace="default", search_attributes={"Color": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
+        )
+    )
+    return client

@@ -222,10 +222,10 @@ async def test_namespaces(cli: Cli) -> None:
 
 
 async def test_search_attributes(cli: Cli) -> None:
-    await cli.run("operator", "search-attribute", "create", "--name", "Color", "--type", "Keyword")
-    assert "Color" in await cli.run("operator", "search-attribute", "list")
-    await cli.run("operator", "search-attribute", "remove", "--name", "Color", "--yes")
-    assert "Color" not in await cli.run("operator", "search-attribute", "list")
+    await cli.run("operator", "search-attribute", "create", "--name", "Shape", "--type", "Keyword")
+    assert "Shape" in await cli.run("operator", "search-attribute", "list")
+    await cli.run("operator", "search-attribute", "remove", "--name", "Shape", "--yes")
+    assert "Shape" not in await cli.run("operator", "search-attribute", "list")
 
 
 async def test_the_cluster(cli: Cli) -> None:

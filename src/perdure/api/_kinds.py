@@ -351,6 +351,7 @@ KINDS: dict[str, dict[str, str]] = {
         "rate_limit_source": "RateLimitSource",
     },
     "workflowservice.DescribeWorkerDeploymentVersionResponseVersionTaskQueue": {"type": "TaskQueueType"},
+    "workflowservice.GetClusterInfoResponse": {"history_shard_count": "int32"},
     "workflowservice.GetSearchAttributesResponse": {"keys": "IndexedValueType"},
     "workflowservice.GetWorkerBuildIdCompatibilityRequest": {"max_sets": "int32"},
     "workflowservice.GetWorkerTaskReachabilityRequest": {"reachability": "TaskReachability"},

@@ -207,6 +207,19 @@ class Namespaces:
         if new:
             await self.add_search_attributes(namespace.namespace_id, new)
 
+    def check_known(self, namespace: Namespace, attributes: common_v1.SearchAttributes | None) -> None:
+        """Refuse search attributes that nobody added: callers of other processes must add them first, as with Temporal.
+
+        Raises INVALID_ARGUMENT.
+        """
+        if attributes is not None:
+            custom = self._by_id[namespace.namespace_id].search_attributes
+            for name in attributes.indexed_fields:
+                if name not in custom and name not in SYSTEM_TYPES:
+                    raise invalid_argument(
+                        f"Namespace {namespace.name} has no mapping defined for search attribute {name}"
+                    )
+
     def by_id(self, namespace_id: str) -> Namespace:
         """The namespace of an id that the engine itself wrote down."""
         return self._by_id[namespace_id]

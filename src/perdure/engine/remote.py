@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from perdure.api.common import v1 as common_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.errors import invalid_argument
@@ -30,6 +31,32 @@ _ANSWERS = (
     "respond_activity_task_canceled",
     "record_activity_task_heartbeat",
 )
+_Attributes = common_v1.SearchAttributes | None
+
+
+def _own(request: Any) -> Iterable[_Attributes]:
+    return (request.search_attributes,)
+
+
+def _of_schedule(request: Any) -> Iterable[_Attributes]:
+    action = None if request.schedule is None else request.schedule.action
+    start = None if action is None else action.start_workflow
+    return (request.search_attributes, None if start is None else start.search_attributes)
+
+
+def _of_operations(request: ws.ExecuteMultiOperationRequest) -> Iterable[_Attributes]:
+    return [op.start_workflow.search_attributes for op in request.operations if op.start_workflow is not None]
+
+
+#: RPCs that set search attributes, and where they have them; StartWorkflowExecution is a method below.
+_WITH_SEARCH_ATTRIBUTES: dict[str, Callable[[Any], Iterable[_Attributes]]] = {
+    "signal_with_start_workflow_execution": _own,
+    "execute_multi_operation": _of_operations,
+    "create_schedule": _of_schedule,
+    "update_schedule": _of_schedule,
+    "start_activity_execution": _own,
+    "start_nexus_operation_execution": _own,
+}
 
 
 class RemoteService:
@@ -57,6 +84,26 @@ class RemoteService:
         self._queries = queries
         for name in _ANSWERS:
             setattr(self, name, self._in_own_namespace(getattr(engine, name)))
+        for name, attributes_of in _WITH_SEARCH_ATTRIBUTES.items():
+            setattr(self, name, self._with_known_attributes(getattr(engine, name), attributes_of))
+
+    def _with_known_attributes(
+        self, start: Callable[..., Coroutine[Any, Any, Any]], attributes_of: Callable[[Any], Iterable[_Attributes]]
+    ) -> Callable[..., Any]:
+        """An RPC that refuses search attributes which nobody has added."""
+
+        async def call(request: Any, *, metadata: Metadata = None, timeout: timedelta | None = None) -> Any:
+            self._check_attributes(request.namespace, attributes_of(request))
+            return await start(request, metadata=metadata, timeout=timeout)
+
+        return call
+
+    def _check_attributes(self, namespace: str, found: Iterable[_Attributes]) -> None:
+        self._check()
+        namespaces = self._engine.namespaces
+        for attributes in found:
+            if attributes is not None:
+                namespaces.check_known(namespaces.get(namespace), attributes)
 
     def _in_own_namespace(self, answer: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
         """An RPC that refuses task tokens of other namespaces than the request's, for which the caller was allowed."""
@@ -84,7 +131,7 @@ class RemoteService:
         self, request: ws.StartWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
     ) -> ws.StartWorkflowExecutionResponse:
         """Temporal's StartWorkflowExecution."""
-        self._check()
+        self._check_attributes(request.namespace, (request.search_attributes,))
         return await self._starts.start(request, is_local=False)
 
     async def poll_workflow_task_queue(

@@ -409,10 +409,11 @@ class WorkflowTasks:
                 text = limits.search_attributes_error(attributes.search_attributes)
                 if text is not None:
                     raise CommandError(_BAD_SEARCH_ATTRIBUTES, text)
+                namespace = self._namespaces.by_id(run.key.namespace_id)
                 try:
-                    await self._namespaces.learn(
-                        self._namespaces.by_id(run.key.namespace_id), attributes.search_attributes
-                    )
+                    if not run.state.task_owner_epoch:
+                        self._namespaces.check_known(namespace, attributes.search_attributes)
+                    await self._namespaces.learn(namespace, attributes.search_attributes)
                 except RPCError as error:
                     if error.status is not RPCStatusCode.INVALID_ARGUMENT:
                         raise
