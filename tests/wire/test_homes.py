@@ -264,5 +264,5 @@ async def test_a_worker_whose_client_closes_says_so(client: Client, task_queue: 
     run = asyncio.create_task(worker.run())
     await client.execute_workflow(Hello.run, "you", id=f"w-{uuid.uuid4()}", task_queue=task_queue)
     await other.close()
-    with pytest.raises(RuntimeError, match="shut the worker down .* before you close the client"):
+    with pytest.raises(RuntimeError, match=r"shut the worker down .* before you close the client"):
         await run
