@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
 from perdure.api.enums.v1 import VersionDrainageStatus, WorkerDeploymentVersionStatus
 from perdure.api.taskqueue import v1 as taskqueue_v1
@@ -20,6 +19,16 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.backlog import parts_of
 from perdure.engine.core import Core
+from perdure.engine.deployment_record import (
+    UNVERSIONED,
+    DeploymentRecord,
+    VersionRecord,
+    check_names,
+    named_build_id,
+    routing_config,
+    version_message,
+    version_text,
+)
 from perdure.engine.errors import failed_precondition, invalid_argument, not_found
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.routing import Router, Version, ramp_position, versioned
@@ -40,51 +49,6 @@ _CURRENT = int(_Status.WORKER_DEPLOYMENT_VERSION_STATUS_CURRENT)
 _RAMPING = int(_Status.WORKER_DEPLOYMENT_VERSION_STATUS_RAMPING)
 _DRAINING = int(_Status.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINING)
 _DRAINED = int(_Status.WORKER_DEPLOYMENT_VERSION_STATUS_DRAINED)
-_UNVERSIONED = "__unversioned__"
-
-
-class VersionRecord(msgspec.Struct):
-    """What is kept of a version. Times are nanoseconds, 0 for never."""
-
-    build_id: str
-    created: int
-    current_since: int = 0
-    ramping_since: int = 0
-    routing_changed: int = 0
-    first_activated: int = 0
-    deactivated: int = 0
-    last_current: int = 0
-    drained_at: int = 0
-    #: (TaskKind, name)
-    queues: list[tuple[int, str]] = []
-    metadata: dict[str, common_v1.Payload] = {}
-    modifier: str = ""
-
-
-class DeploymentRecord(msgspec.Struct):
-    """What is kept of a deployment. A build id of None means workers without a version."""
-
-    namespace_id: str
-    name: str
-    created: int
-    versions: dict[str, VersionRecord] = {}
-    current: str | None = None
-    ramping: str | None = None
-    #: Whether ``ramping`` counts: None alone would be a ramp to workers without a version.
-    is_ramping: bool = False
-    percentage: float = 0.0
-    current_changed: int = 0
-    ramping_changed: int = 0
-    percentage_changed: int = 0
-    #: Of this record, and of its routing alone.
-    revision: int = 0
-    routing_revision: int = 0
-    modifier: str = ""
-    manager: str = ""
-
-    def token(self) -> bytes:
-        """Proof of having seen this state."""
-        return b"%d" % self.revision
 
 
 class Deployments:
@@ -164,7 +128,7 @@ class Deployments:
             return name
         deployment, build_id = options.deployment_name, options.build_id
         if (namespace_id, int(kind), name, deployment, build_id) not in self._polled:
-            _check_names(deployment, build_id)
+            check_names(deployment, build_id)
             now = self._core.now()
             key = (namespace_id, deployment)
             record = self._by_name.get(key)
@@ -231,7 +195,7 @@ class Deployments:
     ) -> ws.SetWorkerDeploymentCurrentVersionResponse:
         """Temporal's SetWorkerDeploymentCurrentVersion."""
         record = self._find(request.namespace, request.deployment_name)
-        build_id = _named(record, request.build_id, request.version)
+        build_id = named_build_id(record, request.build_id, request.version)
         self._check(record, request.conflict_token, request.identity)
         previous = record.current
         if build_id is not None:
@@ -250,7 +214,7 @@ class Deployments:
                 record.ramping_changed = record.percentage_changed = now
         await self._changed(record, request.identity, build_id)
         return ws.SetWorkerDeploymentCurrentVersionResponse(
-            record.token(), _text(record, previous), _message(record, previous)
+            record.token(), version_text(record, previous), version_message(record, previous)
         )
 
     async def set_ramping(
@@ -260,9 +224,9 @@ class Deployments:
         record = self._find(request.namespace, request.deployment_name)
         if not 0 <= request.percentage <= 100:
             raise invalid_argument("Percentage must lie between 0 and 100.")
-        build_id = _named(record, request.build_id, request.version)
+        build_id = named_build_id(record, request.build_id, request.version)
         self._check(record, request.conflict_token, request.identity)
-        is_unversioned = request.version == _UNVERSIONED
+        is_unversioned = request.version == UNVERSIONED
         was_ramping, previous, percentage = record.is_ramping, record.ramping, record.percentage
         now = self._core.now()
         ends = build_id is None and not request.percentage and not is_unversioned
@@ -289,9 +253,9 @@ class Deployments:
         await self._changed(record, request.identity, build_id)
         return ws.SetWorkerDeploymentRampingVersionResponse(
             record.token(),
-            _text(record, previous) if was_ramping else "",
+            version_text(record, previous) if was_ramping else "",
             percentage,
-            _message(record, previous),
+            version_message(record, previous),
         )
 
     def _deactivate(self, record: DeploymentRecord, build_id: str | None, now: int) -> None:
@@ -385,7 +349,7 @@ class Deployments:
                 name=record.name,
                 version_summaries=summaries,
                 create_time=record.created,
-                routing_config=_routing(record),
+                routing_config=routing_config(record),
                 last_modifier_identity=record.modifier,
                 manager_identity=record.manager,
             ),
@@ -400,7 +364,7 @@ class Deployments:
         is_ramping = record.is_ramping and record.ramping == version.build_id
         response = ws.DescribeWorkerDeploymentVersionResponse(
             deployment_v1.WorkerDeploymentVersionInfo(
-                version=_text(record, version.build_id),
+                version=version_text(record, version.build_id),
                 deployment_name=record.name,
                 create_time=version.created,
                 routing_changed_time=version.routing_changed or None,
@@ -413,7 +377,7 @@ class Deployments:
                 ],
                 drainage_info=drainage,
                 metadata=deployment_v1.VersionMetadata(dict(version.metadata)),
-                deployment_version=_message(record, version.build_id),
+                deployment_version=version_message(record, version.build_id),
                 first_activation_time=version.first_activated or None,
                 last_deactivation_time=version.deactivated or None,
                 status=status,
@@ -449,7 +413,7 @@ class Deployments:
                 ws.ListWorkerDeploymentsResponseWorkerDeploymentSummary(
                     name=name,
                     create_time=record.created,
-                    routing_config=_routing(record),
+                    routing_config=routing_config(record),
                     latest_version_summary=None if newest is None else await self._summary(record, newest),
                     current_version_summary=await self._summary_of(record, record.current),
                     ramping_version_summary=await self._summary_of(record, record.ramping),
@@ -468,10 +432,10 @@ class Deployments:
     ) -> deployment_v1.WorkerDeploymentInfoWorkerDeploymentVersionSummary:
         status, drainage = await self._status(record, version)
         return deployment_v1.WorkerDeploymentInfoWorkerDeploymentVersionSummary(
-            version=_text(record, version.build_id),
+            version=version_text(record, version.build_id),
             create_time=version.created,
             drainage_status=0 if drainage is None else drainage.status,
-            deployment_version=_message(record, version.build_id),
+            deployment_version=version_message(record, version.build_id),
             drainage_info=drainage,
             current_since_time=version.current_since or None,
             ramping_since_time=version.ramping_since or None,
@@ -583,50 +547,6 @@ class Deployments:
         record.modifier = request.identity
         await self._put(record)
         return ws.SetWorkerDeploymentManagerResponse(record.token(), previous)
-
-
-def _check_names(deployment: str, build_id: str) -> None:
-    limits.check_id(deployment, "DeploymentName")
-    limits.check_id(build_id, "BuildId")
-    if "." in deployment or ":" in deployment:
-        raise invalid_argument("DeploymentName must contain neither '.' nor ':'.")
-    if deployment.startswith("__") or build_id.startswith("__"):
-        raise invalid_argument("DeploymentName and BuildId must not begin with '__'.")
-
-
-def _named(record: DeploymentRecord, build_id: str, text: str) -> str | None:
-    """The build id a request names; None for workers without a version."""
-    if build_id:
-        return build_id
-    if not text or text == _UNVERSIONED:
-        return None
-    for separator in (".", ":"):
-        prefix = record.name + separator
-        if text.startswith(prefix):
-            return text[len(prefix) :]
-    raise invalid_argument(f"Version {text!r} is not of deployment {record.name!r}.")
-
-
-def _text(record: DeploymentRecord, build_id: str | None) -> str:
-    return _UNVERSIONED if build_id is None else f"{record.name}.{build_id}"
-
-
-def _message(record: DeploymentRecord, build_id: str | None) -> deployment_v1.WorkerDeploymentVersion | None:
-    return None if build_id is None else deployment_v1.WorkerDeploymentVersion(build_id, record.name)
-
-
-def _routing(record: DeploymentRecord) -> deployment_v1.RoutingConfig:
-    return deployment_v1.RoutingConfig(
-        current_version=_text(record, record.current),
-        ramping_version=_text(record, record.ramping) if record.is_ramping else "",
-        ramping_version_percentage=record.percentage,
-        current_version_changed_time=record.current_changed or None,
-        ramping_version_changed_time=record.ramping_changed or None,
-        ramping_version_percentage_changed_time=record.percentage_changed or None,
-        current_deployment_version=_message(record, record.current),
-        ramping_deployment_version=_message(record, record.ramping),
-        revision_number=record.routing_revision,
-    )
 
 
 def _take_all(queue: TaskQueue, into: list[Task]) -> None:
