@@ -10,7 +10,7 @@ import pytest
 from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
-from perdure.store.postgres import PostgresStore
+from perdure.store.postgres import PostgresStore, SharedPostgresStore
 from tests.engine.driver import Driver, driving
 from tests.support.postgres import leave_place, place_in
 
@@ -31,7 +31,11 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 
 
 @pytest.fixture
-async def d(open_store: Callable[[], Awaitable[Store]]) -> AsyncIterator[Driver]:
-    """A driven engine."""
-    async with driving(await open_store()) as driver:
+async def d(open_store: Callable[[], Awaitable[Store]], tmp_path: Path) -> AsyncIterator[Driver]:
+    """A driven engine; over PostgreSQL one of a cluster."""
+    store = await open_store()
+    if isinstance(store, PostgresStore):
+        await store.close()
+        store = await SharedPostgresStore.open(await place_in(tmp_path), durability=Durability.PROCESS)
+    async with driving(store) as driver:
         yield driver

@@ -15,7 +15,8 @@ from perdure.api.query import v1 as query_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
-from perdure.store.api import Store
+from perdure.engine.cluster_engine import ClusterEngine
+from perdure.store.api import Capability, Store
 
 S = 1_000_000_000
 T0 = 1_800_000_000 * S
@@ -143,6 +144,8 @@ class Driver:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine = engine
         self.clock = clock
+        #: Background work that never ends.
+        self.lasting_tasks = 4 if Capability.SHARED in engine.store.capabilities else 1
 
     # ---- time
 
@@ -162,7 +165,7 @@ class Driver:
             turns += 1
             await core.settle()
             await asyncio.sleep(0)
-            if core._forming is None and not core._travelling and len(core._tasks) <= 1:
+            if core.is_settled and len(core._tasks) <= self.lasting_tasks:
                 return
 
     # ---- client
@@ -353,7 +356,8 @@ StoreOpener = Callable[[], Any]
 async def driving(store: Store, clock: Clock | None = None) -> AsyncIterator[Driver]:
     """An engine over a store, closed at the end."""
     clock = clock or Clock()
-    engine = await Engine.open(store, clock=clock)
+    kind = ClusterEngine if Capability.SHARED in store.capabilities else Engine
+    engine = await kind.open(store, clock=clock)
     try:
         yield Driver(engine, clock)
     finally:

@@ -173,9 +173,7 @@ async def test_a_schedule_acts_wherever_it_was_made(join: Join, leader_dies: boo
 
 async def test_namespaces_and_their_attributes_are_known_everywhere(two: Two) -> None:
     a, b = two
-    await a.register_namespace(
-        ws.RegisterNamespaceRequest("shop", workflow_execution_retention_period=86_400 * 10**9)
-    )
+    await a.register_namespace(ws.RegisterNamespaceRequest("shop", workflow_execution_retention_period=86_400 * 10**9))
 
     async def described() -> ws.DescribeNamespaceResponse:
         return await b.describe_namespace(ws.DescribeNamespaceRequest("shop"))

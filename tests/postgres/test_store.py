@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from perdure.store.api import Durability, RunUpdate, StaleRunError, StoredRun, StoreUnavailableError
-from perdure.store.postgres import PostgresStore, Settings
+from perdure.store.api import Durability, FencedError, RunUpdate, StaleRunError, StoredRun, StoreUnavailableError
+from perdure.store.postgres import PostgresStore, Settings, SharedPostgresStore
 from tests.store.builders import NAMESPACE, first, run_id, run_key
 from tests.support.postgres import Server, new_place, with_options
 
@@ -118,6 +118,20 @@ async def test_a_version_of_another_process_is_not_built_on(place: str) -> None:
     with pytest.raises(StaleRunError):
         await store.commit([RunUpdate(run_key(), 3, base=store.epoch + 1, delete=True)])
     assert await store.load_run(run_key()) == StoredRun(2, b"state 1")
+    await store.close()
+
+
+async def test_a_commit_ends_with_its_epoch(place: str) -> None:
+    store = await SharedPostgresStore.open(place)
+    await store.commit([first(run_key())])
+    epoch = store.epoch
+    await store.rejoin()
+    old = store.submit([RunUpdate(run_key(), 2, base=epoch)], [], epoch)
+    with pytest.raises(FencedError, match="was taken over"):
+        await old
+    await store.submit([RunUpdate(run_key(), 2, base=epoch)], [], store.epoch)
+    with pytest.raises(StaleRunError):
+        await store.submit([RunUpdate(run_key(), 3, base=epoch)], [], store.epoch)
     await store.close()
 
 

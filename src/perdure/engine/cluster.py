@@ -56,6 +56,8 @@ class Cluster:
         self._wants: dict[QueueName, dict[int, float]] = {}
         #: Queues in which polls wait that the others were told of, and when.
         self._told: dict[QueueName, float] = {}
+        #: Queues that may have tasks in the store.
+        self._hints: set[QueueName] = set()
         self._to_claim: set[QueueName] = set()
         self._is_claiming = False
         self._to_give: set[QueueName] = set()
@@ -179,10 +181,10 @@ class Cluster:
     # ---- tasks
 
     def _poll_waits(self, queue: ClusterTaskQueue) -> None:
-        """A poll found nothing here: look in the store, if that was not done a moment ago."""
-        told = self._told.get(queue.key)
-        if told is None or self._loop.time() - told > SLOW_POLL:
-            self._claim(queue.key)
+        """A poll found nothing here: look in the store if there may be something, besides every now and then."""
+        key = queue.key
+        if key not in self._told or (key in self._hints and not self.is_alone):
+            self._claim(key)
 
     def _claim(self, key: QueueName) -> None:
         self._to_claim.add(key)
@@ -206,17 +208,18 @@ class Cluster:
         if not isinstance(queue, ClusterTaskQueue) or queue.tasks:
             return
         wanted = queue.waiting_polls
-        if not wanted:
-            self._told.pop(key, None)
-            return
         self._told[key] = self._loop.time()
+        if not wanted:
+            self._hints.add(key)
+            return
+        self._hints.discard(key)
         namespaces = [key[0], *(alias for alias, owner in self._matching.aliases.items() if owner == key[0])]
         limit = min(wanted, _MAX_CLAIM)
         rows = await self._store.claim_tasks(namespaces, key[1], key[2], limit)
         for row in rows:
             await self._core.take_over(row)
         if len(rows) == limit:
-            self._told.pop(key, None)  # there may be more: the next poll looks again
+            self._hints.add(key)  # there may be more
         elif not self.is_alone:
             self.tell(f"w{_encode(key)}")
 

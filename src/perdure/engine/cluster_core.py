@@ -190,7 +190,7 @@ class ClusterCore(Core):
             self._travelling.append(batch)
             try:
                 updates = [self._replacing(self._take_update(run)) for run in batch.runs if not run.is_gone]
-                future = self.store.submit(updates, batch.documents)
+                future = self.store.submit(updates, batch.documents, self.epoch)
             except Exception as error:
                 if not isinstance(error, StoreClosedError):
                     logger.exception("a commit could not be formed")
@@ -376,6 +376,9 @@ class ClusterCore(Core):
         self.epoch = epoch
         self.live = live
         self._next_task_id = epoch << 40
+        batches, self._batches, self._of_section = list(self._batches.values()), {}, {}
+        for batch in batches:
+            self._fail_batch(batch, StaleError(), [])
         for run in list(self._runs.values()):
             self.forget(run)
             run.fail_waiters(StaleError())

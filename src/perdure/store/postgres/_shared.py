@@ -73,8 +73,8 @@ class SharedPostgresStore(PostgresStore):
         assert isinstance(store, SharedPostgresStore)
         return store
 
-    def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document]) -> asyncio.Future[None]:
-        """As :meth:`commit`, but the outcome comes with a future."""
+    def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document], epoch: int) -> asyncio.Future[None]:
+        """As :meth:`commit`, but the outcome comes with a future. What was decided under an epoch ends with it."""
         self._check_open()
         for update in updates:
             check_update(update)
@@ -84,7 +84,7 @@ class SharedPostgresStore(PostgresStore):
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
-        return self.writer.submit(updates, documents)
+        return self.writer.submit(updates, documents, epoch)
 
     async def rejoin(self) -> None:
         """Become a node again, under a new epoch, after this one was taken for dead."""
@@ -165,8 +165,11 @@ class SharedPostgresStore(PostgresStore):
         dead = await self.connections.fetch(
             f"DELETE FROM {self._schema}.node WHERE epoch IN (SELECT epoch FROM {self._schema}.node "
             "WHERE lease_until < clock_timestamp() AND epoch <> $1 FOR UPDATE SKIP LOCKED) "
-            "AND lease_until < clock_timestamp() RETURNING epoch",
+            # Nobody could renew a lease while the database was away.
+            "AND lease_until < clock_timestamp() AND pg_postmaster_start_time() + $2 < clock_timestamp() "
+            "RETURNING epoch",
             self.epoch,
+            self.lease.duration,
         )
         rows = await self.connections.fetch(f"SELECT epoch FROM {self._schema}.node")
         return {row[0] for row in rows}, len(dead)

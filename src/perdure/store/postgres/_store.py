@@ -119,7 +119,7 @@ class PostgresStore:
         for document in documents:
             check_document(document)
         if updates or documents:
-            await self.writer.submit(updates, documents)
+            await self.writer.submit(updates, documents, self.epoch)
 
     async def put_namespace(self, record: NamespaceRecord) -> None:
         self._check_open()

@@ -48,11 +48,12 @@ RunName = tuple[str, str]
 class Commit:
     """A commit that waits or travels."""
 
-    __slots__ = ("documents", "future", "updates")
+    __slots__ = ("documents", "epoch", "future", "updates")
 
     def __init__(
-        self, updates: Sequence[RunUpdate], documents: Sequence[Document], future: asyncio.Future[None]
+        self, updates: Sequence[RunUpdate], documents: Sequence[Document], epoch: int, future: asyncio.Future[None]
     ) -> None:
+        self.epoch = epoch
         self.updates = updates
         self.documents = documents
         self.future = future
@@ -76,12 +77,12 @@ class Writer:
         self.calls = 0
         self.updates = 0
 
-    def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document]) -> asyncio.Future[None]:
-        """Make a commit durable, some time; the future tells."""
+    def submit(self, updates: Sequence[RunUpdate], documents: Sequence[Document], epoch: int) -> asyncio.Future[None]:
+        """Make a commit durable, some time; the future tells. It is of an epoch, and fails when that is over."""
         if self.is_closed:
             raise StoreClosedError(f"the store in {self._settings.place} is closed")
         future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(Commit(updates, documents, future))
+        self._waiting.append(Commit(updates, documents, epoch, future))
         if self._work is None:
             self._work = self._loop.create_task(self._run())
         return future
@@ -120,6 +121,12 @@ class Writer:
     async def _commit(self, group: list[Commit]) -> None:
         """Commit a group; those of it that are stale fail, the others do not."""
         while group:
+            for commit in [commit for commit in group if commit.epoch != self._lease.epoch]:
+                if not commit.future.done():
+                    commit.future.set_exception(self._lost())
+                group.remove(commit)
+            if not group:
+                return
             try:
                 await self._send(group)
             except Exception as error:
@@ -149,9 +156,9 @@ class Writer:
                 raise self._lost()
             try:
                 is_new = self._connection is None or self._connection.is_closed()
-                if is_new and await self._connect() >= number:
+                if is_new and await self._connect(lease) >= number:
                     return
-                await self._call(number, calls)
+                await self._call(lease, number, calls)
             except Exception as error:
                 if sqlstate(error) == _FENCED:
                     await self._hang_up()
@@ -188,10 +195,9 @@ class Writer:
             self.updates += len(commit.updates)
         return [rows.arrays() for rows in rounds]
 
-    async def _call(self, number: int, calls: list[list[list[Any]]]) -> None:
+    async def _call(self, lease: Lease, number: int, calls: list[list[list[Any]]]) -> None:
         connection = self._connection
         assert connection is not None
-        lease = self._lease
         head = (lease.epoch, lease.generation, number, lease.duration, self._is_durable)
         if not self._sql:
             places = ", ".join(f"${index + 1}" for index in range(len(head) + len(calls[0])))
@@ -203,12 +209,12 @@ class Writer:
             for arrays in calls:
                 await connection.fetchval(self._sql, *head, *arrays)
 
-    async def _connect(self) -> int:
+    async def _connect(self, lease: Lease) -> int:
         """A new connection that may commit; the number of the newest commit that the database kept."""
         await self._hang_up()
         connection = await open_connection(self._settings)
         try:
-            kept = await self._lease.next_generation(connection)
+            kept = await lease.next_generation(connection)
         except BaseException:
             connection.terminate()
             raise
@@ -265,7 +271,7 @@ class Writer:
         while True:
             try:
                 if self._connection is None or self._connection.is_closed():
-                    await self._connect()
+                    await self._connect(self._lease)
                 assert self._connection is not None
                 rows = await self._connection.fetch(sql, *columns)
                 break
