@@ -17,6 +17,7 @@ from perdure.api.workflow import v1 as workflow_v1
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import Store
 from tests.engine.driver import S, cancel, complete, continue_as_new, fail, name, payloads, queue
+from tests.engine.update_driver import ACCEPTED, acceptance, response, said, update_request
 from tests.nexus.driver import URL, NexusDriver, call, driving
 
 STANDBY = int(CallbackState.CALLBACK_STATE_STANDBY)
@@ -194,6 +195,65 @@ async def test_a_second_caller_attaches(d: NexusDriver) -> None:
     await d.settle()
     for caller in ("w", "w2"):
         assert "NexusOperationCompleted" in await d.names(caller)
+
+
+# ---- updates
+
+
+async def updating(d: NexusDriver) -> tuple[Any, common_v1.Link]:
+    """A workflow ``w`` whose operation goes on as an accepted update of ``h``: the task of its start, and a link."""
+    await d.start("h", task_queue=queue("hq"))
+    await d.answer(await d.poll(queue("hq")))
+    await d.start()
+    await d.turn(call())
+    task = await d.poll_nexus()
+    assert task.request is not None
+    start = task.request.start_operation
+    assert start is not None
+    asked = update_request(workflow_id="h", stage=ACCEPTED)
+    assert asked.request is not None
+    asked.request.request_id = start.request_id
+    asked.request.links = links.all_from_nexus(start.links)
+    header = {**start.callback_header, "nexus-operation-token": "t"}
+    asked.request.completion_callbacks = [common_v1.Callback(nexus=common_v1.CallbackNexus(start.callback, header))]
+    asking = asyncio.create_task(d.engine.update_workflow_execution(asked))
+    carrier = await d.poll(queue("hq"))
+    message = acceptance(carrier.messages[0])
+    await d.answer(carrier, *said(message), messages=[message])
+    link = (await asking).link
+    assert link is not None
+    return task, link
+
+
+async def test_an_operation_goes_on_as_an_update(d: NexusDriver) -> None:
+    task, link = await updating(d)
+    await d.answer_later(task, links=links.all_to_nexus([link]))
+    [callback] = await d.callbacks("h")
+    assert callback.trigger is not None
+    assert callback.trigger.update_workflow_execution_completed is not None
+    assert (callback.state, callback.trigger.update_workflow_execution_completed.update_id) == (STANDBY, "u")
+    [accepted] = [event for event in await d.history("h") if name(event) == "WorkflowExecutionUpdateAccepted"]
+    [to_caller] = accepted.links
+    assert (to_caller.workflow_event.workflow_id, to_caller.workflow_event.event_ref.event_id) == ("w", 5)
+    await d.signal("h")
+    done = response(result=b"9")
+    await d.answer(await d.poll(queue("hq")), *said(done), messages=[done])
+    event = await outcome(d)
+    assert (name(event), event.attributes.result) == ("NexusOperationCompleted", payloads(b"9").payloads[0])
+    assert (await d.callbacks("h"))[0].state == SUCCEEDED
+    await d.terminate("h")
+    assert (await d.callbacks("h"))[0].attempt == 1
+
+
+@pytest.mark.parametrize("close", [complete, continue_as_new])
+async def test_an_update_may_never_be_answered(d: NexusDriver, close: Any) -> None:
+    task, _ = await updating(d)
+    await d.answer_later(task)
+    await d.signal("h")
+    await d.answer(await d.poll(queue("hq")), close())
+    event = await outcome(d)
+    assert name(event) == "NexusOperationFailed"
+    assert "completed before the Update completed" in event.attributes.failure.cause.message
 
 
 # ---- callbacks out of the service

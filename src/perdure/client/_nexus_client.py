@@ -251,7 +251,7 @@ class _NexusClient(NexusClient[NexusServiceType]):
         self._service_name = _service_name(service)
         self._endpoint = endpoint
 
-    async def start_operation(
+    async def start_operation(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         operation: Any,
         arg: Any,

@@ -1,4 +1,4 @@
-"""Completion callbacks: who is told when a workflow, or a standalone activity, has closed.
+"""Completion callbacks: who is told when a workflow, an update, or a standalone activity or operation has ended.
 
 Callbacks belong to a whole chain of runs: one that is continued as new, retried or scheduled by cron hands them on, and a
 reset takes them along. When the chain ends each becomes a transfer of the last run, carried out until it succeeded, was
@@ -16,6 +16,7 @@ from typing import Any
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import CallbackState, EventType
 from perdure.api.failure import v1 as failure_v1
+from perdure.api.update import v1 as update_v1
 from perdure.engine import callback_requests
 from perdure.engine.callback_requests import CallbackError, Outcome
 from perdure.engine.core import Core
@@ -27,6 +28,7 @@ from perdure.engine.nexus_operations import NexusOperations
 from perdure.engine.nexus_state import Callback, attempt_failed, callback_message, callbacks, new_callback
 from perdure.engine.nexus_tasks import CALLBACK_TOKEN, SYSTEM_CALLBACK
 from perdure.engine.run import Run
+from perdure.engine.update_registry import CLOSED_WHILE_ACCEPTED
 from perdure.engine.wiring import encode
 from perdure.service import RPCError, RPCStatusCode
 
@@ -38,6 +40,7 @@ MAX_URL = 1000
 MAX_HEADER = 8192
 _REQUEST_SECONDS = 10.0
 _STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
+_UPDATE_ACCEPTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 _SCHEDULED = int(CallbackState.CALLBACK_STATE_SCHEDULED)
 _BACKING_OFF = int(CallbackState.CALLBACK_STATE_BACKING_OFF)
 _FAILED = int(CallbackState.CALLBACK_STATE_FAILED)
@@ -92,10 +95,32 @@ class Callbacks:
         if not any(callback["request_id"] == request_id for callback in known):
             known += [new_callback(encode(callback), request_id, self._core.now()) for callback in given]
 
+    def register_for_update(self, run: Run, update_id: str, request: update_v1.Request) -> None:
+        """Note who waits for the outcome of an update that the run has accepted."""
+        s = run.state
+        if s.extra is None:
+            s.extra = {}
+        known: list[Callback] = s.extra.setdefault("callbacks", [])
+        waiting = {(callback.get("update_id"), callback["request_id"]) for callback in known}
+        if (update_id, request.request_id) in waiting:
+            return
+        for message in request.completion_callbacks:
+            callback = new_callback(encode(message), request.request_id, self._core.now())
+            callback["update_id"] = update_id
+            known.append(callback)
+
     def owe(self, run: Run) -> None:
-        """The last run of a chain closed: what waited for it is called."""
+        """The last run of a chain closed: what waited for it, or for its updates, is called."""
+        self._owe(run, callbacks(run.state))
+
+    def owe_updates(self, run: Run, update_id: str = "") -> None:
+        """An update has its outcome, or all have because the run closed: what waited for it is called."""
+        waiting = [callback for callback in callbacks(run.state) if callback.get("update_id")]
+        self._owe(run, [callback for callback in waiting if update_id in ("", callback["update_id"])])
+
+    def _owe(self, run: Run, due: Sequence[Callback]) -> None:
         for index, callback in enumerate(callbacks(run.state)):
-            if callback["state"] < _SCHEDULED:
+            if callback["state"] < _SCHEDULED and callback in due:
                 callback["state"] = _SCHEDULED
                 self._core.add_transfer(run, -1 - index)
 
@@ -112,7 +137,7 @@ class Callbacks:
 
     async def _attempt(self, run: Run, transfer_id: int) -> None:
         core = self._core
-        if run.state.delete_at_ms * NS_PER_MS <= core.now():
+        if not run.is_open and run.state.delete_at_ms * NS_PER_MS <= core.now():
             core.finish_transfer(run, transfer_id)
             return
         callback = callbacks(run.state)[-1 - transfer_id]
@@ -132,7 +157,7 @@ class Callbacks:
             if message.url == SYSTEM_CALLBACK:
                 await self._tell_run(run, callback, message)
             else:
-                outcome = await self._outcome(run, message)
+                outcome = await self._outcome(run, callback, message)
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await callback_requests.send(message.url, message.header, outcome)
         except RPCError as error:
@@ -163,7 +188,7 @@ class Callbacks:
 
     async def _tell_run(self, run: Run, callback: Callback, message: common_v1.CallbackNexus) -> None:
         token = decode_nexus_completion(_header(message, CALLBACK_TOKEN))
-        outcome = await self._outcome(run, message)
+        outcome = await self._outcome(run, callback, message)
         links = [self._link(run, callback)]
         caller = await self._operations.complete(token, outcome.token, outcome.result, outcome.failure, links)
         await self._core.durable(caller)
@@ -173,22 +198,36 @@ class Callbacks:
         if s.is_activity:
             name = self._namespaces.by_id(run.key.namespace_id).name
             return common_v1.Link(activity=common_v1.LinkActivity(name, run.key.workflow_id, run.key.run_id))
+        is_update = "update_id" in callback
         reference = common_v1.LinkWorkflowEventRequestIdReference(
-            callback["request_id"] or s.create_request_id, _STARTED
+            callback["request_id"] or s.create_request_id, _UPDATE_ACCEPTED if is_update else _STARTED
         )
         namespace = self._namespaces.by_id(run.key.namespace_id).name
+        run_id = run.key.run_id if is_update else s.first_run_id
         return common_v1.Link(
-            workflow_event=common_v1.LinkWorkflowEvent(
-                namespace, run.key.workflow_id, s.first_run_id, request_id_ref=reference
-            )
+            workflow_event=common_v1.LinkWorkflowEvent(namespace, run.key.workflow_id, run_id, request_id_ref=reference)
         )
 
-    async def _outcome(self, run: Run, message: common_v1.CallbackNexus) -> Outcome:
-        """What the chain came to, as an operation's outcome."""
+    async def _outcome(self, run: Run, callback: Callback, message: common_v1.CallbackNexus) -> Outcome:
+        """What the chain, or the update, came to, as an operation's outcome."""
         s = run.state
+        if "update_id" in callback:
+            return await self._outcome_of_update(run, callback, _header(message, OPERATION_TOKEN))
         event = await self._core.event(run, s.close_event_id)
         result, failure = _ending(event.event_type, event.attributes)
         return Outcome(_header(message, OPERATION_TOKEN), result, failure, s.start_ns, s.close_ns)
+
+    async def _outcome_of_update(self, run: Run, callback: Callback, token: str) -> Outcome:
+        updates = run.state.updates
+        event_id = 0 if updates is None else updates[callback["update_id"]][2]
+        outcome = CLOSED_WHILE_ACCEPTED
+        ended_ns = run.state.close_ns
+        if event_id:
+            event = await self._core.event(run, event_id)
+            outcome = event.attributes.outcome
+            ended_ns = event.event_time
+        results = [] if outcome.success is None else outcome.success.payloads
+        return Outcome(token, results[0] if results else None, outcome.failure, callback["registered_ns"], ended_ns)
 
 
 def _header(message: common_v1.CallbackNexus, name: str) -> str:

@@ -19,6 +19,7 @@ from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.engine import limits
+from perdure.engine.callbacks import Callbacks
 from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
@@ -70,6 +71,8 @@ class Successor:
 
 class Closing:
     """Closes runs and starts what follows them."""
+
+    callbacks: Callbacks
 
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
@@ -326,10 +329,13 @@ class Closing:
         if children or notify_parent:
             body = msgspec.msgpack.encode(CloseTransfer(notify_parent, children))
             self._core.add_transfer(run, CLOSE_TRANSFER, body)
-        for transfer_id in [key for key in run.transfers if key != CLOSE_TRANSFER]:
+        for transfer_id in [key for key in run.transfers if key > CLOSE_TRANSFER]:  # below it are callbacks
             self._core.finish_transfer(run, transfer_id)
-        if s.extra is not None and successor is None and not by_reset:
-            self._core.on_chain_closed(run)
+        if s.extra is not None and not by_reset:
+            if successor is None:
+                self._core.on_chain_closed(run)
+            else:
+                self.callbacks.owe_updates(run)
         if run.updates is not None:
             run.updates.close(is_continuing=successor is not None)
         if successor is not None:

@@ -80,6 +80,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._transfers = Transfers(core, namespaces, self._starts, closing)
         self._transfers.nexus_tasks = self._nexus_tasks
         self._transfers.callbacks = self._starts.callbacks = self._standalone.callbacks = self._callbacks
+        closing.callbacks = self._workflow_updates.callbacks = self._callbacks
         self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
         self._add_namespace_rpcs(core, namespaces, self)
         #: This service for workers and clients of other processes: what they hold does not end with this one.

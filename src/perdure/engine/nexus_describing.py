@@ -127,9 +127,14 @@ def callback_state(callback: Callback) -> callback_v1.CallbackInfo:
 
 def _workflow_callback(callback: Callback) -> workflow_v1.CallbackInfo:
     found = callback_state(callback)
+    if "update_id" in callback:
+        update = workflow_v1.CallbackInfoUpdateWorkflowExecutionCompleted(callback["update_id"])
+        trigger = workflow_v1.CallbackInfoTrigger(update_workflow_execution_completed=update)
+    else:
+        trigger = workflow_v1.CallbackInfoTrigger(workflow_closed=workflow_v1.CallbackInfoWorkflowClosed())
     return workflow_v1.CallbackInfo(
         callback=found.callback,
-        trigger=workflow_v1.CallbackInfoTrigger(workflow_closed=workflow_v1.CallbackInfoWorkflowClosed()),
+        trigger=trigger,
         registration_time=found.registration_time,
         state=found.state,
         attempt=found.attempt,

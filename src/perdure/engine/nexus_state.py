@@ -7,7 +7,7 @@ is in them.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import msgspec
 
@@ -75,6 +75,8 @@ class Callback(TypedDict):
     #: CallbackState
     state: int
     call: Call
+    #: The update whose outcome it waits for; it waits for the end of the chain of runs where there is none.
+    update_id: NotRequired[str]
 
 
 _decode_callback = msgspec.msgpack.Decoder(common_v1.Callback).decode
@@ -98,7 +100,7 @@ def callbacks(s: MutableState) -> list[Callback]:
 
 def callback_messages(s: MutableState) -> list[common_v1.Callback]:
     """The completion callbacks as messages, for the run that follows this one."""
-    return [_decode_callback(callback["callback"]) for callback in callbacks(s)]
+    return [_decode_callback(callback["callback"]) for callback in callbacks(s) if "update_id" not in callback]
 
 
 def callback_message(callback: Callback) -> common_v1.Callback:

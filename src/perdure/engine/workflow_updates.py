@@ -13,6 +13,7 @@ import msgspec
 
 from perdure._native import commands, transitions
 from perdure._native.commands import CommandError
+from perdure._native.events import HistoryEvent
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import CommandType, EventType, WorkflowTaskFailedCause
 from perdure.api.failure import v1 as failure_v1
@@ -21,6 +22,7 @@ from perdure.api.protocol import v1 as protocol_v1
 from perdure.api.update import v1 as update_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
+from perdure.engine.callbacks import Callbacks
 from perdure.engine.core import Core
 from perdure.engine.errors import (
     BUSY_WORKFLOW,
@@ -63,7 +65,7 @@ Event = tuple[int, Any]
 class Plan:
     """What the messages of a worker's answer come to, found before anything is changed."""
 
-    __slots__ = ("accepted", "completed", "rejected", "rest", "sent")
+    __slots__ = ("accepted", "completed", "rejected", "requests", "rest", "sent")
 
     def __init__(self) -> None:
         #: message id -> the event it asks for at its command's place; None for a refusal.
@@ -71,12 +73,16 @@ class Plan:
         #: The events of messages that no command refers to.
         self.rest: list[Event] = []
         self.accepted: list[str] = []
+        #: The requests of the accepted ones that carry callbacks or links.
+        self.requests: list[tuple[str, update_v1.Request]] = []
         self.completed: list[tuple[str, update_v1.Outcome]] = []
         self.rejected: list[tuple[str, failure_v1.Failure | None]] = []
 
 
 class WorkflowUpdates:
     """Temporal's UpdateWorkflowExecution and PollWorkflowExecutionUpdate, and the updates' part of workflow tasks."""
+
+    callbacks: Callbacks
 
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
@@ -89,6 +95,8 @@ class WorkflowUpdates:
     ) -> ws.UpdateWorkflowExecutionResponse:
         """Temporal's UpdateWorkflowExecution: admit the update, or join it, and wait until it is as far as asked."""
         stage = check_update(request)
+        if request.request is not None and request.request.completion_callbacks:
+            self.callbacks.check(request.request.completion_callbacks)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         deadline = None if timeout is None else self._core.loop.time() + timeout
         while True:
@@ -149,6 +157,7 @@ class WorkflowUpdates:
         if s.is_close_attempted and s.task_started_id:
             raise resource_exhausted("workflow operation can not be applied because workflow is closing", BUSY_WORKFLOW)
         if is_known:
+            self._join(run, update_id, request)
             return
         assert update is not None
         size = len(update_id) + commands.size_of(None if update.input is None else update.input.args)
@@ -160,6 +169,18 @@ class WorkflowUpdates:
             else:
                 core.absorb(run)
                 core.timers.arm_workflow_task(run)
+
+    def _join(self, run: Run, update_id: str, request: ws.UpdateWorkflowExecutionRequest) -> None:
+        """Somebody else wants to be called back about an update that is there."""
+        update = request.request
+        if update is None or not update.completion_callbacks or stage_of(run, update_id) == COMPLETED:
+            return
+        admitted = None if run.updates is None else run.updates.admitted.get(update_id)
+        if admitted is None:
+            self.callbacks.register_for_update(run, update_id, update)
+            self._core.touch(run)
+        elif admitted.request.request_id != update.request_id:
+            admitted.request.completion_callbacks.extend(update.completion_callbacks)
 
     async def _reached(
         self, run: Run, update_id: str, stage: int, deadline: float | None
@@ -255,6 +276,8 @@ class WorkflowUpdates:
                 raise _bad("invalid Acceptance: accepted_request_message_id is not set")
             stages[update_id] = ACCEPTED
             plan.accepted.append(update_id)
+            if request is not None and (request.completion_callbacks or request.links):
+                plan.requests.append((update_id, request))
             return _UPDATE_ACCEPTED, history_v1.WorkflowExecutionUpdateAcceptedEventAttributes(
                 update_id, f"{update_id}/request", body.accepted_request_sequencing_event_id, request
             )
@@ -276,7 +299,13 @@ class WorkflowUpdates:
         s = run.state
         if plan is not None:
             registry = UpdateRegistry.of(run)
+            for update_id, request in plan.requests:
+                if request.completion_callbacks:
+                    self.callbacks.register_for_update(run, update_id, request)
+                _link_acceptance(run, update_id, request)
             for update_id, outcome in plan.completed:
+                if s.extra is not None:
+                    self.callbacks.owe_updates(run, update_id)
                 registry.completed(update_id, outcome)
             for update_id in plan.accepted:
                 if not is_closing or stage_of(run, update_id) == COMPLETED:
@@ -381,6 +410,25 @@ def _link(
     return common_v1.Link(
         common_v1.LinkWorkflowEvent(request.namespace, key.workflow_id, key.run_id, request_id_ref=accepted)
     )
+
+
+def _link_acceptance(run: Run, update_id: str, request: update_v1.Request) -> None:
+    """Let the event that was just written for an acceptance point at who asked for the update."""
+    links = [*request.links]
+    links += [link for callback in request.completion_callbacks for link in callback.links if link not in links]
+    events = run.state.new_events
+    for at, event in enumerate(events):
+        if event.event_type == _UPDATE_ACCEPTED and event.attributes.protocol_instance_id == update_id and links:
+            events[at] = HistoryEvent(
+                event.event_id,
+                event.event_type,
+                event.event_time,
+                event.attributes,
+                version=event.version,
+                task_id=event.task_id,
+                worker_may_ignore=event.worker_may_ignore,
+                extras=history_v1.EventExtras(links=links),
+            )
 
 
 def reference(run: Run, update_id: str) -> update_v1.UpdateRef:
