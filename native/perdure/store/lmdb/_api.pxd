@@ -78,10 +78,12 @@ cdef struct Api:
     int (*env_get_fd)(MDB_env*, int*) noexcept nogil
     void (*env_close)(MDB_env*) noexcept nogil
     int (*env_set_mapsize)(MDB_env*, size_t) noexcept nogil
+    int (*env_set_flags)(MDB_env*, unsigned int, int) noexcept nogil
     int (*env_set_maxdbs)(MDB_env*, unsigned int) noexcept nogil
     int (*reader_check)(MDB_env*, int*) noexcept nogil
     int (*txn_begin)(MDB_env*, MDB_txn*, unsigned int, MDB_txn**) noexcept nogil
     int (*txn_commit)(MDB_txn*) noexcept nogil
+    size_t (*txn_id)(MDB_txn*) noexcept nogil
     void (*txn_abort)(MDB_txn*) noexcept nogil
     void (*txn_reset)(MDB_txn*) noexcept nogil
     int (*txn_renew)(MDB_txn*) noexcept nogil
@@ -101,6 +103,9 @@ cdef enum:
     FOREIGN = -1            # another program's environment
     NEWER = -2              # a later format
     CUT_OFF = -3            # the file is too short
+    INCOMPLETE = -4         # files are missing or of another store
+    LOG_DAMAGED = -5        # where it must be whole
+    SHARED = -6             # another process has data.mdb open
 
 cdef Api mdb                # usable after resolve()
 

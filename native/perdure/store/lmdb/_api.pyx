@@ -30,6 +30,15 @@ cpdef object store_error(int code, str what):
         return StoreCorruptError(f"{what}: it holds an LMDB environment of another program")
     if code == CUT_OFF:
         return StoreCorruptError(f"{what}: data.mdb in it is cut off")
+    if code == INCOMPLETE:
+        return StoreCorruptError(
+            f"{what}: data.mdb was not closed in order, and the files checkpoint, log-0 and log-1 that belong to it are "
+            "missing or another store's: copy the whole folder"
+        )
+    if code == LOG_DAMAGED:
+        return StoreCorruptError(f"{what}: the log (log-0, log-1) is missing or damaged")
+    if code == SHARED:
+        return StoreUnavailableError(f"{what}: another program has data.mdb open, close it")
     if code == MDB_INVALID:
         return StoreCorruptError(f"{what}: data.mdb in it is not an LMDB file, or is damaged")
     if code == MDB_VERSION_MISMATCH:
@@ -71,11 +80,13 @@ cdef int resolve() except -1:
     mdb.env_get_fd = <int (*)(MDB_env*, int*) noexcept nogil> _symbol(h, b"mdb_env_get_fd", path)
     mdb.env_close = <void (*)(MDB_env*) noexcept nogil> _symbol(h, b"mdb_env_close", path)
     mdb.env_set_mapsize = <int (*)(MDB_env*, size_t) noexcept nogil> _symbol(h, b"mdb_env_set_mapsize", path)
+    mdb.env_set_flags = <int (*)(MDB_env*, unsigned int, int) noexcept nogil> _symbol(h, b"mdb_env_set_flags", path)
     mdb.env_set_maxdbs = <int (*)(MDB_env*, unsigned int) noexcept nogil> _symbol(h, b"mdb_env_set_maxdbs", path)
     mdb.reader_check = <int (*)(MDB_env*, int*) noexcept nogil> _symbol(h, b"mdb_reader_check", path)
     mdb.txn_begin = <int (*)(MDB_env*, MDB_txn*, unsigned int, MDB_txn**) noexcept nogil> _symbol(
         h, b"mdb_txn_begin", path)
     mdb.txn_commit = <int (*)(MDB_txn*) noexcept nogil> _symbol(h, b"mdb_txn_commit", path)
+    mdb.txn_id = <size_t (*)(MDB_txn*) noexcept nogil> _symbol(h, b"mdb_txn_id", path)
     mdb.txn_abort = <void (*)(MDB_txn*) noexcept nogil> _symbol(h, b"mdb_txn_abort", path)
     mdb.txn_reset = <void (*)(MDB_txn*) noexcept nogil> _symbol(h, b"mdb_txn_reset", path)
     mdb.txn_renew = <int (*)(MDB_txn*) noexcept nogil> _symbol(h, b"mdb_txn_renew", path)

@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t, uint64_t
 
 from perdure.store.lmdb._api cimport MDB_cursor, MDB_txn, MDB_val
 from perdure.store.lmdb._batch cimport Batch
-from perdure.store.lmdb._writer cimport Home, Node
+from perdure.store.lmdb._home cimport Home, Node
 
 
 cdef class Environment:
@@ -13,6 +13,7 @@ cdef class Environment:
 
     cdef Home* _check(self) except NULL
     cdef void _forget(self, Home* home) noexcept
+    cdef tuple _submit_alone(self, Home* home, Node* node, object token, Batch batch)
     cdef tuple _ended(self, Node* node, object token, Batch batch)
     # Between these two the loop thread reads one snapshot.
     cdef MDB_txn* _begin(self) except NULL

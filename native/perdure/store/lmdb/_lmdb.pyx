@@ -19,11 +19,15 @@ from perdure.store.lmdb._api cimport (
     MDB_cursor, MDB_envinfo, MDB_stat, MDB_txn, MDB_val, mdb, resolve, store_error,
 )
 from perdure.store.lmdb._batch cimport DATABASES, Batch, Buffer
-from perdure.store.lmdb._writer cimport (
-    COMMITTED, FAILED, FORMAT, STALE, Home, Node, Queue, free_node, open_env, pthread_cond_destroy, pthread_cond_init,
-    pthread_cond_signal, pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
-    pthread_mutex_unlock, push, run_writer, write_group,
+from perdure.store.lmdb._checkpoint cimport lengthen_ahead, start_helper, stop_helper
+from perdure.store.lmdb._home cimport (
+    COMMITTED, FAILED, FORMAT, STALE, Home, Node, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal,
+    pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
+    pthread_mutex_unlock,
 )
+from perdure.store.lmdb._log cimport SEGMENTS
+from perdure.store.lmdb._opening cimport close_home, open_home
+from perdure.store.lmdb._writer cimport commit_open, free_node, push, run_writer, tidy_alone, write_alone
 
 import os
 from collections import deque
@@ -40,7 +44,8 @@ cdef extern from "<signal.h>" nogil:
     int pthread_sigmask(int, const sigset_t*, sigset_t*)
 
 cdef enum:
-    INLINE_BYTES = 4096             # an unsynced batch up to this size is quicker written than handed over
+    ALONE_BYTES = 8192              # a batch up to this size ...
+    ALONE_RUNS = 2                  # ... with so many runs is sooner committed than handed over
 
 cdef uint64_t _forks = 0
 
@@ -87,18 +92,30 @@ cdef class Environment:
         pthread_mutex_init(&home.lock, NULL)
         pthread_mutex_init(&home.map_lock, NULL)
         pthread_cond_init(&home.wake, NULL)
+        pthread_cond_init(&home.helper.wake, NULL)
+        pthread_cond_init(&home.helper.ended, NULL)
+        home.seed = int.from_bytes(os.urandom(8)) | 1
+        home.checkpoint_fd = -1
+        for rc in range(SEGMENTS):
+            home.log.fd[rc] = home.log.helper_fd[rc] = -1
         with nogil:
-            rc = open_env(home, MDB_CREATE)
+            rc = open_home(home, MDB_CREATE)
         if rc == 0:
             self._home = home
             # Signals are for Python's threads.
             sigfillset(&everything)
             pthread_sigmask(SIG_SETMASK, &everything, &before)
-            rc = pthread_create(&home.thread, NULL, run_writer, home)
+            rc = start_helper(home)
+            if rc == 0:
+                rc = pthread_create(&home.thread, NULL, run_writer, home)
+                if rc:
+                    stop_helper(home)
             pthread_sigmask(SIG_SETMASK, &before, NULL)
             if rc:
                 self._home = NULL
-                mdb.env_close(home.env)
+                close_home(home)
+            else:
+                lengthen_ahead(home)
         if rc:
             format = home.format
             self._forget(home)
@@ -114,6 +131,9 @@ cdef class Environment:
         pthread_mutex_destroy(&home.lock)
         pthread_mutex_destroy(&home.map_lock)
         pthread_cond_destroy(&home.wake)
+        pthread_cond_destroy(&home.helper.wake)
+        pthread_cond_destroy(&home.helper.ended)
+        free(home.log.record)
         free(home.path)
         free(home)
 
@@ -130,15 +150,14 @@ cdef class Environment:
     def submit(self, Batch batch, object token):
         """Queue a batch; it is emptied.
 
-        A small batch that need not be synced is written at once when the writer is idle.
+        A small batch that comes while the writer is idle is committed at once.
 
         Returns:
             None, or what ``drain`` would give if it has already ended.
         """
         cdef Home* home = self._check()
         cdef Node* node = <Node*> calloc(1, sizeof(Node))
-        cdef Queue alone
-        cdef bint inline
+        cdef bint alone
         if node == NULL:
             raise MemoryError()
         node.checks = batch.checks
@@ -146,22 +165,41 @@ cdef class Environment:
         memset(&batch.checks, 0, sizeof(Buffer))
         memset(&batch.entries, 0, sizeof(Buffer))
         pthread_mutex_lock(&home.lock)
-        inline = (
-            not home.sync and not home.busy and home.waiting.first == NULL and home.done.first == NULL
-            and node.entries.size <= INLINE_BYTES
+        alone = (
+            not home.busy and home.waiting.first == NULL and home.done.first == NULL
+            and node.entries.size <= ALONE_BYTES and len(batch.keys) <= ALONE_RUNS
         )
-        if not inline:
-            push(&home.waiting, node)
-            if not home.busy:
-                pthread_cond_signal(&home.wake)
         pthread_mutex_unlock(&home.lock)
-        if not inline:
-            self._tokens.append((token, batch))
-            return None
-        memset(&alone, 0, sizeof(Queue))
-        push(&alone, node)
-        write_group(home, &alone)
-        return self._ended(node, token, batch)
+        if alone:
+            return self._submit_alone(home, node, token, batch)
+        if home.open_txn != NULL:
+            # The writer is idle: it works only on what this thread gives it.
+            with nogil:
+                node.code = commit_open(home)
+            if node.code:
+                node.outcome = FAILED
+                return self._ended(node, token, batch)
+        pthread_mutex_lock(&home.lock)
+        push(&home.waiting, node)
+        if not home.busy:
+            pthread_cond_signal(&home.wake)
+        pthread_mutex_unlock(&home.lock)
+        self._tokens.append((token, batch))
+        return None
+
+    cdef tuple _submit_alone(self, Home* home, Node* node, object token, Batch batch):
+        cdef tuple result
+        if home.sync:
+            with nogil:
+                write_alone(home, node)
+        else:
+            write_alone(home, node)
+        if node.outcome == COMMITTED:
+            result = (token, COMMITTED, 0, batch, 0)
+        else:
+            result = self._ended(node, token, batch)
+        tidy_alone(home)
+        return result
 
     cdef tuple _ended(self, Node* node, object token, Batch batch):
         cdef tuple result
@@ -195,9 +233,14 @@ cdef class Environment:
         return len(self._tokens)
 
     cdef MDB_txn* _begin(self) except NULL:
-        """Start reading; ``_end`` must follow. The map cannot move in between."""
+        """Start reading; ``_end`` must follow. The map cannot move in between.
+
+        While this thread's own write transaction is open, it is the one that has everything.
+        """
         cdef Home* home = self._check()
         cdef int rc
+        if home.open_txn != NULL:
+            return home.open_txn
         pthread_mutex_lock(&home.map_lock)
         if home.env == NULL:
             rc = MDB_PANIC
@@ -211,6 +254,8 @@ cdef class Environment:
         return home.reader
 
     cdef void _end(self) noexcept:
+        if self._home.open_txn != NULL:
+            return
         mdb.txn_reset(self._home.reader)
         pthread_mutex_unlock(&self._home.map_lock)
 
@@ -289,22 +334,6 @@ cdef class Environment:
             return rc
         return mdb.cursor_get(cursor, key, value, MDB_PREV if rc == 0 else MDB_LAST)
 
-    @property
-    def format(self):
-        """The format of keys and rows that the place was opened with."""
-        return self._check().format
-
-    def sync(self):
-        """Put everything committed on the device."""
-        cdef Home* home = self._check()
-        cdef int rc
-        pthread_mutex_lock(&home.map_lock)
-        with nogil:
-            rc = mdb.env_sync(home.env, 1) if home.env != NULL else MDB_PANIC
-        pthread_mutex_unlock(&home.map_lock)
-        if rc:
-            raise store_error(rc, f"cannot sync the store in {self._path}")
-
     def stat(self):
         """Sizes and counts, for tests and operators."""
         cdef MDB_txn* txn
@@ -329,6 +358,7 @@ cdef class Environment:
             "last_transaction": info.me_last_txnid,
             "transactions": home.transactions,
             "syncs": home.syncs,
+            "checkpoints": home.checkpoints,
             "rows": rows,
         }
 
@@ -361,6 +391,7 @@ cdef class Environment:
 
     cdef void _stop(self, Home* home) noexcept:
         with nogil:
+            commit_open(home)
             pthread_mutex_lock(&home.lock)
             home.stopping = True
             pthread_cond_signal(&home.wake)
@@ -369,11 +400,8 @@ cdef class Environment:
 
     cdef void _release(self, Home* home) noexcept:
         with nogil:
-            if home.env != NULL:
-                if home.reader != NULL:
-                    mdb.txn_abort(home.reader)
-                mdb.env_sync(home.env, 1)
-                mdb.env_close(home.env)
+            close_home(home)
+            stop_helper(home)
         self._forget(home)
 
     def __dealloc__(self):

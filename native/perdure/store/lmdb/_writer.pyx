@@ -1,55 +1,46 @@
-"""The writer of an LMDB environment: a thread that applies batches, commits and syncs, without the GIL.
+"""Committing: batches are applied to ``data.mdb`` without syncing it, and go into the log, whose sync is the commit's only
+one. See ``_log`` and ``_checkpoint`` for why that is enough.
 
-Syncing. LMDB writes a transaction's pages, syncs them, then writes the meta page that makes them count. Here the meta
-page is not synced at once (MDB_NOMETASYNC): the sync of the *next* transaction's pages covers it, and when none waits
-the writer syncs explicitly. Batches are reported done only after that, so nothing acknowledged is lost, and under load
-a transaction costs one sync instead of two. Power loss at any instant leaves the newest or the second newest
-transaction, whole: LMDB never reuses a page of the newest two snapshots. Without ``sync`` nothing is synced
-(MDB_NOSYNC) and a transaction survives the process, as its pages are the operating system's once written.
+Two threads commit, never at once, and neither needs the GIL.
 
-Room ahead. A sync of a file that has just grown writes the file system's journal as well. So the file is kept longer
-than LMDB needs it, by zeros written a megabyte at a time when no commit waits: a usual commit then syncs pages alone.
+The *writer* takes everything that waits, in one write transaction: checks versions, applies, writes one record, commits,
+syncs the record. Then the batches are reported.
 
-The map is only readable (no MDB_WRITEMAP): a full disk is then an error code of a write and not a signal, and stray
-pointers cannot reach the file.
+The *loop's own thread* commits a small batch that comes while the writer is idle, which saves waking two threads. It
+keeps one write transaction open over many such commits: each applies its entries, writes its record and syncs it; the
+transaction itself, whose pages cost more than the record, is committed now and then, and before the writer has to work.
+The loop's reads go through the open transaction, so they see every commit.
+
+What goes wrong leaves nothing of the commit. A record that could not be written is not counted, and the transaction is
+aborted; the batches that an open transaction had before are applied again (``logged``). When a sync fails, nobody knows
+what the device has: the folder is opened again, from the checkpoint and the records before the failed one.
 """
 
-from libc.errno cimport EINTR, ENOMEM, errno
-from libc.stdint cimport uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
-from posix.stat cimport fstat, struct_stat
-from posix.types cimport off_t
-from posix.unistd cimport pwrite, write
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+from posix.unistd cimport write
 
-from perdure.store.lmdb._api cimport (
-    CUT_OFF, FOREIGN, MDB_CORRUPTED, MDB_DUPFIXED, MDB_DUPSORT, MDB_MAP_FULL, MDB_NOMETASYNC, MDB_NORDAHEAD, MDB_NOSYNC,
-    MDB_NOTFOUND, MDB_NOTLS, MDB_PANIC, MDB_SET_RANGE, NEWER, MDB_cursor, MDB_env, MDB_envinfo, MDB_stat, MDB_txn,
-    MDB_val, mdb,
+from perdure.store.lmdb._api cimport MDB_MAP_FULL, MDB_PANIC, MDB_txn, mdb
+from perdure.store.lmdb._apply cimport apply, holds
+from perdure.store.lmdb._checkpoint cimport (
+    ask_for_checkpoint, begin_checkpoint, break_home, checkpoint_now, is_checkpoint_due, lengthen_ahead, note_helper,
+    wait_for_helper,
 )
-from perdure.store.lmdb._batch cimport (
-    BUCKET, DATABASES, META, OP_DELETE, OP_DELETE_MATCHING, OP_DELETE_PREFIX, OP_DELETE_VALUE, OP_PUT, RUN, RUN_HEAD_SIZE,
-    RUN_KEY_SIZE, TERM, Check, Entry,
+from perdure.store.lmdb._home cimport (
+    COMMITTED, FAILED, PENDING, STALE, Home, Node, Queue, pthread_cond_wait, pthread_mutex_lock, pthread_mutex_unlock,
+    pthread_equal, pthread_self,
 )
-
-from perdure.store.lmdb._batch import DATABASE_NAMES
+from perdure.store.lmdb._log cimport (
+    RECORD_LIMIT, SEGMENT_SIZE, log_add, log_begin, log_count, log_space, log_withdraw, log_write, sync_file,
+)
+from perdure.store.lmdb._opening cimport free_logged, grow, remove_locks, reopen
 
 cdef enum:
-    MODE = 0o600
-    GROUP_BYTES = 16777216          # a transaction takes no more batches beyond this size
-    AHEAD_BYTES = 1048576           # zeros written ahead of the last page in use ...
-    AHEAD_MIN = 262144              # ... when fewer than this are left
-    ZEROS = 65536
-    MAP_STEP_MIN = 1048576
-    MAP_STEP_MAX = 17179869184
-
-cdef uint8_t[ZEROS] _zeros
-memset(_zeros, 0, ZEROS)
-
-cdef const char* _names[DATABASES]
-cdef list _name_bytes = [name.encode() for name in DATABASE_NAMES]
-for _index in range(DATABASES):
-    _names[_index] = _name_bytes[_index]
+    GROUP_BYTES = 2097152           # a transaction takes no more batches beyond this size
+    OPEN_COMMITS = 64               # an open transaction is committed after so many commits ...
+    OPEN_BYTES = 1048576            # ... or so many bytes of entries
 
 
 cdef void push(Queue* queue, Node* node) noexcept nogil:
@@ -79,304 +70,150 @@ cdef void free_node(Node* node) noexcept nogil:
     free(node)
 
 
-# The environment
+# What both threads do
 
-cdef int _check_format(Home* home, MDB_txn* txn) noexcept nogil:
-    """Whether what is there is ours and not newer; nothing there is fine."""
-    cdef MDB_val key, value
-    cdef MDB_stat stat
-    cdef unsigned int dbi
-    cdef int rc = mdb.dbi_open(txn, _names[META], 0, &dbi)
-    if rc == MDB_NOTFOUND:
-        rc = mdb.dbi_open(txn, NULL, 0, &dbi)
-        if rc == 0:
-            rc = mdb.stat(txn, dbi, &stat)
-        return FOREIGN if rc == 0 and stat.ms_entries else rc
-    if rc:
-        return rc
-    key.mv_data = <char*> b"format"
-    key.mv_size = 6
-    rc = mdb.get(txn, dbi, &key, &value)
-    if rc:
-        return FOREIGN if rc == MDB_NOTFOUND else rc
-    if value.mv_size != 8:
-        return MDB_CORRUPTED
-    memcpy(&home.format, value.mv_data, 8)
-    return NEWER if home.format > FORMAT else 0
-
-
-cdef int _check_size(MDB_env* env) noexcept nogil:
-    """Whether the file holds every page in use: reading a mapped page beyond its end would be a signal."""
-    cdef MDB_envinfo info
-    cdef MDB_stat stat
-    cdef struct_stat file
-    cdef int fd = -1
-    cdef int rc = mdb.env_get_fd(env, &fd)
-    if rc:
-        return rc
-    if fstat(fd, &file):
-        return errno
-    mdb.env_info(env, &info)
-    mdb.env_stat(env, &stat)
-    return CUT_OFF if <size_t> file.st_size < (info.me_last_pgno + 1) * stat.ms_psize else 0
-
-
-cdef int _write_format(Home* home, MDB_txn* txn) noexcept nogil:
-    cdef uint64_t format = FORMAT
-    cdef MDB_val key, value
-    key.mv_data = <char*> b"format"
-    key.mv_size = 6
-    value.mv_data = &format
-    value.mv_size = 8
-    home.format = FORMAT
-    return mdb.put(txn, home.dbi[META], &key, &value, 0)
-
-
-cdef int open_env(Home* home, unsigned int create) noexcept nogil:
-    """Open the environment and its databases; on failure nothing is left open."""
-    cdef MDB_txn* txn = NULL
-    cdef MDB_env* env = NULL
-    cdef MDB_envinfo info
-    cdef unsigned int several
-    cdef int i
-    cdef int rc = mdb.env_create(&env)
-    if rc:
-        return rc
-    rc = mdb.env_set_maxdbs(env, 16)
-    if rc == 0:
-        rc = mdb.env_set_mapsize(env, home.map_size)
-    if rc == 0:
-        rc = mdb.env_open(
-            env, home.path, MDB_NOTLS | MDB_NORDAHEAD | (MDB_NOMETASYNC if home.sync else MDB_NOSYNC), MODE)
-    if rc == 0:
-        rc = _check_size(env)
-    if rc == 0:
-        mdb.env_info(env, &info)
-        home.map_size = info.me_mapsize
-        rc = mdb.txn_begin(env, NULL, 0, &txn)
-    if rc == 0:
-        rc = _check_format(home, txn)
-        for i in range(DATABASES):
-            if rc == 0:
-                several = MDB_DUPSORT | MDB_DUPFIXED if i == BUCKET or i == TERM else 0
-                rc = mdb.dbi_open(txn, _names[i], create | several, &home.dbi[i])
-        if rc == 0 and home.format == 0:
-            rc = _write_format(home, txn)
-        if rc:
-            mdb.txn_abort(txn)
-        else:
-            rc = mdb.txn_commit(txn)
-    if rc:
-        mdb.env_close(env)
-        return rc
-    home.env = env
-    return 0
-
-
-cdef int _reopen(Home* home) noexcept nogil:
-    """A new handle after LMDB gave the old one up."""
+cdef int _make_room(Home* home, size_t payload) noexcept nogil:
+    """See that the record fits the segment; no write transaction is open. Waits for the helper if need be."""
     cdef int rc
-    pthread_mutex_lock(&home.map_lock)
-    if home.reader != NULL:
-        mdb.txn_abort(home.reader)
-        home.reader = NULL
-    if home.env != NULL:
-        mdb.env_close(home.env)
-        home.env = NULL
-    rc = open_env(home, 0)
-    pthread_mutex_unlock(&home.map_lock)
-    return rc
-
-
-cdef int _grow(Home* home) noexcept nogil:
-    """Double the map, by a bounded step. No transaction is open: the writer is between two, readers wait."""
-    cdef size_t step = home.map_size
-    cdef int rc
-    if step < MAP_STEP_MIN:
-        step = MAP_STEP_MIN
-    elif step > MAP_STEP_MAX:
-        step = MAP_STEP_MAX
-    pthread_mutex_lock(&home.map_lock)
-    rc = mdb.env_set_mapsize(home.env, home.map_size + step)
-    if rc == 0:
-        home.map_size += step
-    elif mdb.env_set_mapsize(home.env, home.map_size) != 0:
-        # LMDB has unmapped the old map and found no room for either.
-        if home.reader != NULL:
-            mdb.txn_abort(home.reader)
-            home.reader = NULL
-        mdb.env_close(home.env)
-        home.env = NULL
-    pthread_mutex_unlock(&home.map_lock)
-    return rc
-
-
-# The writer
-
-cdef bint _holds(Home* home, MDB_txn* txn, Node* node, int* rc) noexcept nogil:
-    """Whether the runs a batch is about have the versions it was made for."""
-    cdef Check* check = <Check*> node.checks.data
-    cdef size_t count = node.checks.size // sizeof(Check)
-    cdef size_t i
-    cdef MDB_val key, value
-    cdef uint64_t found
-    for i in range(count):
-        key.mv_size = RUN_KEY_SIZE
-        key.mv_data = check[i].key
-        found = 0
-        rc[0] = mdb.get(txn, home.dbi[RUN], &key, &value)
-        if rc[0] == 0:
-            if value.mv_size < RUN_HEAD_SIZE:
-                rc[0] = MDB_CORRUPTED
-                return False
-            memcpy(&found, value.mv_data, 8)
-        elif rc[0] != MDB_NOTFOUND:
-            return False
-        rc[0] = 0
-        if found != check[i].version:
-            node.outcome = STALE
-            node.stale = i
-            node.found = found
-            return False
-    return True
-
-
-cdef int _delete_prefix(MDB_txn* txn, unsigned int dbi, MDB_val* prefix) noexcept nogil:
-    cdef MDB_cursor* cursor
-    cdef MDB_val key = prefix[0]
-    cdef MDB_val value
-    cdef int rc = mdb.cursor_open(txn, dbi, &cursor)
-    if rc:
-        return rc
-    rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
-    while rc == 0 and key.mv_size >= prefix.mv_size and memcmp(key.mv_data, prefix.mv_data, prefix.mv_size) == 0:
-        rc = mdb.cursor_del(cursor, 0)
-        if rc == 0:
-            key = prefix[0]
-            rc = mdb.cursor_get(cursor, &key, &value, MDB_SET_RANGE)
-    mdb.cursor_close(cursor)
-    return 0 if rc == MDB_NOTFOUND else rc
-
-
-cdef int _delete_matching(MDB_txn* txn, unsigned int dbi, MDB_val* key, MDB_val* head) noexcept nogil:
-    cdef MDB_val value
-    cdef int rc = mdb.get(txn, dbi, key, &value)
-    if rc == 0 and value.mv_size >= head.mv_size and memcmp(value.mv_data, head.mv_data, head.mv_size) == 0:
-        rc = mdb.delete(txn, dbi, key, NULL)
-    return 0 if rc == MDB_NOTFOUND else rc
-
-
-cdef int _replace_head(MDB_txn* txn, unsigned int dbi, MDB_val* key, MDB_val* head) noexcept nogil:
-    """Give a run row a new version and keep its state."""
-    cdef MDB_val value
-    cdef unsigned short id_size
-    cdef size_t old_head, state_size
-    cdef uint8_t* row
-    cdef int rc = mdb.get(txn, dbi, key, &value)
-    if rc == MDB_NOTFOUND:
-        return mdb.put(txn, dbi, key, head, 0)
-    if rc:
-        return rc
-    memcpy(&id_size, <uint8_t*> value.mv_data + 8, 2)
-    old_head = RUN_HEAD_SIZE + id_size
-    if value.mv_size < old_head:
-        return MDB_CORRUPTED
-    state_size = value.mv_size - old_head
-    row = <uint8_t*> malloc(head.mv_size + state_size)
-    if row == NULL:
-        return ENOMEM
-    memcpy(row, head.mv_data, head.mv_size)
-    memcpy(row + head.mv_size, <uint8_t*> value.mv_data + old_head, state_size)
-    value.mv_data = row
-    value.mv_size = head.mv_size + state_size
-    rc = mdb.put(txn, dbi, key, &value, 0)
-    free(row)
-    return rc
-
-
-cdef int _apply(Home* home, MDB_txn* txn, Node* node) noexcept nogil:
-    cdef uint8_t* at = node.entries.data
-    cdef uint8_t* end = at + node.entries.size
-    cdef Entry entry
-    cdef MDB_val key, value
-    cdef unsigned int dbi
-    cdef int rc = 0
-    while at < end:
-        memcpy(&entry, at, sizeof(Entry))
-        at += sizeof(Entry)
-        key.mv_size = entry.key_size
-        key.mv_data = at
-        at += entry.key_size
-        value.mv_size = entry.value_size
-        value.mv_data = at
-        at += entry.value_size
-        dbi = home.dbi[entry.database]
-        if entry.op == OP_PUT:
-            rc = mdb.put(txn, dbi, &key, &value, 0)
-        elif entry.op == OP_DELETE:
-            rc = mdb.delete(txn, dbi, &key, NULL)
-            if rc == MDB_NOTFOUND:
-                rc = 0
-        elif entry.op == OP_DELETE_VALUE:
-            rc = mdb.delete(txn, dbi, &key, &value)
-            if rc == MDB_NOTFOUND:
-                rc = 0
-        elif entry.op == OP_DELETE_PREFIX:
-            rc = _delete_prefix(txn, dbi, &key)
-        elif entry.op == OP_DELETE_MATCHING:
-            rc = _delete_matching(txn, dbi, &key, &value)
-        else:
-            rc = _replace_head(txn, dbi, &key, &value)
+    note_helper(home)
+    if payload > RECORD_LIMIT:
+        return 0
+    if home.log.end + log_space(payload) > SEGMENT_SIZE:
+        rc = checkpoint_now(home)
         if rc:
             return rc
     return 0
 
 
+cdef int _write_record(Home* home) noexcept nogil:
+    """Write the record that was put together; it does not count yet."""
+    cdef size_t end = home.log.end + log_space(home.log.size)
+    cdef int rc
+    if end > home.log.room[home.log.segment]:
+        # The helper may be writing zeros there.
+        wait_for_helper(home, True)
+    rc = log_write(&home.log)
+    if rc:
+        if log_withdraw(&home.log):
+            break_home(home, rc)
+    elif end > home.log.room[home.log.segment]:
+        home.log.room[home.log.segment] = end
+    return rc
+
+
+cdef int _sync_record(Home* home) noexcept nogil:
+    """Put the record on the device. After an error only what was before it counts."""
+    cdef int rc
+    if not home.sync:
+        return 0
+    rc = sync_file(home.log.fd[home.log.segment])
+    home.syncs += 1
+    if rc:
+        log_withdraw(&home.log)
+        break_home(home, rc)
+    return rc
+
+
+cdef bint _fails(Home* home) noexcept nogil:
+    if home.failures == 0:
+        return False
+    home.failures -= 1
+    return True
+
+
+cdef void _take_checkpoint(Home* home) noexcept nogil:
+    """Begin a checkpoint if it is time; no write transaction is open. What fails is tried again later."""
+    if begin_checkpoint(home) == 0:
+        ask_for_checkpoint(home)
+
+
+# The writer's commits
+
+cdef int _log_group(Home* home, Queue* group) noexcept nogil:
+    """Put what was applied of a group together and write it."""
+    cdef Node* node = group.first
+    cdef int rc = 0
+    log_begin(&home.log)
+    while node != NULL and rc == 0:
+        if node.outcome == PENDING:
+            rc = log_add(&home.log, node.entries.data, node.entries.size)
+        node = node.next
+    return rc if rc else _write_record(home)
+
+
 cdef int _transact(Home* home, Queue* group) noexcept nogil:
-    """Apply and commit what holds of a group, in one transaction."""
+    """Apply, log and commit what holds of a group, in one transaction."""
     cdef MDB_txn* txn = NULL
     cdef Node* node
-    cdef size_t applied = 0
-    cdef int rc = mdb.txn_begin(home.env, NULL, 0, &txn)
+    cdef size_t size = 0
+    cdef bint logged
+    cdef int rc
+    node = group.first
+    while node != NULL:
+        node.outcome = PENDING
+        size += node.entries.size
+        node = node.next
+    logged = size <= RECORD_LIMIT
+    rc = _make_room(home, size)
+    if rc == 0:
+        rc = mdb.txn_begin(home.env, NULL, 0, &txn)
     if rc:
         return rc
+    size = 0
     node = group.first
     while node != NULL and rc == 0:
-        node.outcome = PENDING
-        if _holds(home, txn, node, &rc):
-            rc = _apply(home, txn, node)
-            applied += 1
+        if holds(home, txn, node, &rc):
+            rc = apply(home, txn, node.entries.data, node.entries.size)
+            size += node.entries.size
         node = node.next
-    if rc or applied == 0:
+    if rc == 0 and size and _fails(home):
+        rc = home.failure_code
+    if rc == 0 and size and logged:
+        rc = _log_group(home, group)
+    if rc or size == 0:
         mdb.txn_abort(txn)
         return rc
-    if home.failures:
-        home.failures -= 1
-        mdb.txn_abort(txn)
-        return home.failure_code
     home.transactions += 1
-    return mdb.txn_commit(txn)
+    rc = mdb.txn_commit(txn)
+    if not logged:
+        if rc == 0:
+            home.log.next += 1      # no segment may seem to continue one that lacks this commit
+            rc = checkpoint_now(home)
+            if rc:
+                break_home(home, rc)
+        return rc
+    if rc:
+        if log_withdraw(&home.log):
+            break_home(home, rc)
+        return rc
+    rc = _sync_record(home)
+    if rc == 0:
+        log_count(&home.log)
+    return rc
 
 
 cdef int write_group(Home* home, Queue* group) noexcept nogil:
-    """The same, growing the map and reopening a given-up environment as needed; sets every batch's outcome."""
+    """The same, growing the map and opening again as needed; sets every batch's outcome."""
     cdef Node* node
+    cdef bint again = False
     cdef int rc
     while True:
         rc = 0
-        if home.env == NULL:
-            rc = _reopen(home)
+        if home.env == NULL or home.broken:
+            rc = reopen(home)
         if rc == 0:
             rc = _transact(home, group)
         if rc == MDB_MAP_FULL:
-            rc = _grow(home)
+            rc = grow(home)
             if rc == 0:
                 continue
-        elif rc == MDB_PANIC:
-            rc = _reopen(home)
-            if rc == 0:
-                continue
+        elif rc == MDB_PANIC and not again:
+            again = True
+            break_home(home, rc)
+            continue
         break
+    if rc and home.broken:
+        reopen(home)                # at once: nobody may read what failed
     node = group.first
     while node != NULL:
         if rc:
@@ -387,6 +224,150 @@ cdef int write_group(Home* home, Queue* group) noexcept nogil:
         node = node.next
     return rc
 
+
+# The loop thread's commits
+
+cdef int _begin_open(Home* home) noexcept nogil:
+    """Begin the open transaction, with what it has to have of the log."""
+    cdef Node* node = home.logged.first
+    cdef int rc = mdb.txn_begin(home.env, NULL, 0, &home.open_txn)
+    if rc:
+        home.open_txn = NULL
+        return rc
+    home.open_thread = pthread_self()
+    while node != NULL and rc == 0:
+        rc = apply(home, home.open_txn, node.entries.data, node.entries.size)
+        node = node.next
+    if rc:
+        mdb.txn_abort(home.open_txn)
+        home.open_txn = NULL
+    return rc
+
+
+cdef void _regain(Home* home) noexcept nogil:
+    """After the open transaction is gone: have one with all that is logged again, or none if nothing is."""
+    cdef int rc = 0
+    if home.env != NULL and not home.broken and home.logged.first != NULL:
+        rc = _begin_open(home)
+        while rc == MDB_MAP_FULL:
+            rc = grow(home)
+            if rc == 0:
+                rc = _begin_open(home)
+        if rc:
+            break_home(home, rc)
+    if home.env == NULL or home.broken:
+        reopen(home)
+
+
+cdef void _leave_thread(Home* home) noexcept nogil:
+    """The event loop runs in another thread now, and LMDB's lock stays with the one that began the transaction.
+
+    What was open is abandoned, with its lock file; the log has all of it.
+    """
+    wait_for_helper(home, False)
+    home.open_txn = home.reader = home.pin = home.next_pin = NULL
+    home.env = NULL
+    remove_locks(home)
+    break_home(home, MDB_PANIC)
+    reopen(home)
+
+
+cdef int commit_open(Home* home) noexcept nogil:
+    """Commit the loop thread's open transaction, if there is one; on an error it is open as before, and ``stuck``."""
+    cdef int rc
+    if home.open_txn != NULL and not pthread_equal(home.open_thread, pthread_self()):
+        _leave_thread(home)
+    while home.open_txn != NULL:
+        rc = mdb.txn_commit(home.open_txn)
+        home.open_txn = NULL
+        if rc == 0:
+            home.transactions += 1
+            home.stuck = 0
+            free_logged(home)
+            return 0
+        if rc == MDB_PANIC:
+            break_home(home, rc)
+        elif rc != MDB_MAP_FULL or grow(home):
+            home.stuck = rc
+        _regain(home)
+        if home.stuck:
+            return home.stuck
+    return MDB_PANIC if home.env == NULL else 0
+
+
+cdef int _commit_alone(Home* home, Node* node) noexcept nogil:
+    """One attempt; on an error the open transaction may be spoiled."""
+    cdef int rc = 0
+    if home.env == NULL or home.broken:
+        rc = reopen(home)
+    if rc == 0 and (home.stuck or home.log.end + log_space(node.entries.size) > SEGMENT_SIZE):
+        rc = commit_open(home)
+    if rc == 0:
+        rc = _make_room(home, node.entries.size)
+    if rc == 0 and home.open_txn == NULL:
+        rc = _begin_open(home)
+    if rc or not holds(home, home.open_txn, node, &rc):
+        return rc
+    rc = apply(home, home.open_txn, node.entries.data, node.entries.size)
+    if rc == 0 and _fails(home):
+        rc = home.failure_code
+    if rc == 0:
+        log_begin(&home.log)
+        rc = log_add(&home.log, node.entries.data, node.entries.size)
+    if rc == 0:
+        rc = _write_record(home)
+    if rc == 0:
+        rc = _sync_record(home)
+    if rc == 0:
+        log_count(&home.log)
+    return rc
+
+
+cdef void write_alone(Home* home, Node* node) noexcept nogil:
+    """Commit one batch in the loop's thread, the writer being idle; sets its outcome.
+
+    A committed batch belongs to the open transaction from then on; ``tidy_alone`` follows and may free it.
+    """
+    cdef bint again = False
+    cdef bint grown
+    cdef int rc
+    node.outcome = PENDING
+    if home.open_txn != NULL and not pthread_equal(home.open_thread, pthread_self()):
+        _leave_thread(home)
+    while True:
+        rc = _commit_alone(home, node)
+        if rc == 0:
+            break
+        if rc == MDB_PANIC:
+            break_home(home, rc)
+        if home.open_txn != NULL:
+            mdb.txn_abort(home.open_txn)
+            home.open_txn = NULL
+        grown = rc == MDB_MAP_FULL and grow(home) == 0
+        _regain(home)
+        if not grown and (rc != MDB_PANIC or again):
+            break
+        again = rc == MDB_PANIC
+    if rc:
+        node.outcome = FAILED
+        node.code = rc
+    elif node.outcome == PENDING:
+        node.outcome = COMMITTED
+        push(&home.logged, node)
+        home.logged_count += 1
+        home.logged_bytes += node.entries.size
+
+
+cdef void tidy_alone(Home* home) noexcept nogil:
+    """After a commit of the loop's thread: what need not be done each time."""
+    if home.logged_count >= OPEN_COMMITS or home.logged_bytes >= OPEN_BYTES:
+        commit_open(home)
+    if home.env != NULL and not home.broken and is_checkpoint_due(home) and commit_open(home) == 0:
+        _take_checkpoint(home)
+    lengthen_ahead(home)
+
+
+# The writer thread
 
 cdef void _finish(Home* home, Queue* group) noexcept nogil:
     """Hand batches that ended to the loop thread and wake it."""
@@ -403,80 +384,13 @@ cdef void _finish(Home* home, Queue* group) noexcept nogil:
             pass
 
 
-cdef void _write_ahead(Home* home) noexcept nogil:
-    """Lengthen the file before commits need it. No transaction is open; what fails here fails with the commit."""
-    cdef MDB_envinfo info
-    cdef MDB_stat stat
-    cdef struct_stat file
-    cdef size_t used, end, at
-    cdef ssize_t size
-    cdef int fd = -1
-    if home.env == NULL or mdb.env_get_fd(home.env, &fd) or fstat(fd, &file):
-        return
-    mdb.env_info(home.env, &info)
-    mdb.env_stat(home.env, &stat)
-    used = (info.me_last_pgno + 1) * stat.ms_psize
-    at = <size_t> file.st_size
-    end = used + AHEAD_BYTES
-    if end > home.map_size:
-        end = home.map_size
-    if at < used or at >= end or at - used >= AHEAD_MIN:
-        return
-    while at < end:
-        size = pwrite(fd, _zeros, min(end - at, <size_t> ZEROS), <off_t> at)
-        if size <= 0:
-            return
-        at += size
-
-
-cdef void _settle(Home* home) noexcept nogil:
-    """Make what was written durable and report it."""
-    cdef Node* node
-    cdef int rc
-    if home.written.first == NULL:
-        return
-    rc = mdb.env_sync(home.env, 1) if home.env != NULL else MDB_PANIC
-    home.syncs += 1
-    if rc:
-        node = home.written.first
-        while node != NULL:
-            if node.outcome == COMMITTED:
-                node.outcome = FAILED
-                node.code = rc
-            node = node.next
-    _finish(home, &home.written)
-    _write_ahead(home)
-
-
-cdef size_t _last_transaction(Home* home) noexcept nogil:
-    cdef MDB_envinfo info
-    if home.env == NULL:
-        return 0
-    mdb.env_info(home.env, &info)
-    return info.me_last_txnid
-
-
-cdef void _write_synced(Home* home, Queue* group) noexcept nogil:
-    """Write a group; its commit's sync is what makes the group before it durable."""
-    cdef size_t before = _last_transaction(home)
-    if write_group(home, group):
-        _settle(home)
-        _finish(home, group)
-        return
-    if _last_transaction(home) != before:
-        home.syncs += 1
-        _finish(home, &home.written)
-        _write_ahead(home)
-    _append(&home.written, group)
-
-
 cdef bint _take(Home* home, Queue* group) noexcept nogil:
-    """Move a transaction's worth of batches out of the queue; waits if there is nothing to settle either."""
+    """Move a transaction's worth of batches out of the queue, waiting for one; False: the store is being closed."""
     cdef size_t size = 0
     cdef Node* node
     pthread_mutex_lock(&home.lock)
     home.busy = False
-    while home.waiting.first == NULL and home.written.first == NULL and not home.stopping:
+    while home.waiting.first == NULL and not home.stopping:
         pthread_cond_wait(&home.wake, &home.lock)
     while home.waiting.first != NULL and size < GROUP_BYTES:
         node = home.waiting.first
@@ -485,7 +399,7 @@ cdef bint _take(Home* home, Queue* group) noexcept nogil:
             home.waiting.last = NULL
         size += node.entries.size + sizeof(Node)
         push(group, node)
-    home.busy = group.first != NULL or home.written.first != NULL
+    home.busy = group.first != NULL
     pthread_mutex_unlock(&home.lock)
     return home.busy
 
@@ -495,11 +409,9 @@ cdef void* run_writer(void* argument) noexcept nogil:
     cdef Queue group
     memset(&group, 0, sizeof(Queue))
     while _take(home, &group):
-        if group.first == NULL:
-            _settle(home)
-        elif home.sync:
-            _write_synced(home, &group)
-        else:
-            write_group(home, &group)
-            _finish(home, &group)
+        write_group(home, &group)
+        _finish(home, &group)
+        if home.env != NULL and not home.broken and is_checkpoint_due(home):
+            _take_checkpoint(home)
+        lengthen_ahead(home)
     return NULL

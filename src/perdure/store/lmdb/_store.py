@@ -125,17 +125,16 @@ class LMDBStore:
             self._numbers[namespace_id] = int.from_bytes(number, "little")
             self._namespace_ids[self._numbers[namespace_id]] = namespace_id
         self._names = Names(self._environment.scan(NAMESPACE, b"i", b"j", 1 << 31, False, 1 << 62)[0])
-        if self._environment.format < 2:
+        if self._environment.get(META, b"unindexed") is not None:
             await self._index()
         epoch = int.from_bytes(self._environment.get(META, b"epoch") or b"", "little") + 1
         batch = Batch(self._names)
         batch.put(META, b"epoch", epoch.to_bytes(8, "little"))
         await self._submit(batch)
-        self._environment.sync()
         self.epoch = epoch
 
     async def _index(self) -> None:
-        """Bring a store of format 1, which had no indexes, to format 2. Begins again where it was interrupted."""
+        """Give a store of format 1 its indexes. Begins again where it was interrupted."""
         low = b""
         while True:
             found, more = self._environment.scan(VISIBILITY, low, b"", 10_000)
@@ -146,7 +145,7 @@ class LMDBStore:
                     batch.delete(VISIBILITY, key)
                     batch.show(_decode_record(value), int.from_bytes(key[:4]))
             if not more:
-                batch.put(META, b"format", (2).to_bytes(8, "little"))
+                batch.delete(META, b"unindexed")
             await self._submit(batch)
             if not more:
                 return
