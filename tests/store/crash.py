@@ -16,7 +16,7 @@ from perdure.store.api import Durability, RunKey, RunUpdate, TaskRow
 from perdure.store.lmdb import LMDBStore
 from tests.store.builders import NAMESPACE, record, run_key, task
 
-_RUNS = 24
+RUNS = 24
 _LINE = 16
 
 
@@ -34,7 +34,7 @@ def _task(key: RunKey, version: int) -> TaskRow:
     return task(key, task_id, "q" * (1 + version % 3 * 300))
 
 
-def _update(key: RunKey, version: int) -> RunUpdate:
+def update(key: RunKey, version: int) -> RunUpdate:
     last = version - 1
     return RunUpdate(
         key,
@@ -53,21 +53,21 @@ async def write_until_killed(folder: Path, durability: Durability, seed: int, ac
     """Commit random runs, alone and together, several at once, writing ``run version`` for each acknowledged one."""
     rng = random.Random(seed)
     store = await LMDBStore.open(folder, durability=durability, map_size=1 << 18)
-    versions = {number: await _version(store, number) for number in range(_RUNS)}
+    versions = {number: await version(store, number) for number in range(RUNS)}
 
     async def work(numbers: list[int]) -> None:
         while True:
             chosen = rng.sample(numbers, rng.randint(1, len(numbers)))
             for number in chosen:
                 versions[number] += 1
-            await store.commit([_update(run_key(number), versions[number]) for number in chosen])
+            await store.commit([update(run_key(number), versions[number]) for number in chosen])
             text = b"".join(b"%4d %10d\n" % (number, versions[number]) for number in chosen)
             os.write(acknowledgements, text)
 
-    await asyncio.gather(*(work(list(range(part, _RUNS, 4))) for part in range(4)))
+    await asyncio.gather(*(work(list(range(part, RUNS, 4))) for part in range(4)))
 
 
-async def _version(store: LMDBStore, number: int) -> int:
+async def version(store: LMDBStore, number: int) -> int:
     stored = await store.load_run(run_key(number))
     return 0 if stored is None else stored.version
 
@@ -80,7 +80,7 @@ async def check(folder: Path, durability: Durability, acknowledged: dict[int, in
     """
     store = await LMDBStore.open(folder, durability=durability, map_size=1 << 18)
     timers, tasks, shown = [], [], []
-    for number in range(_RUNS):
+    for number in range(RUNS):
         key = run_key(number)
         stored = await store.load_run(key)
         version = 0 if stored is None else stored.version

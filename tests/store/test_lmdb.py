@@ -146,8 +146,8 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 
     await (await LMDBStore.open(tmp_path)).close()
     with lmdb.open(str(tmp_path), max_dbs=16) as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"format", (3).to_bytes(8, "little"), db=environment.open_db(b"meta", transaction))
-    with pytest.raises(StoreCorruptError, match="has format 3, this perdure reads up to 2"):
+        transaction.put(b"format", (4).to_bytes(8, "little"), db=environment.open_db(b"meta", transaction))
+    with pytest.raises(StoreCorruptError, match="has format 4, this perdure reads up to 3"):
         await LMDBStore.open(tmp_path)
 
 
@@ -184,30 +184,9 @@ async def test_commits_under_way_share_transactions_and_syncs(tmp_path: Path) ->
     before = store._environment.stat()
     await asyncio.gather(*(store.commit([first(run_key(number))]) for number in range(1000)))
     after = store._environment.stat()
-    transactions = after["transactions"] - before["transactions"]
-    assert transactions < 500
-    assert after["syncs"] - before["syncs"] <= 2 * transactions
+    assert after["transactions"] - before["transactions"] < 500
+    assert after["syncs"] - before["syncs"] < 500
     await store.close()
-
-
-async def test_room_is_kept_ahead_of_synced_commits(tmp_path: Path) -> None:
-    file = tmp_path / "data.mdb"
-    store = await LMDBStore.open(tmp_path)
-    await store.commit([first(run_key(1), state=bytes(100_000))])
-    await store.commit([first(run_key(2))])
-    await store.close()
-    length = file.stat().st_size
-    in_use = len(file.read_bytes().rstrip(b"\0"))
-    assert 100_000 < in_use < length - (1 << 19)
-    os.truncate(file, length - (1 << 19))  # as after power loss: the room need not be there
-    again = await LMDBStore.open(tmp_path)
-    await again.commit([first(run_key(3), state=bytes(100_000))])
-    await again.close()
-    assert file.stat().st_size > length - (1 << 19) - 1
-    last = await LMDBStore.open(tmp_path)
-    assert await last.load_run(run_key(1)) == StoredRun(1, bytes(100_000))
-    assert await last.load_run(run_key(3)) == StoredRun(1, bytes(100_000))
-    await last.close()
 
 
 async def test_a_full_disk_fails_commits_until_there_is_room(in_folder: Backend, tmp_path: Path) -> None:
@@ -318,9 +297,11 @@ async def test_a_store_of_format_1_gets_its_indexes(tmp_path: Path) -> None:
         for row in range(1, 4):
             transaction.delete(b"i" + row.to_bytes(4), db=tables[b"namespace"])
         transaction.put(b"format", (1).to_bytes(8, "little"), db=tables[b"meta"])
+    (tmp_path / "checkpoint").unlink()
     for _ in range(2):
         store = await LMDBStore.open(tmp_path)
-        assert store._environment.get(META, b"format") == (2).to_bytes(8, "little")
+        assert store._environment.get(META, b"format") == (3).to_bytes(8, "little")
+        assert store._environment.get(META, b"unindexed") is None
         assert (await store.list_runs(NAMESPACE, None, 10)).records == [open_run, closed_run]
         bob = parse_query("Customer = 'bob'", {"Customer": "Keyword"})
         assert (await store.list_runs(NAMESPACE, bob, 10)).records == [open_run]
@@ -329,8 +310,7 @@ async def test_a_store_of_format_1_gets_its_indexes(tmp_path: Path) -> None:
 
 async def test_format_and_epoch_rows(tmp_path: Path) -> None:
     store = await LMDBStore.open(tmp_path)
-    assert store._environment.scan(META, b"", b"", 10) == (
-        [(b"epoch", (1).to_bytes(8, "little")), (b"format", (2).to_bytes(8, "little"))],
-        False,
-    )
+    rows, _ = store._environment.scan(META, b"", b"", 10)
+    assert rows[:2] == [(b"epoch", (1).to_bytes(8, "little")), (b"format", (3).to_bytes(8, "little"))]
+    assert [key for key, _ in rows[2:]] == [b"log"]
     await store.close()

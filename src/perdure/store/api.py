@@ -29,7 +29,7 @@ class Durability(enum.Enum):
     PROCESS = "process"
     """The death of this process: a commit returns after the operating system has it.
 
-    Power loss or a crash of the machine may lose more than the newest commits: a store on a disk may be damaged."""
+    Power loss or a crash of the machine may lose the newest commits."""
 
 
 class Capability(enum.Flag):

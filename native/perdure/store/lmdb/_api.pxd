@@ -37,9 +37,9 @@ cdef extern from *:
 
 # Flags of an environment, a transaction and a database.
 cdef enum:
+    MDB_NOSUBDIR = 0x4000
     MDB_NOSYNC = 0x10000
     MDB_RDONLY = 0x20000
-    MDB_NOMETASYNC = 0x40000
     MDB_NOTLS = 0x200000
     MDB_NORDAHEAD = 0x800000
     MDB_CREATE = 0x40000

@@ -27,8 +27,6 @@ from perdure.store.lmdb._log cimport (
 )
 
 cdef enum:
-    CHECKPOINT_LOG = 8388608        # a checkpoint is due when so much of a segment is written ...
-    CHECKPOINT_GROWTH = 33554432    # ... or data.mdb has grown by this
     AHEAD_FIRST = 262144            # a segment is made longer by this ...
     AHEAD_STEP = 1048576            # ... and from this length on by this
 
@@ -100,10 +98,10 @@ cdef bint is_checkpoint_due(Home* home) noexcept nogil:
     cdef MDB_envinfo info
     if home.next_pin != NULL:
         return False
-    if home.log.end >= CHECKPOINT_LOG:
+    if home.log.end >= home.checkpoint_log:
         return True
     mdb.env_info(home.env, &info)
-    return (info.me_last_pgno + 1) * home.snapshot.page_size > home.pinned_end + CHECKPOINT_GROWTH
+    return (info.me_last_pgno + 1) * home.snapshot.page_size > home.pinned_end + home.checkpoint_growth
 
 
 cdef int begin_checkpoint(Home* home) noexcept nogil:

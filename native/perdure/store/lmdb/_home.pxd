@@ -117,7 +117,9 @@ cdef struct Home:
     Log log
     MDB_txn* pin                    # keeps the pages of the checkpoint that holds ...
     MDB_txn* next_pin               # ... and of the one that is being written
-    size_t pinned_end               # pages in use when the newest one began
+    size_t pinned_end               # bytes of pages in use when the newest one began
+    size_t checkpoint_log           # a checkpoint is due when so much of a segment is written ...
+    size_t checkpoint_growth        # ... or data.mdb has grown by this
     int broken                      # the error after which only opening again helps
     uint64_t limit                  # then: the first record that does not hold
     int failures                    # commits yet to fail, for tests

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from perdure.store.lmdb._api cimport MDB_cursor, MDB_txn, MDB_val
 from perdure.store.lmdb._batch cimport Batch
@@ -10,6 +10,7 @@ cdef class Environment:
     cdef uint64_t _forks_before
     cdef object _tokens
     cdef str _path
+    cdef int64_t _alone_at          # when a commit of the loop's thread was last synced
 
     cdef Home* _check(self) except NULL
     cdef void _forget(self, Home* home) noexcept

@@ -10,9 +10,10 @@ Python objects are touched by the loop thread alone; the writer runs without the
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset, strdup
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from perdure.store.lmdb._api cimport (
     MDB_CREATE, MDB_FIRST, MDB_LAST, MDB_NEXT, MDB_NOTFOUND, MDB_PANIC, MDB_PREV, MDB_RDONLY, MDB_SET_RANGE, NEWER,
@@ -44,10 +45,19 @@ cdef extern from "<signal.h>" nogil:
     int pthread_sigmask(int, const sigset_t*, sigset_t*)
 
 cdef enum:
+    CHECKPOINT_LOG = 8388608        # half a segment: commits go on in the other half while the checkpoint is written
+    CHECKPOINT_GROWTH = 33554432
     ALONE_BYTES = 8192              # a batch up to this size ...
-    ALONE_RUNS = 2                  # ... with so many runs is sooner committed than handed over
+    ALONE_RUNS = 2                  # ... with so many runs is sooner committed than handed over ...
+    ALONE_PAUSE = 50000             # ... unless the one before was synced less than these nanoseconds ago
 
 cdef uint64_t _forks = 0
+
+
+cdef inline int64_t _nanoseconds() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
 
 
 def _count_fork():
@@ -94,6 +104,8 @@ cdef class Environment:
         pthread_cond_init(&home.wake, NULL)
         pthread_cond_init(&home.helper.wake, NULL)
         pthread_cond_init(&home.helper.ended, NULL)
+        home.checkpoint_log = CHECKPOINT_LOG
+        home.checkpoint_growth = CHECKPOINT_GROWTH
         home.seed = int.from_bytes(os.urandom(8)) | 1
         home.checkpoint_fd = -1
         for rc in range(SEGMENTS):
@@ -150,7 +162,8 @@ cdef class Environment:
     def submit(self, Batch batch, object token):
         """Queue a batch; it is emptied.
 
-        A small batch that comes while the writer is idle is committed at once.
+        A small batch that comes while the writer is idle is committed at once; of those that come in a row and need
+        a sync each, only the first, so that the others share one.
 
         Returns:
             None, or what ``drain`` would give if it has already ended.
@@ -168,6 +181,7 @@ cdef class Environment:
         alone = (
             not home.busy and home.waiting.first == NULL and home.done.first == NULL
             and node.entries.size <= ALONE_BYTES and len(batch.keys) <= ALONE_RUNS
+            and not (home.sync and _nanoseconds() - self._alone_at < ALONE_PAUSE)
         )
         pthread_mutex_unlock(&home.lock)
         if alone:
@@ -192,6 +206,7 @@ cdef class Environment:
         if home.sync:
             with nogil:
                 write_alone(home, node)
+                self._alone_at = _nanoseconds()
         else:
             write_alone(home, node)
         if node.outcome == COMMITTED:
@@ -369,6 +384,12 @@ cdef class Environment:
         home.failures = count
         home.failure_code = code
         pthread_mutex_unlock(&home.lock)
+
+    def checkpoint_after(self, size_t log_bytes, size_t growth):
+        """Take checkpoints at other sizes than usual: for tests of many in a short time."""
+        cdef Home* home = self._check()
+        home.checkpoint_log = log_bytes
+        home.checkpoint_growth = growth
 
     def close(self):
         """Finish what is queued, sync, and release the environment. ``drain`` what is left before it is lost.

@@ -12,7 +12,7 @@ without its log, or with another's, is refused.
 from libc.errno cimport EIO, EINTR, ENOENT, ENOMEM, errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.stdio cimport snprintf
+from libc.stdio cimport rename, snprintf
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CREAT, O_RDONLY, O_RDWR, open
 from posix.stat cimport fstat, struct_stat
@@ -21,7 +21,7 @@ from posix.unistd cimport close, fsync, pread, unlink
 
 from perdure.store.lmdb._api cimport (
     CUT_OFF, FOREIGN, INCOMPLETE, LOG_DAMAGED, MDB_CORRUPTED, MDB_DUPFIXED, MDB_DUPSORT, MDB_MAP_FULL, MDB_NORDAHEAD,
-    MDB_NOSYNC, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, NEWER, SHARED, MDB_env, MDB_envinfo, MDB_stat, MDB_txn, MDB_val, mdb,
+    MDB_NOSUBDIR, MDB_NOSYNC, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, NEWER, SHARED, MDB_env, MDB_envinfo, MDB_stat, MDB_txn, MDB_val, mdb,
 )
 from perdure.store.lmdb._apply cimport apply, is_sound
 from perdure.store.lmdb._batch cimport BUCKET, DATABASES, META, TERM
@@ -90,13 +90,6 @@ cdef void _close_file(int* fd) noexcept nogil:
     fd[0] = -1
 
 
-cdef void remove_locks(Home* home) noexcept nogil:
-    """Have the next opening make new locks: the old ones are a thread's that will not give them up."""
-    cdef char[PATH_ROOM] path
-    snprintf(path, PATH_ROOM, b"%s/lock.mdb", home.path)
-    unlink(path)
-
-
 cdef int _open_log(Home* home, bint known) noexcept nogil:
     """Open checkpoint and log, creating what is missing.
 
@@ -134,6 +127,48 @@ cdef void _close_files(Home* home) noexcept nogil:
     for i in range(SEGMENTS):
         _close_file(&home.log.fd[i])
         _close_file(&home.log.helper_fd[i])
+
+
+cdef int _remove(Home* home, const char* name) noexcept nogil:
+    cdef char[PATH_ROOM] path
+    snprintf(path, PATH_ROOM, b"%s/%s", home.path, name)
+    return errno if unlink(path) and errno != ENOENT else 0
+
+
+cdef void remove_locks(Home* home) noexcept nogil:
+    """Have the next opening make new locks: the old ones are a thread's that will not give them up."""
+    _remove(home, b"lock.mdb")
+
+
+cdef int _create_data(Home* home) noexcept nogil:
+    """Have LMDB make an empty ``data.mdb`` under another name first: under its own it is whole or not there."""
+    cdef char[PATH_ROOM] path
+    cdef char[PATH_ROOM] target
+    cdef struct_stat file
+    cdef MDB_env* env = NULL
+    cdef int rc
+    cdef int fd = _open_file(home, b"data.mdb", O_RDONLY, &rc)
+    if fd >= 0:
+        rc = errno if fstat(fd, &file) else 0
+        close(fd)
+        if rc or file.st_size:
+            return rc
+    elif rc != ENOENT:
+        return rc
+    snprintf(path, PATH_ROOM, b"%s/%s", home.path, b"data.new")
+    snprintf(target, PATH_ROOM, b"%s/%s", home.path, b"data.mdb")
+    rc = _remove(home, b"data.new")
+    if rc == 0:
+        rc = mdb.env_create(&env)
+    if rc == 0:
+        rc = mdb.env_open(env, path, MDB_NOSUBDIR, MODE)
+        if rc == 0:
+            rc = mdb.env_sync(env, 1)
+        mdb.env_close(env)
+    _remove(home, b"data.new-lock")
+    if rc == 0 and rename(path, target):
+        rc = errno
+    return rc if rc else _sync_folder(home, b"")
 
 
 # Putting the checkpoint back
@@ -468,7 +503,7 @@ cdef int _open(Home* home, unsigned int create) noexcept nogil:
         home.snapshot.store = home.seed
         home.snapshot.first = 1
     replays = home.snapshot.state == REPLAY
-    rc = _put_back(home, &there) if replays else 0
+    rc = _put_back(home, &there) if replays else _create_data(home) if create else 0
     if rc:
         return rc
     rc = _open_env(home)

@@ -16,7 +16,7 @@ aborted; the batches that an open transaction had before are applied again (``lo
 what the device has: the folder is opened again, from the checkpoint and the records before the failed one.
 """
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, ENOSPC, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -74,15 +74,12 @@ cdef void free_node(Node* node) noexcept nogil:
 
 cdef int _make_room(Home* home, size_t payload) noexcept nogil:
     """See that the record fits the segment; no write transaction is open. Waits for the helper if need be."""
-    cdef int rc
     note_helper(home)
-    if payload > RECORD_LIMIT:
-        return 0
-    if home.log.end + log_space(payload) > SEGMENT_SIZE:
-        rc = checkpoint_now(home)
-        if rc:
-            return rc
-    return 0
+    if payload <= RECORD_LIMIT and home.log.end + log_space(payload) > SEGMENT_SIZE:
+        checkpoint_now(home)
+    if home.broken:
+        return reopen(home)
+    return 0 if home.log.end + log_space(payload) <= SEGMENT_SIZE or payload > RECORD_LIMIT else ENOSPC
 
 
 cdef int _write_record(Home* home) noexcept nogil:
@@ -92,6 +89,8 @@ cdef int _write_record(Home* home) noexcept nogil:
     if end > home.log.room[home.log.segment]:
         # The helper may be writing zeros there.
         wait_for_helper(home, True)
+        if home.broken:
+            return home.broken
     rc = log_write(&home.log)
     if rc:
         if log_withdraw(&home.log):

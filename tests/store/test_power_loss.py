@@ -1,0 +1,83 @@
+"""Power lost at random instants, and devices that fail; ``tests/torture/power_loss.py`` goes on longer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from perdure.store.api import Durability
+from tests.store.crash import check
+from tests.store.lmdb_pages import check_pages
+from tests.store.power_loss import Disk, Note, build_shim, notes, record
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the recorder is preloaded by Linux's loader")
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_shim(tmp_path_factory.mktemp("shim"))
+
+
+def lose_power(recording: list[Note], folder: Path, seed: int, instants: int, durability: Durability) -> None:
+    """Play a recording, lose the power at random instants, and check every folder that is left."""
+    rng = random.Random(seed)
+    chosen = sorted(rng.sample(range(len(recording)), min(instants, len(recording))))
+    disk = Disk()
+    for index, note in enumerate(recording):
+        disk.play(note)
+        if not chosen or index != chosen[0]:
+            continue
+        chosen.pop(0)
+        left = folder / f"left-{index}"
+        disk.lose_power(left, rng)
+        if not (left / "data.mdb").exists():
+            assert not disk.acknowledged
+            continue
+        acknowledged = disk.acknowledged if durability is Durability.FULL else {}
+        for _ in range(2):
+            asyncio.run(check(left, durability, acknowledged))
+            check_pages(left / "data.mdb")
+
+
+@pytest.mark.parametrize("durability", Durability, ids=lambda durability: durability.value)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_power_loss_leaves_everything_acknowledged(
+    shim: Path, durability: Durability, seed: int, tmp_path: Path
+) -> None:
+    record(shim, tmp_path / "store", tmp_path / "trace", "mixed", seed, durability=durability)
+    recording = list(notes(tmp_path / "trace"))
+    # checkpoints and both segments must have been part of it
+    assert {note.name for note in recording} > {"data.mdb", "checkpoint", "log-0", "log-1"}
+    assert sum(note.kind == "W" and note.name == "checkpoint" for note in recording) > 4
+    lose_power(recording, tmp_path, seed, 25, durability)
+
+
+FAULTS = [
+    "log-* sync 40 1 5",
+    "log-* sync 60 30 5",
+    "log-* write 50 1 28",
+    "log-* write 90 20 5",
+    "data.mdb write 60 1 28",
+    "data.mdb write 100 40 28",
+    "data.mdb sync 4 1 5",
+    "data.mdb sync 6 6 5",
+    "checkpoint write 4 1 5",
+    "checkpoint sync 4 3 5",
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_device_that_fails(shim: Path, fault: str, tmp_path: Path) -> None:
+    seed = FAULTS.index(fault)
+    record(shim, tmp_path / "store", tmp_path / "trace", "faulty", seed, durability=Durability.FULL, fault=fault)
+    recording = list(notes(tmp_path / "trace"))
+    disk = Disk()
+    for note in recording:
+        disk.play(note)
+    asyncio.run(check(tmp_path / "store", Durability.FULL, disk.acknowledged))
+    check_pages(tmp_path / "store" / "data.mdb")
+    lose_power(recording, tmp_path, seed, 8, Durability.FULL)
