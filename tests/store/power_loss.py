@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from perdure.store.api import Durability, StoreUnavailableError
 from perdure.store.lmdb import LMDBStore
 from tests.store import crash
 from tests.store.builders import run_key
+from tests.store.lmdb_pages import check_pages
 
 ACKNOWLEDGEMENTS = "acknowledgements"
 _HEAD = struct.Struct("<c3xIQQ")
@@ -165,6 +167,32 @@ class Disk:
                         file.put(image, at + place, data[place:end])
                     place = end
             (folder / name).write_bytes(image)
+
+
+def lose_power(recording: list[Note], folder: Path, seed: int, instants: int, durability: Durability) -> None:
+    """Play a recording, lose the power at random instants, and check every folder that is left.
+
+    Raises:
+        AssertionError: something acknowledged is missing, or a run or a page is not whole.
+    """
+    rng = random.Random(seed)
+    chosen = sorted(rng.sample(range(len(recording)), min(instants, len(recording))))
+    disk = Disk()
+    for index, note in enumerate(recording):
+        disk.play(note)
+        if not chosen or index != chosen[0]:
+            continue
+        chosen.pop(0)
+        left = folder / f"left-{index}"
+        disk.lose_power(left, rng)
+        if not (left / "data.mdb").exists():
+            assert not disk.acknowledged
+            continue
+        acknowledged = disk.acknowledged if durability is Durability.FULL else {}
+        for _ in range(2):
+            asyncio.run(crash.check(left, durability, acknowledged))
+            check_pages(left / "data.mdb")
+        shutil.rmtree(left)
 
 
 # Loads, each in a process of its own

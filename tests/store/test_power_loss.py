@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from perdure.store.api import Durability
 from tests.store.crash import check
 from tests.store.lmdb_pages import check_pages
-from tests.store.power_loss import Disk, Note, build_shim, notes, record
+from tests.store.power_loss import Disk, build_shim, lose_power, notes, record
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the recorder is preloaded by Linux's loader")
 
@@ -20,27 +19,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the recorder is
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_shim(tmp_path_factory.mktemp("shim"))
-
-
-def lose_power(recording: list[Note], folder: Path, seed: int, instants: int, durability: Durability) -> None:
-    """Play a recording, lose the power at random instants, and check every folder that is left."""
-    rng = random.Random(seed)
-    chosen = sorted(rng.sample(range(len(recording)), min(instants, len(recording))))
-    disk = Disk()
-    for index, note in enumerate(recording):
-        disk.play(note)
-        if not chosen or index != chosen[0]:
-            continue
-        chosen.pop(0)
-        left = folder / f"left-{index}"
-        disk.lose_power(left, rng)
-        if not (left / "data.mdb").exists():
-            assert not disk.acknowledged
-            continue
-        acknowledged = disk.acknowledged if durability is Durability.FULL else {}
-        for _ in range(2):
-            asyncio.run(check(left, durability, acknowledged))
-            check_pages(left / "data.mdb")
 
 
 @pytest.mark.parametrize("durability", Durability, ids=lambda durability: durability.value)
@@ -53,7 +31,7 @@ def test_power_loss_leaves_everything_acknowledged(
     # checkpoints and both segments must have been part of it
     assert {note.name for note in recording} > {"data.mdb", "checkpoint", "log-0", "log-1"}
     assert sum(note.kind == "W" and note.name == "checkpoint" for note in recording) > 4
-    lose_power(recording, tmp_path, seed, 25, durability)
+    lose_power(recording, tmp_path, seed, 12, durability)
 
 
 FAULTS = [
@@ -80,4 +58,4 @@ def test_a_device_that_fails(shim: Path, fault: str, tmp_path: Path) -> None:
         disk.play(note)
     asyncio.run(check(tmp_path / "store", Durability.FULL, disk.acknowledged))
     check_pages(tmp_path / "store" / "data.mdb")
-    lose_power(recording, tmp_path, seed, 8, Durability.FULL)
+    lose_power(recording, tmp_path, seed, 3, Durability.FULL)

@@ -1,10 +1,17 @@
 # What the modules of an open environment share.
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from perdure.store.lmdb._api cimport MDB_env, MDB_txn
 from perdure.store.lmdb._batch cimport DATABASES, Buffer
 from perdure.store.lmdb._log cimport Log
+
+cdef extern from "<time.h>" nogil:
+    ctypedef struct perdure_timespec "struct timespec":
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, perdure_timespec*)
+    int CLOCK_MONOTONIC
 
 cdef extern from "<pthread.h>" nogil:
     ctypedef struct pthread_t:
@@ -64,6 +71,12 @@ cdef struct Snapshot:
     uint8_t[META_SIZE] first_meta
     uint8_t[META_SIZE] second_meta
     uint32_t checksum               # of what stands above
+
+cdef inline int64_t nanoseconds() noexcept nogil:
+    """Of a clock that only goes forward."""
+    cdef perdure_timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
 
 cdef struct Node:
     Node* next
@@ -126,6 +139,7 @@ cdef struct Home:
     int failure_code
     uint64_t transactions
     uint64_t syncs
+    int64_t sync_time               # of late, nanoseconds
     uint64_t checkpoints
     # The loop thread's: its transaction, open over several commits that are in the log
     MDB_txn* open_txn

@@ -13,7 +13,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset, strdup
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from perdure.store.lmdb._api cimport (
     MDB_CREATE, MDB_FIRST, MDB_LAST, MDB_NEXT, MDB_NOTFOUND, MDB_PANIC, MDB_PREV, MDB_RDONLY, MDB_SET_RANGE, NEWER,
@@ -22,7 +21,7 @@ from perdure.store.lmdb._api cimport (
 from perdure.store.lmdb._batch cimport DATABASES, Batch, Buffer
 from perdure.store.lmdb._checkpoint cimport lengthen_ahead, start_helper, stop_helper
 from perdure.store.lmdb._home cimport (
-    COMMITTED, FAILED, FORMAT, STALE, Home, Node, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal,
+    COMMITTED, FAILED, FORMAT, STALE, Home, Node, nanoseconds, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal,
     pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
     pthread_mutex_unlock,
 )
@@ -49,15 +48,10 @@ cdef enum:
     CHECKPOINT_GROWTH = 33554432
     ALONE_BYTES = 8192              # a batch up to this size ...
     ALONE_RUNS = 2                  # ... with so many runs is sooner committed than handed over ...
-    ALONE_PAUSE = 50000             # ... unless the one before was synced less than these nanoseconds ago
+    ALONE_PAUSE = 50000             # ... unless the one before was synced less than these nanoseconds ago ...
+    ALONE_SYNC = 1000000            # ... or syncs take longer than these: the event loop must not stand still
 
 cdef uint64_t _forks = 0
-
-
-cdef inline int64_t _nanoseconds() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t> now.tv_sec * 1000000000 + now.tv_nsec
 
 
 def _count_fork():
@@ -181,7 +175,7 @@ cdef class Environment:
         alone = (
             not home.busy and home.waiting.first == NULL and home.done.first == NULL
             and node.entries.size <= ALONE_BYTES and len(batch.keys) <= ALONE_RUNS
-            and not (home.sync and _nanoseconds() - self._alone_at < ALONE_PAUSE)
+            and not (home.sync and (home.sync_time > ALONE_SYNC or nanoseconds() - self._alone_at < ALONE_PAUSE))
         )
         pthread_mutex_unlock(&home.lock)
         if alone:
@@ -206,7 +200,7 @@ cdef class Environment:
         if home.sync:
             with nogil:
                 write_alone(home, node)
-                self._alone_at = _nanoseconds()
+                self._alone_at = nanoseconds()
         else:
             write_alone(home, node)
         if node.outcome == COMMITTED:

@@ -174,9 +174,11 @@ cdef int _create_data(Home* home) noexcept nogil:
 # Putting the checkpoint back
 
 cdef uint64_t _newest(Snapshot* snapshot) noexcept nogil:
-    """The newest transaction of two meta pages; the greatest number when one of them is no meta page."""
+    """The newest transaction of two meta pages; the greatest number when one of them cannot be read."""
     cdef uint64_t first, second
     cdef uint32_t magic
+    if sizeof(size_t) != 8:
+        return <uint64_t> -1
     memcpy(&magic, snapshot.first_meta + META_MAGIC_AT, 4)
     if magic != META_MAGIC:
         return <uint64_t> -1
@@ -360,6 +362,8 @@ cdef int _grow(Home* home) noexcept nogil:
 cdef int grow(Home* home) noexcept nogil:
     """The same while the store is open: no write transaction is, and readers wait. The pins read nothing."""
     cdef int rc
+    wait_for_helper(home, False)
+    wait_for_helper(home, True)
     pthread_mutex_lock(&home.map_lock)
     rc = _grow(home)
     pthread_mutex_unlock(&home.map_lock)
@@ -497,7 +501,13 @@ cdef int _open(Home* home, unsigned int create) noexcept nogil:
         return rc
     if rc == 0:
         known = read_snapshot(home.checkpoint_fd, &home.snapshot)
-    if not known:
+    if known:
+        # A process that was killed may have written the slot and not synced it: before data.mdb changes, the device must
+        # know of this checkpoint, not only of the one before.
+        rc = write_snapshot(home.checkpoint_fd, &home.snapshot)
+        if rc:
+            return rc
+    else:
         memset(&home.snapshot, 0, sizeof(Snapshot))
         home.snapshot.state = TRUST
         home.snapshot.store = home.seed

@@ -17,7 +17,7 @@ what the device has: the folder is opened again, from the checkpoint and the rec
 """
 
 from libc.errno cimport EINTR, ENOSPC, errno
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.unistd cimport write
@@ -29,8 +29,8 @@ from perdure.store.lmdb._checkpoint cimport (
     wait_for_helper,
 )
 from perdure.store.lmdb._home cimport (
-    COMMITTED, FAILED, PENDING, STALE, Home, Node, Queue, pthread_cond_wait, pthread_mutex_lock, pthread_mutex_unlock,
-    pthread_equal, pthread_self,
+    COMMITTED, FAILED, PENDING, STALE, Home, Node, Queue, nanoseconds, pthread_cond_wait, pthread_mutex_lock,
+    pthread_mutex_unlock, pthread_equal, pthread_self,
 )
 from perdure.store.lmdb._log cimport (
     RECORD_LIMIT, SEGMENT_SIZE, log_add, log_begin, log_count, log_space, log_withdraw, log_write, sync_file,
@@ -102,11 +102,14 @@ cdef int _write_record(Home* home) noexcept nogil:
 
 cdef int _sync_record(Home* home) noexcept nogil:
     """Put the record on the device. After an error only what was before it counts."""
+    cdef int64_t began
     cdef int rc
     if not home.sync:
         return 0
+    began = nanoseconds()
     rc = sync_file(home.log.fd[home.log.segment])
     home.syncs += 1
+    home.sync_time += (nanoseconds() - began - home.sync_time) // 8
     if rc:
         log_withdraw(&home.log)
         break_home(home, rc)
