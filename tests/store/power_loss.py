@@ -39,7 +39,9 @@ def build_shim(folder: Path) -> Path:
     return shim
 
 
-def record(shim: Path, store: Path, trace: Path, load: str, seed: int, *, durability: Durability, fault: str = "") -> None:
+def record(
+    shim: Path, store: Path, trace: Path, load: str, seed: int, *, durability: Durability, fault: str = ""
+) -> None:
     """Run a load of this module on a store in a process of its own, with every write noted."""
     store.mkdir(parents=True, exist_ok=True)
     environment = {

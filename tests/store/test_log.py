@@ -147,7 +147,7 @@ def _other_log(left: Path) -> None:
 async def test_a_log_that_is_not_there_is_refused(harm: Callable[[Path], None], tmp_path: Path) -> None:
     left = await killed(tmp_path)
     harm(left)
-    with pytest.raises(StoreCorruptError, match="the log .* is missing or damaged"):
+    with pytest.raises(StoreCorruptError, match=r"the log .* is missing or damaged"):
         await opened(left)
 
 
