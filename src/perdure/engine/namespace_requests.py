@@ -177,7 +177,7 @@ class NamespaceRequests:
 
     def cluster(self) -> ws.GetClusterInfoResponse:
         """Temporal's GetClusterInfo: one store is one cluster, without shards."""
-        store = type(self._core.store).__name__.removesuffix("Store").lower()
+        store = self._core.store.name
         return ws.GetClusterInfoResponse(
             supported_clients=dict.fromkeys(_CLIENTS, "<3.0.0"),
             server_version=SERVER_VERSION,
