@@ -911,6 +911,11 @@ cdef class Matcher:
         self._lang_used.clear()
         return core, lang
 
+    def has_noted(self, str name not None, str version not None):
+        """Whether the history says all that a completion by this SDK would note: flags, name and version."""
+        return (self._core_flags == ALL_FLAGS and self.last_sdk_name == name and self.last_sdk_version == version
+                and (not self._lang_used or self._lang_used <= self._lang_flags))
+
     def note_sdk(self, str name not None, str version not None):
         """Which SDK answers now; its name is recorded when it changes."""
         self.last_sdk_name = name

@@ -48,7 +48,7 @@ class _OperationFuture:
     _cancel_input: int
     _operation: Operation
 
-    def _start(self, run: WorkflowOperations, ret_type: type | None, cancel_input: int) -> None:
+    def _start(self, run: Any, ret_type: type | None, cancel_input: int) -> None:
         self._run = run
         self._ret_type = ret_type
         self._cancel_input = cancel_input
@@ -74,6 +74,8 @@ class _OperationFuture:
 
 class ActivityHandleImpl(_OperationFuture, ActivityHandle[Any]):
     """A started activity."""
+
+    __slots__ = ("_cancel_input", "_command", "_operation", "_ret_type", "_run")
 
     _task_queue: str | None = None
     """Its task queue, where converters want to know it and it is not the workflow's."""

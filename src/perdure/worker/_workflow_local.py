@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from perdure._native.matcher import WorkflowCommand
     from perdure.api.sdk.v1 import EventGroupMarker
     from perdure.worker._interceptor import StartLocalActivityInput
-    from perdure.worker._workflow_run import Answer, WorkflowRun
+    from perdure.worker._workflow_run import WorkflowRun
+    from perdure.worker._workflow_turn import Answer
 
 _SECOND = 1_000_000_000
 _DEFAULT_THRESHOLD_NS = 60 * _SECOND

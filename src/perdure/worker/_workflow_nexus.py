@@ -15,8 +15,8 @@ from perdure.client import _check
 from perdure.converter import FailureConverter, NexusSerializationContext, PayloadConverter
 from perdure.worker._interceptor import StartNexusOperationInput
 from perdure.worker._workflow_handles import _OperationFuture
-from perdure.worker._workflow_operations import _check_encodable
 from perdure.worker._workflow_resolutions import WorkflowResolutions
+from perdure.worker._workflow_turn import check_encodable
 from perdure.workflow import NexusOperationCancellationType, NexusOperationHandle
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class WorkflowNexus(WorkflowResolutions):
                 ),
             )
         else:
-            _check_encodable(converter, [input.input])
+            check_encodable(converter, [input.input])
         self._nexus_seq += 1
         handle._command = self.matcher.schedule(
             _NEXUS_OPERATION,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from perdure._cron import Cron
 from perdure._native.machines import Effect, Input, MachineKind
@@ -16,7 +16,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.taskqueue.v1 import TaskQueue
 from perdure.client import _check
 from perdure.common import Priority, RetryPolicy
-from perdure.converter import PayloadConverter, encode_search_attributes
+from perdure.converter import encode_search_attributes
 from perdure.worker._interceptor import (
     ContinueAsNewInput,
     SignalChildWorkflowInput,
@@ -26,15 +26,14 @@ from perdure.worker._interceptor import (
     StartLocalActivityInput,
 )
 from perdure.worker._workflow_handles import (
-    ACTIVITY_CANCELS,
     CHILD_CANCELS,
-    ActivityHandleImpl,
     ChildWorkflowHandleImpl,
     ExternalWorkflowHandleImpl,
     LocalActivityHandleImpl,
 )
 from perdure.worker._workflow_local import LocalActivity, LocalOutcome, canceled, marker
 from perdure.worker._workflow_runtime import WorkflowRuntime
+from perdure.worker._workflow_turn import check_encodable
 from perdure.workflow import (
     ActivityCancellationType,
     ActivityHandle,
@@ -44,16 +43,10 @@ from perdure.workflow import (
     EventGroup,
     ExternalWorkflowHandle,
     ParentClosePolicy,
-    _event_groups,
     uuid4,
 )
 from perdure.workflow._definition import _Definition
 
-if TYPE_CHECKING:
-    from perdure._native.loop import TimerHandle
-
-_ACTIVITY = int(MachineKind.ACTIVITY)
-_TIMER = int(MachineKind.TIMER)
 _CHILD_WORKFLOW = int(MachineKind.CHILD_WORKFLOW)
 _SIGNAL_EXTERNAL = int(MachineKind.SIGNAL_EXTERNAL)
 _CANCEL_EXTERNAL = int(MachineKind.CANCEL_EXTERNAL)
@@ -61,17 +54,12 @@ _CANCEL = int(Input.CANCEL)
 _EMIT_CANCEL = int(Effect.EMIT_CANCEL)
 
 # CommandType
-_C_SCHEDULE_ACTIVITY = 1
-_C_START_TIMER = 3
 _C_CANCEL_TIMER = 6
 _C_REQUEST_CANCEL_EXTERNAL = 8
 _C_START_CHILD = 11
 _C_SIGNAL_EXTERNAL = 12
 
-_ALWAYS_ENCODABLE = frozenset((bool, bytes, float, int, str, type(None)))
-
 # What a refusal names
-_ACTIVITY_CALL = "start_activity"
 _CHILD_CALL = "start_child_workflow"
 
 
@@ -79,21 +67,6 @@ class _ContinueAsNew(ContinueAsNewError):
     def __init__(self, input: ContinueAsNewInput) -> None:
         super().__init__("Continue as new")
         self.input = input
-
-
-class _Timer:
-    """A Temporal timer behind a handle of the event loop."""
-
-    __slots__ = ("command", "run")
-
-    def __init__(self, run: WorkflowOperations) -> None:
-        self.run = run
-        self.command: WorkflowCommand | None = None
-
-    def cancel(self) -> None:
-        """Called by the handle when it is cancelled before it fired."""
-        if self.command is not None:
-            self.run.cancel_timer(self.command)
 
 
 class WorkflowOperations(WorkflowRuntime):
@@ -176,94 +149,6 @@ class WorkflowOperations(WorkflowRuntime):
             ),
         )
 
-    def schedule_activity(
-        self,
-        name: str,
-        args: Sequence[Any],
-        ret_type: type | None,
-        headers: Mapping[str, common_v1.Payload] | None,
-        disable_eager: bool,
-        options: tuple[Any, ...],
-    ) -> ActivityHandle[Any]:
-        """Make the command and its handle."""
-        (
-            queue,
-            _,
-            to_close,
-            to_start,
-            start_to_close,
-            heartbeat,
-            retry,
-            cancellation,
-            activity_id,
-            _,
-            summary,
-            priority,
-            event_groups,
-        ) = options
-        if not start_to_close and not to_close:
-            raise ValueError(
-                f"Activity {name} must have start_to_close_timeout or schedule_to_close_timeout: pass one of them"
-            )
-        # Refused on replay too: workflow code may have caught the error and gone on.
-        to_close_ns = _check.duration_ns(_ACTIVITY_CALL, "schedule_to_close_timeout", to_close)
-        to_start_ns = _check.duration_ns(_ACTIVITY_CALL, "schedule_to_start_timeout", to_start)
-        start_to_close_ns = _check.duration_ns(_ACTIVITY_CALL, "start_to_close_timeout", start_to_close)
-        heartbeat_ns = _check.duration_ns(_ACTIVITY_CALL, "heartbeat_timeout", heartbeat)
-        if type(cancellation) is not ActivityCancellationType:
-            _check.member(_ACTIVITY_CALL, "cancellation_type", cancellation, ActivityCancellationType)
-        if isinstance(args, (str, bytes)):
-            raise TypeError(f"{_ACTIVITY_CALL}: args must be a list or tuple of arguments, not {_check.kind(args)}")
-        if queue is not None:
-            _check.text(_ACTIVITY_CALL, "task_queue", queue, empty=True)
-        if retry is not None:
-            _check.instance(_ACTIVITY_CALL, "retry_policy", retry, RetryPolicy)
-            retry._validate()
-        if priority is not None and priority is not Priority.default:
-            _check.instance(_ACTIVITY_CALL, "priority", priority, Priority)
-        if activity_id is not None:
-            _check.text(_ACTIVITY_CALL, "activity_id", activity_id)
-        self._activity_seq += 1
-        if activity_id is None:
-            activity_id = str(self._activity_seq)
-        message = None
-        if not self.is_replaying:
-            converter = self.converter
-            if self.options.takes_context:
-                converter = self.converters_for_activity(name, activity_id, queue)[0]
-            own_queue = self.options.task_queue
-            message = command_v1.Command(
-                _C_SCHEDULE_ACTIVITY,
-                self._metadata(summary) if summary else None,
-                attributes=command_v1.ScheduleActivityTaskCommandAttributes(
-                    activity_id,
-                    common_v1.ActivityType(name),
-                    TaskQueue(queue or own_queue),
-                    common_v1.Header(dict(headers)) if headers else None,
-                    common_v1.Payloads(converter.to_payloads(args)) if args else None,
-                    to_close_ns,
-                    to_start_ns,
-                    start_to_close_ns,
-                    heartbeat_ns,
-                    None if retry is None else retry._to_proto(),
-                    not disable_eager and (queue is None or queue == own_queue),
-                    False,
-                    None if priority is Priority.default or priority is None else priority._to_proto(),
-                ),
-            )
-            if event_groups or _event_groups.in_use:
-                message.event_group_markers = _event_groups.markers(event_groups)
-        elif args:
-            _check_encodable(self.converter, args)
-        handle = ActivityHandleImpl(loop=self.loop)
-        if queue and self.options.takes_context:
-            handle._task_queue = queue
-        handle._start(self, ret_type, ACTIVITY_CANCELS[cancellation])
-        handle._command = self.matcher.schedule(
-            _ACTIVITY, _C_SCHEDULE_ACTIVITY, self._activity_seq, activity_id, name, handle, message
-        )
-        return handle
-
     # --- local activities
 
     def start_local_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
@@ -313,11 +198,12 @@ class WorkflowOperations(WorkflowRuntime):
     ) -> None:
         """Ask for a local activity; history may already have its outcome."""
         input = handle._input
+        self._has_locals = True
         self._activity_seq += 1
         activity_id = input.activity_id or str(self._activity_seq)
         converter = self.converters_for_activity(input.activity, activity_id, None, is_local=True)[0]
         if input.args and self.is_replaying:
-            _check_encodable(converter, input.args)
+            check_encodable(converter, input.args)
         payloads = None
         if input.args and not self.is_replaying:
             payloads = common_v1.Payloads(converter.to_payloads(input.args))
@@ -355,25 +241,6 @@ class WorkflowOperations(WorkflowRuntime):
         self.matcher.resolve_local(activity.command, outcome, complete_time_ns, message)
 
     # --- timers and conditions
-
-    def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> _Timer:
-        self.assert_not_read_only("schedule timer")
-        summary, self._timer_summary = self._timer_summary, None
-        groups, self._timer_groups = self._timer_groups, None
-        self._timer_seq += 1
-        timer_id = str(self._timer_seq)
-        message = None
-        if not self.is_replaying:
-            message = command_v1.Command(
-                _C_START_TIMER,
-                self._metadata(summary) if summary else None,
-                attributes=command_v1.StartTimerCommandAttributes(timer_id, delay_ns),
-            )
-            if groups or _event_groups.in_use:
-                message.event_group_markers = _event_groups.markers(groups)
-        timer = _Timer(self)
-        timer.command = self.matcher.schedule(_TIMER, _C_START_TIMER, self._timer_seq, timer_id, None, handle, message)
-        return timer
 
     def cancel_timer(self, command: WorkflowCommand) -> None:
         """The timer is not waited for any more."""
@@ -562,7 +429,7 @@ class WorkflowOperations(WorkflowRuntime):
                 ),
             )
         elif input.args:
-            _check_encodable(self.converter, input.args)
+            check_encodable(self.converter, input.args)
         self._signal_seq += 1
         future = self.loop.create_future()
         command = self.matcher.schedule(
@@ -623,14 +490,6 @@ class WorkflowOperations(WorkflowRuntime):
 def _set_if_pending(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _check_encodable(converter: PayloadConverter, args: Sequence[Any]) -> None:
-    """Raise on replay what encoding raised the first time: workflow code may have caught it and gone on."""
-    for arg in args:
-        if type(arg) not in _ALWAYS_ENCODABLE:
-            converter.to_payloads(args)
-            return
 
 
 def _check_child(options: dict[str, Any]) -> None:

@@ -10,9 +10,8 @@ from perdure._native.matcher import WorkflowCommand
 from perdure._native.operations import Backoff
 from perdure.api.common import v1 as common_v1
 from perdure.common import RawValue
-from perdure.exceptions import FailureError, InvalidVersioningOverrideError, WorkflowAlreadyStartedError
+from perdure.exceptions import InvalidVersioningOverrideError, WorkflowAlreadyStartedError
 from perdure.worker._workflow_failures import (
-    activity_failure,
     cancel_failure,
     child_failure,
     child_not_sent_failure,
@@ -24,7 +23,6 @@ from perdure.worker._workflow_operations import WorkflowOperations
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
 
-_E_ACTIVITY_COMPLETED = 12
 _E_CHILD_STARTED = 31
 _E_CHILD_COMPLETED = 32
 _E_EXTERNAL_CANCEL_REQUESTED = 24
@@ -36,52 +34,13 @@ _INVALID_VERSIONING_OVERRIDE = 3
 class WorkflowResolutions(WorkflowOperations):
     """The jobs that resolve what the workflow code has started."""
 
-    def _values(self, payloads: Sequence[common_v1.Payload] | None, hints: list[type] | None) -> list[Any]:
-        if not payloads:
-            return []
-        if hints is not None and len(hints) != len(payloads):
-            hints = None
-        return self._decode(self.converter, payloads, hints)
-
     def _raw_values(self, payloads: Sequence[common_v1.Payload] | None) -> list[Any]:
         return [RawValue(payload) for payload in payloads or ()]
-
-    def _decode(self, converter: Any, payloads: Sequence[common_v1.Payload], hints: list[type] | None) -> list[Any]:
-        try:
-            values: list[Any] = converter.from_payloads(payloads, hints)
-        except FailureError:
-            raise
-        except Exception as error:
-            if self.is_failure_exception(error):
-                raise
-            raise RuntimeError("Failed decoding arguments") from error
-        return values
 
     def _result(self, converter: Any, result: common_v1.Payloads | None, hint: type | None) -> Any:
         if result is None or not result.payloads:
             return None
         return self._decode(converter, result.payloads, None if hint is None else [hint])[0]
-
-    def _apply_fire_timer(self, command: WorkflowCommand, _detail: Any) -> None:
-        command.target.fire()
-
-    def _apply_activity(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
-        handle = command.target
-        command.target = None
-        payloads, failures = self.converter, self.failures
-        if self.options.takes_context:
-            payloads, failures = self.converters_for_activity(command.type_name, command.identity, handle._task_queue)
-        if event is not None and event.event_type == _E_ACTIVITY_COMPLETED:
-            result = event.attributes.result
-            if result is not None and result.payloads:
-                hint = handle._ret_type
-                result = self._decode(payloads, result.payloads, None if hint is None else [hint])[0]
-            else:
-                result = None
-            handle._operation.resolve(result, None)
-        else:
-            error = failures.from_failure(activity_failure(command, event), payloads)
-            handle._operation.resolve(None, error)
 
     def _apply_local_activity(self, command: WorkflowCommand, outcome: HistoryEvent | LocalOutcome) -> None:
         handle = command.target

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio.events import _get_running_loop, _set_running_loop
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from perdure import __version__
 from perdure._native import guard
-from perdure._native.event_facts import HistoryMismatch, InvalidHistory
+from perdure._native.event_facts import HistoryMismatch
 from perdure._native.machines import MachineKind
 from perdure._native.matcher import JobKind, WorkflowCommand
 from perdure.api.command import v1 as command_v1
@@ -23,7 +22,6 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import QueryResultType, WorkflowTaskFailedCause
 from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
 from perdure.api.query.v1 import WorkflowQueryResult
-from perdure.api.sdk.v1 import WorkflowTaskCompletedMetadata
 from perdure.api.taskqueue.v1 import TaskQueue
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import VersioningBehavior
@@ -37,14 +35,13 @@ from perdure.worker._interceptor import (
     HandleUpdateInput,
     WorkflowInboundInterceptor,
 )
-from perdure.worker._watchdog import PotentialDeadlockError
 from perdure.worker._workflow_codec import WorkflowCodec
 from perdure.worker._workflow_inbound import InboundEnd, OutboundEnd
 from perdure.worker._workflow_local import LocalActivity, LocalActivityRunner, LocalOutcome
 from perdure.worker._workflow_nexus import WorkflowNexus
 from perdure.worker._workflow_operations import _ContinueAsNew, _optional_ns
 from perdure.worker._workflow_queries import BUILT_IN_QUERIES, warn_unfinished
-from perdure.worker._workflow_runtime import RunOptions
+from perdure.worker._workflow_turn import Answer as Answer
 from perdure.worker._workflow_updates import UpdateRun
 from perdure.workflow import NondeterminismError
 
@@ -53,16 +50,9 @@ if TYPE_CHECKING:
     from perdure.api.history import v1 as history_v1
     from perdure.api.protocol.v1 import Message
     from perdure.api.query.v1 import WorkflowQuery
-    from perdure.workflow._definition import _Definition
     from perdure.workflow._handlers import _HandlerDefinition, _SignalDefinition, _UpdateDefinition
 
 logger = logging.getLogger("perdure.worker")
-
-Answer = (
-    ws.RespondWorkflowTaskCompletedRequest | ws.RespondWorkflowTaskFailedRequest | ws.RespondQueryTaskCompletedRequest
-)
-
-SDK_NAME = "perdure-python"
 
 _COMPLETE = int(MachineKind.COMPLETE_WORKFLOW)
 _FAIL = int(MachineKind.FAIL_WORKFLOW)
@@ -73,15 +63,10 @@ _C_FAIL = 5
 _C_CANCEL_WORKFLOW = 7
 _C_CONTINUE_AS_NEW = 10
 
-_INITIALIZE = int(JobKind.INITIALIZE)
-_SIGNAL = int(JobKind.SIGNAL)
-
 _ANSWERED = int(QueryResultType.QUERY_RESULT_TYPE_ANSWERED)
 _FAILED = int(QueryResultType.QUERY_RESULT_TYPE_FAILED)
 _NONDETERMINISM = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR)
 _UNHANDLED = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE)
-
-_CAPABILITIES = ws.RespondWorkflowTaskCompletedRequestCapabilities(discard_speculative_workflow_task_with_events=True)
 
 
 class HandlerRun:
@@ -98,29 +83,15 @@ class HandlerRun:
 class WorkflowRun(WorkflowNexus):
     """One run of one workflow, kept between its tasks."""
 
-    def __init__(
-        self, definition: _Definition, options: RunOptions, workflow_id: str, run_id: str, workflow_type: str
-    ) -> None:
-        super().__init__(definition, options, workflow_id, run_id, workflow_type)
-        self._args: Sequence[Any] = ()
-        self._headers: Mapping[str, common_v1.Payload] = {}
-        self._main_task: asyncio.Task[None] | None = None
-        self._is_made = False
-        self._buffered_signals: dict[str, list[history_v1.WorkflowExecutionSignaledEventAttributes]] = {}
-        self._signal_handlers: dict[int, HandlerRun] = {}
-        self._update_handlers: dict[str, HandlerRun] = {}
-        self._handled_signals = 0
-        self._messages: list[Any] = []
-        self._versioning_behavior = definition.versioning_behavior or VersioningBehavior.UNSPECIFIED
-        self._inbound: WorkflowInboundInterceptor | None = None
-        self._local_runner: LocalActivityRunner | None = None
-        self._open_task: tuple[ws.PollWorkflowTaskQueueResponse, dict[str, WorkflowQueryResult]]
-        self._is_guarded = options.is_guarded and definition.sandboxed
-        self.codec = WorkflowCodec(self) if options.data_converter._changes_payloads else None
-        """What has to decode a task before :meth:`activate` and encode its answer after; None if nothing has to."""
-        self.last_error: BaseException | None = None
-        """What failed the last task, None when it did not fail."""
-        if options.interceptor_classes:
+    codec: WorkflowCodec | None = None
+    """What has to decode a task before :meth:`activate` and encode its answer after; None if nothing has to."""
+    _local_runner: LocalActivityRunner | None = None
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        if self.options.data_converter._changes_payloads:
+            self.codec = WorkflowCodec(self)
+        if self.options.interceptor_classes:
             self._make_interceptors()
 
     def _make_interceptors(self) -> None:
@@ -133,29 +104,6 @@ class WorkflowRun(WorkflowNexus):
         self.outbound = end.outbound
 
     # --- a task
-
-    def activate(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> Answer | None:
-        """Apply a task's events and give the answer. Never raises: what goes wrong is the answer.
-
-        None: local activities have to be run first, by :meth:`local_activity_runner`.
-
-        ``events`` are all of the task's: from the run's first, or from the one after the last this run has seen.
-        When the answer is that the task failed, the run is spoiled: evict it and replay it for its next task.
-        """
-        if self.is_evicted:
-            raise RuntimeError(f"run {self.run_id} has left memory: make a new WorkflowRun for its next task")
-        self.last_error = None
-        results: dict[str, WorkflowQueryResult] = {}
-        try:
-            self._work(lambda: self._apply_task(task, events, results))
-            if task.query is not None:
-                return self._query_answer(task, results["legacy_query"])
-            if self._waits_for_local_activities():
-                self._open_task = (task, results)
-                return None
-            return self._completion(task, results)
-        except BaseException as error:
-            return self.failed_task(task, error, events=events)
 
     def replay(self, task: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent]) -> None:
         """Apply events and give no answer; ``last_error`` says what went wrong."""
@@ -190,16 +138,9 @@ class WorkflowRun(WorkflowNexus):
         finally:
             was_interrupted = guard.leave()
         if was_interrupted:
-            raise PotentialDeadlockError(
-                f"{self.guard_name()} did not yield in time and swallowed the exception that should have ended it."
-            )
+            raise self._swallowed_deadlock()
 
     # --- a task that local activities keep open
-
-    def _waits_for_local_activities(self) -> bool:
-        if self.matcher.is_closing or self.matcher.is_replaying:
-            return False
-        return bool(self.matcher.open_locals())
 
     def local_activity_runner(self) -> LocalActivityRunner:
         """What runs this run's local activities; made when the first is met."""
@@ -212,6 +153,7 @@ class WorkflowRun(WorkflowNexus):
         """A local activity ended: go on, and give the task's answer if no other is to be waited for."""
         if not self.matcher.is_open_local(activity.command):
             return None  # cancelled, and seen as such
+        assert self._open_task is not None
         task, results = self._open_task
         try:
             self.record_local_activity(activity, outcome, activity.asked_at_ns + outcome.runtime_ns)
@@ -222,85 +164,14 @@ class WorkflowRun(WorkflowNexus):
 
     def heartbeat(self) -> Answer:
         """The open task's answer before it times out: what there is, and a request for the next task."""
+        assert self._open_task is not None
         task, results = self._open_task
         answer = self._completion(task, results)
         answer.force_create_new_workflow_task = True
         return answer
 
-    def _apply_task(
-        self,
-        task: ws.PollWorkflowTaskQueueResponse,
-        events: list[HistoryEvent],
-        results: dict[str, WorkflowQueryResult],
-    ) -> None:
-        self.matcher.feed(events, task.previous_started_event_id, task.messages)
-        self._apply_activations()
-        if task.query is not None:
-            self._answer_query("legacy_query", task.query, results)
-        elif task.queries:
-            for query_id, query in task.queries.items():
-                self._answer_query(query_id, query, results)
-
-    def _apply_activations(self) -> None:
-        matcher = self.matcher
-        activation = matcher.next_activation()
-        while activation is not None:
-            try:
-                self._apply(*activation)
-            except Exception as error:
-                # A failure while applying jobs, of a payload for instance, may be one that fails the workflow.
-                if isinstance(error, (HistoryMismatch, InvalidHistory)) or not self.is_failure_exception(error):
-                    raise
-                self._fail_workflow(error)
-            activation = matcher.next_activation()
-        self.is_replaying = matcher.is_replaying
-
-    def _apply(
-        self, patches: list[str], signals: list[tuple[int, Any, Any]], others: list[tuple[int, Any, Any]]
-    ) -> None:
-        matcher = self.matcher
-        self.time_ns = self.loop.time_ns = matcher.time_ns
-        self.is_replaying = matcher.is_replaying
-        if others and others[0][0] == _INITIALIZE:
-            self._initialize(others[0][1], others[0][2])
-        if patches:
-            self._patches = self._patches.union(patches)
-            self._run(False)
-        if signals:
-            for kind, subject, detail in signals:
-                if kind == _SIGNAL:
-                    self._apply_signal(subject)
-                else:
-                    self._apply_update(subject, detail)
-            self._run(True)
-        if others:
-            for kind, subject, detail in others:
-                _APPLY[kind](self, subject, detail)
-            self._run(True)
-
-    def _run(self, check_conditions: bool) -> None:
-        """Run the loop until nothing is ready, conditions included."""
-        if not self._is_made:
-            self._in_loop(self._make_object)
-            self._is_made = True
-        loop = self.loop
-        while loop.has_ready():
-            loop.run_until_idle()
-            if not check_conditions or not self._conditions:
-                return
-            self._in_loop(self._check_conditions)
-
-    def _check_conditions(self) -> None:
-        waiting = []
-        for condition in self._conditions:
-            fn, future = condition
-            if future.done():
-                continue
-            if fn():
-                future.set_result(True)
-            else:
-                waiting.append(condition)
-        self._conditions = waiting
+    def _apply_other(self, kind: int, subject: Any, detail: Any) -> None:
+        _APPLY[kind](self, subject, detail)
 
     def _in_loop(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Call a function as workflow code, outside of any task."""
@@ -311,20 +182,18 @@ class WorkflowRun(WorkflowNexus):
         finally:
             _set_running_loop(outer)
 
-    def _make_object(self) -> None:
-        definition = self.definition
-        self._object = definition.cls(*self._args) if definition.has_init else definition.cls()
-        if definition.name is None and definition.dynamic_config_fn is not None:
-            self.is_read_only = True
-            try:
-                config = definition.dynamic_config_fn(self._object)
-            finally:
-                self.is_read_only = False
-            if config is not None:
-                if config.failure_exception_types is not None:
-                    self._failure_exception_types = config.failure_exception_types
-                if config.versioning_behavior != VersioningBehavior.UNSPECIFIED:
-                    self._versioning_behavior = config.versioning_behavior
+    def _configure(self) -> None:
+        assert self.definition.dynamic_config_fn is not None
+        self.is_read_only = True
+        try:
+            config = self.definition.dynamic_config_fn(self._object)
+        finally:
+            self.is_read_only = False
+        if config is not None:
+            if config.failure_exception_types is not None:
+                self._failure_exception_types = config.failure_exception_types
+            if config.versioning_behavior != VersioningBehavior.UNSPECIFIED:
+                self._versioning_behavior = int(config.versioning_behavior)
 
     def _loop_exception(self, context: dict[str, Any]) -> None:
         """A callback raised, or an exception was never retrieved: as asyncio, say so and go on."""
@@ -336,24 +205,6 @@ class WorkflowRun(WorkflowNexus):
             logger.error("%s (workflow %s, run %s)", message, self.workflow_type, self.run_id, exc_info=error)
 
     # --- start and end
-
-    def _initialize(self, attributes: history_v1.WorkflowExecutionStartedEventAttributes, event: HistoryEvent) -> None:
-        self._started = attributes
-        self._start_time_ns = event.event_time
-        self._first_task_time_ns = self.time_ns
-        if attributes.header is not None:
-            self._headers = attributes.header.fields
-        if attributes.workflow_id:
-            self.workflow_id = attributes.workflow_id
-        definition = self.definition
-        payloads = None if attributes.input is None else attributes.input.payloads
-        if definition.name is None:
-            self._args = [self._raw_values(payloads)]
-        else:
-            self._args = self._values(payloads, definition.arg_types)
-
-    def _apply_initialize(self, _attributes: Any, _event: Any) -> None:
-        self._main_task = self.loop.create_task(self._main(), name="run")
 
     async def _main(self) -> None:
         try:
@@ -374,7 +225,7 @@ class WorkflowRun(WorkflowNexus):
                 attributes = command_v1.CompleteWorkflowExecutionCommandAttributes(
                     common_v1.Payloads(self.converter.to_payloads([result]))
                 )
-            self._close(_COMPLETE, _C_COMPLETE, attributes)
+            self._close(_COMPLETE, _C_COMPLETE, list(self._last_markers), attributes)
         except BaseException as error:
             self._top_level_error(error)
 
@@ -414,6 +265,7 @@ class WorkflowRun(WorkflowNexus):
             self._close(
                 _CANCEL_WORKFLOW,
                 _C_CANCEL_WORKFLOW,
+                list(self._last_markers),
                 None if self.is_replaying else command_v1.CancelWorkflowExecutionCommandAttributes(),
             )
         elif self.is_failure_exception(error):
@@ -441,17 +293,11 @@ class WorkflowRun(WorkflowNexus):
             failure = Failure()
             self.failures.to_failure(error, self.converter, failure)
             attributes = command_v1.FailWorkflowExecutionCommandAttributes(failure)
-        self._close(_FAIL, _C_FAIL, attributes)
-
-    def _close(self, kind: int, command_type: int, attributes: Any) -> None:
-        message = None
-        if not self.is_replaying:
-            message = command_v1.Command(command_type, None, list(self._last_markers), attributes)
-        self.matcher.schedule(kind, command_type, 0, None, None, None, message)
+        self._close(_FAIL, _C_FAIL, list(self._last_markers), attributes)
 
     def _continue_as_new(self, input: ContinueAsNewInput) -> None:
         if self.is_replaying:
-            self._close(_CONTINUE_AS_NEW, _C_CONTINUE_AS_NEW, None)
+            self._close(_CONTINUE_AS_NEW, _C_CONTINUE_AS_NEW, list(self._last_markers), None)
             return
         started = self._started
         assert started is not None
@@ -483,7 +329,7 @@ class WorkflowRun(WorkflowNexus):
                 attributes.search_attributes = common_v1.SearchAttributes(fields)
         if input.initial_versioning_behavior is not None:
             attributes.initial_versioning_behavior = int(input.initial_versioning_behavior)
-        self._close(_CONTINUE_AS_NEW, _C_CONTINUE_AS_NEW, attributes)
+        self._close(_CONTINUE_AS_NEW, _C_CONTINUE_AS_NEW, list(self._last_markers), attributes)
 
     def _apply_cancel(self, attributes: Any, _detail: Any) -> None:
         self.cancel_reason = attributes.cause
@@ -503,14 +349,6 @@ class WorkflowRun(WorkflowNexus):
     def all_handlers_finished(self) -> bool:
         return not self._signal_handlers and not self._update_handlers
 
-    def _apply_signal(self, attributes: history_v1.WorkflowExecutionSignaledEventAttributes) -> None:
-        handlers = self.signals()
-        defn = handlers.get(attributes.signal_name) or handlers.get(None)
-        if defn is None:
-            self._buffered_signals.setdefault(attributes.signal_name, []).append(attributes)
-        else:
-            self._handle_signal(defn, attributes)
-
     def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
         if name is not None:
             waiting = self._buffered_signals.pop(name, [])
@@ -518,7 +356,7 @@ class WorkflowRun(WorkflowNexus):
             waiting = [signal for signals in self._buffered_signals.values() for signal in signals]
             self._buffered_signals.clear()
         for attributes in waiting:
-            self._handle_signal(defn, attributes)
+            self._start_signal_handler(defn, attributes)
 
     def _handler_args(
         self, defn: _HandlerDefinition, name: str, payloads: Sequence[common_v1.Payload] | None
@@ -529,7 +367,7 @@ class WorkflowRun(WorkflowNexus):
             return [name, *self._values(payloads, None)]
         return [name, self._raw_values(payloads)]
 
-    def _handle_signal(
+    def _start_signal_handler(
         self, defn: _SignalDefinition, attributes: history_v1.WorkflowExecutionSignaledEventAttributes
     ) -> None:
         name = attributes.signal_name
@@ -617,14 +455,20 @@ class WorkflowRun(WorkflowNexus):
 
     # --- queries
 
+    def _answer_queries(self, task: ws.PollWorkflowTaskQueueResponse, results: dict[str, WorkflowQueryResult]) -> None:
+        if task.query is not None:
+            self._answer_query("legacy_query", task.query, results)
+            return
+        for query_id, query in task.queries.items():
+            self._answer_query(query_id, query, results)
+
     def _answer_query(self, query_id: str, query: WorkflowQuery, results: dict[str, WorkflowQueryResult]) -> None:
         self.time_ns = self.loop.time_ns = self.matcher.time_ns
         was_replaying = self.is_replaying
         self.is_replaying = True
         try:
             if not self._is_made:
-                self._in_loop(self._make_object)
-                self._is_made = True
+                self._make()
             self.loop.create_task(self._query(query_id, query, results), name=f"query: {query.query_type}")
             self.loop.run_until_idle()
         finally:
@@ -666,36 +510,9 @@ class WorkflowRun(WorkflowNexus):
 
     # --- the answer
 
-    def _completion(
-        self, task: ws.PollWorkflowTaskQueueResponse, results: dict[str, WorkflowQueryResult]
-    ) -> ws.RespondWorkflowTaskCompletedRequest:
-        commands = self.matcher.commands()
-        if self.matcher.is_closing and not self.all_handlers_finished():
-            # Where the program turned these warnings into errors, they fail the task.
-            warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
-        if self.options.close_metrics is not None and self.matcher.is_closing:
-            self.options.close_metrics.count(commands[-1].command_type, self.workflow_type)
-        core_flags, lang_flags = self.matcher.take_flags()
-        metadata = WorkflowTaskCompletedMetadata(core_flags, lang_flags)
-        if self.matcher.last_sdk_name != SDK_NAME:
-            metadata.sdk_name = SDK_NAME
-        if self.matcher.last_sdk_version != __version__:
-            metadata.sdk_version = __version__
-        self.matcher.note_sdk(SDK_NAME, __version__)
-        messages = self._messages
-        if messages:
-            self._messages = []
-        return ws.RespondWorkflowTaskCompletedRequest(
-            task_token=task.task_token,
-            commands=commands,
-            identity=self.options.identity,
-            query_results=results,
-            namespace=self.options.namespace,
-            messages=messages,
-            sdk_metadata=metadata,
-            capabilities=_CAPABILITIES,
-            versioning_behavior=int(self._versioning_behavior),
-        )
+    def _warn_unfinished(self) -> None:
+        # Where the program turned these warnings into errors, they fail the task.
+        warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
 
     def _query_answer(
         self, task: ws.PollWorkflowTaskQueueResponse, result: WorkflowQueryResult
@@ -806,11 +623,8 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 _APPLY: dict[int, Callable[[WorkflowRun, Any, Any], None]] = {
-    int(JobKind.INITIALIZE): WorkflowRun._apply_initialize,
     int(JobKind.UPDATE_RANDOM_SEED): WorkflowRun._apply_seed,
     int(JobKind.CANCEL): WorkflowRun._apply_cancel,
-    int(JobKind.FIRE_TIMER): WorkflowRun._apply_fire_timer,
-    int(JobKind.RESOLVE_ACTIVITY): WorkflowRun._apply_activity,
     int(JobKind.RESOLVE_CHILD_START): WorkflowRun._apply_child_start,
     int(JobKind.RESOLVE_CHILD): WorkflowRun._apply_child,
     int(JobKind.RESOLVE_SIGNAL_EXTERNAL): WorkflowRun._apply_signal_external,

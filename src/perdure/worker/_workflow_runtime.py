@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure._native import event_facts
-from perdure._native.loop import WorkflowLoop
 from perdure._native.machines import MachineKind
 from perdure._native.matcher import Matcher, WorkflowCommand
 from perdure._native.seeds import random_seed
@@ -51,8 +49,8 @@ from perdure.exceptions import FailureError
 from perdure.runtime._meter import RecordingMeter
 from perdure.worker._close_metrics import CloseMetrics
 from perdure.worker._workflow_local import Execute
-from perdure.workflow import EventGroup, Info, ParentInfo, ReadOnlyContextError, RootInfo, _event_groups
-from perdure.workflow._definition import _Definition
+from perdure.worker._workflow_turn import WorkflowTurn
+from perdure.workflow import EventGroup, Info, ParentInfo, RootInfo, _event_groups
 from perdure.workflow._handlers import (
     _QueryDefinition,
     _SignalDefinition,
@@ -63,9 +61,7 @@ from perdure.workflow._handlers import (
 from perdure.workflow._runtime import _Runtime
 
 if TYPE_CHECKING:
-    from perdure._native.loop import TimerHandle
-    from perdure.api.history import v1 as history_v1
-    from perdure.worker._interceptor import WorkflowInboundInterceptor, WorkflowOutboundInterceptor
+    from perdure.worker._interceptor import WorkflowInboundInterceptor
 
 _PATCH = int(MachineKind.PATCH)
 _UPSERT_SEARCH_ATTRIBUTES = int(MachineKind.UPSERT_SEARCH_ATTRIBUTES)
@@ -149,12 +145,13 @@ class RunOptions:
     """How many payloads of one workflow task are stored or retrieved at a time."""
 
     def __post_init__(self) -> None:
-        """Find out once whether converters want to know whose payloads they convert."""
+        """Find out once whether converters want to know whose payloads they convert, and what a run has to set up."""
         context = WorkflowSerializationContext(self.namespace, "")
         self.takes_context = any(
             isinstance(part, WithSerializationContext) and part.with_context(context) is not part
             for part in (self.data_converter.payload_converter, self.data_converter.failure_converter)
         )
+        self.needs_setup = bool(self.interceptor_classes) or self.data_converter._changes_payloads
 
 
 @dataclass(frozen=True)
@@ -165,39 +162,22 @@ class PatchActivationInput:
     patch_id: str
 
 
-class EvictedError(BaseException):
-    """Workflow code asked for something while its run is put out of memory; ends the code, nothing else."""
-
-
-class WorkflowRuntime(_Runtime):
+class WorkflowRuntime(WorkflowTurn, _Runtime):
     """The state of a run that workflow code can reach."""
 
     # What most runs never touch is here, not in __init__: making a run is on the way of every workflow.
-    time_ns = 0
-    is_replaying = False
-    is_read_only = False
-    is_evicted = False
     cancel_reason: str | None = None
-    outbound: WorkflowOutboundInterceptor | None = None
-    _started: history_v1.WorkflowExecutionStartedEventAttributes | None = None
-    _start_time_ns = 0
-    _first_task_time_ns = 0
     _seed: int | None = None
     _random: Random | None = None
-    _object: Any = None
     _info: Info | None = None
     _logger_details: Mapping[str, Any] | None = None
     _memo: dict[str, Any] | None = None
     _current_details = ""
     _in_query_or_validator = False
-    _activity_seq = 0
-    _timer_seq = 0
     _child_seq = 0
     _signal_seq = 0
     _cancel_seq = 0
-    _timer_summary: str | None = None
     _meter: MetricMeter | None = None
-    _timer_groups: Sequence[EventGroup] | None = None
     _last_markers: Sequence[EventGroupMarker] = ()
     """The event groups that continue-as-new was called with or in."""
     _signals: dict[str | None, _SignalDefinition] | None = None
@@ -205,26 +185,19 @@ class WorkflowRuntime(_Runtime):
     _updates: dict[str | None, _UpdateDefinition] | None = None
     _seed_callbacks: Sequence[Callable[[int], None]] = ()
     _local_cancels: Sequence[WorkflowCommand] = ()
-    _patches: frozenset[str] = frozenset()
     _upserted: Mapping[str, common_v1.Payload] = MappingProxyType({})
+    _patch_answers: Mapping[str, bool] = MappingProxyType({})
+    _failure_exception_types: Sequence[type[BaseException]] | None = None
+    """Those of a dynamic workflow that chose its own."""
 
-    def __init__(self, definition: _Definition, options: RunOptions, workflow_id: str, run_id: str, type: str) -> None:
-        self.definition = definition
-        self.options = options
-        self.workflow_id = workflow_id
-        self.run_id = run_id
-        self.workflow_type = type
-        self.matcher = Matcher(run_id, type)
-        self.loop = WorkflowLoop(self)
-        self.converter: PayloadConverter = options.data_converter.payload_converter
-        self.failures: FailureConverter = options.data_converter.failure_converter
-        if options.takes_context:
+    def _new_matcher(self) -> Matcher:
+        return Matcher(self.run_id, self.workflow_type)
+
+    def _set_up(self) -> None:
+        if self.takes_context:
             self.converter, self.failures = self._converters(
-                WorkflowSerializationContext(options.namespace, workflow_id)
+                WorkflowSerializationContext(self.options.namespace, self.workflow_id)
             )
-        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
-        self._patch_answers: dict[str, bool] = {}
-        self._failure_exception_types = definition.failure_exception_types
 
     # --- small questions
 
@@ -326,18 +299,10 @@ class WorkflowRuntime(_Runtime):
             self._random = Random(self.random_seed())
         return self._random
 
-    def guard_name(self) -> str:
-        """The run in words, for the watchdog."""
-        return f"workflow {self.workflow_type} (workflow id {self.workflow_id}, run id {self.run_id})"
-
     @property
     def deadlock_timeout(self) -> float | None:
         """How long the watchdog lets workflow code run without yielding."""
         return self.options.deadlock_timeout
-
-    def guard_time_ns(self) -> int:
-        """The run's time, for the determinism guard."""
-        return self.time_ns
 
     def random_seed(self) -> int:
         if self._seed is None:
@@ -371,7 +336,10 @@ class WorkflowRuntime(_Runtime):
     def is_failure_exception(self, err: BaseException) -> bool:
         if isinstance(err, (FailureError, TimeoutError)):
             return True
-        return isinstance(err, (*self._failure_exception_types, *self.options.failure_exception_types))
+        own = self._failure_exception_types
+        if own is None:
+            own = self.definition.failure_exception_types
+        return isinstance(err, (*own, *self.options.failure_exception_types))
 
     def current_details(self) -> str:
         return self._current_details
@@ -396,15 +364,6 @@ class WorkflowRuntime(_Runtime):
     def last_failure(self) -> BaseException | None:
         failure = None if self._started is None else self._started.continued_failure
         return None if failure is None else self.failures.from_failure(failure, self.converter)
-
-    # --- guards
-
-    def assert_not_read_only(self, action: str) -> None:
-        """Refuse to change the workflow from a query or a validator, or while it is evicted."""
-        if self.is_evicted:
-            raise EvictedError(f"Ignoring {action} while evicting workflow. This is not an error.")
-        if self.is_read_only:
-            raise ReadOnlyContextError(f"While in read-only function, action attempted: {action}")
 
     # --- conversion
 
@@ -568,7 +527,7 @@ class WorkflowRuntime(_Runtime):
             answer = self._ask_patch_callback(patch_id)
         else:
             answer = True
-        self._patch_answers[patch_id] = answer
+        self._patch_answers = {**self._patch_answers, patch_id: answer}
         if answer:
             self._record_patch(patch_id, deprecated, event_groups)
         return answer
@@ -660,10 +619,6 @@ class WorkflowRuntime(_Runtime):
 
     def _loop_exception(self, context: dict[str, Any]) -> None:
         """A callback of the event loop raised, or an exception was never retrieved."""
-        raise NotImplementedError
-
-    def _loop_timer(self, delay_ns: int, handle: TimerHandle) -> Any:
-        """The event loop needs a timer; the result has to have a ``cancel``."""
         raise NotImplementedError
 
     def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
