@@ -27,6 +27,8 @@ def kind(value: object) -> str:
 
 def text(where: str, name: str, value: object, *, empty: bool = False, limit: int = MAX_ID_BYTES) -> None:
     """A str that UTF-8 can hold, of at most ``limit`` bytes, and not empty unless ``empty``."""
+    if type(value) is str and value and len(value) <= limit and value.isascii():
+        return
     if not isinstance(value, str):
         raise TypeError(f"{where}: {name} must be a str, not {kind(value)}")
     if not value and not empty:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Required, Self, TypedDict, Unpack, cast, overload
 
 from perdure._search_attributes import _warn_on_deprecated_search_attributes
-from perdure.client import _check, _definitions
+from perdure.client import _check, _definitions, _result
 from perdure.client._activity_calls import ActivityCalls
 from perdure.client._async_activity import AsyncActivityHandle, AsyncActivityIDReference
 from perdure.client._conversion import Conversion
@@ -596,9 +596,9 @@ class Client(ActivityCalls, NexusCalls, ScheduleCalls, UpdateWithStartMethods, W
             start_signal_args, static_summary, static_details, result_type, rpc_metadata, rpc_timeout,
             request_eager_start, priority, versioning_override, 3,
         )  # fmt: skip
-        return await handle.result()
+        return await _result.result(handle, True, {}, None)
 
-    async def _start_workflow(
+    def _start_workflow(
         self,
         workflow: str | Callable[..., Awaitable[Any]],
         arg: Any,
@@ -626,14 +626,15 @@ class Client(ActivityCalls, NexusCalls, ScheduleCalls, UpdateWithStartMethods, W
         priority: Priority,
         versioning_override: VersioningOverride | None,
         stack_level: int,
-    ) -> WorkflowHandle[Any, Any]:
+    ) -> Awaitable[WorkflowHandle[Any, Any]]:
+        """What to await for the handle; refuses at once what can be seen to be wrong."""
         self._check_usable()
         if search_attributes is not None:
             _warn_on_deprecated_search_attributes(search_attributes, stack_level=stack_level)
         name, ret_type = _definitions.workflow("start_workflow", workflow)
         arguments = _check.arguments("start_workflow", arg, args)
         if self._is_direct:
-            return await start_workflow(
+            return start_workflow(
                 self, name, arguments, id, task_queue, execution_timeout, run_timeout, task_timeout, id_reuse_policy,
                 id_conflict_policy, retry_policy, cron_schedule, memo, search_attributes, start_delay, {},
                 start_signal, start_signal_args, static_summary, static_details, result_type or ret_type,
@@ -645,7 +646,7 @@ class Client(ActivityCalls, NexusCalls, ScheduleCalls, UpdateWithStartMethods, W
             start_signal, start_signal_args, static_summary, static_details, result_type or ret_type,
             rpc_metadata, rpc_timeout, request_eager_start, priority, versioning_override,
         )  # fmt: skip
-        return await self._impl.start_workflow(input_)
+        return self._impl.start_workflow(input_)
 
     def get_workflow_handle(
         self,

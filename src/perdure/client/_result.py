@@ -59,9 +59,10 @@ async def result(
                 run_id = next_run_id
                 continue
         if event.event_type == _COMPLETED:
-            return await client._conversion.decode(
-                handle._id, event.attributes.result, handle._result_type, "the result"
-            )
+            conversion, payloads, hint = client._conversion, event.attributes.result, handle._result_type
+            if conversion.plain is not None and payloads is not None and len(payloads.payloads) == 1:
+                return conversion.plain.from_payloads(payloads.payloads, None if hint is None else [hint])[0]
+            return await conversion.decode(handle._id, payloads, hint, "the result")
         raise await _error(handle, event)
 
 

@@ -19,6 +19,7 @@ from perdure.converter._binary import (
 from perdure.converter._json_decode import DEFAULT_COMPILER, HintCompiler, JSONTypeConverter
 from perdure.converter._json_encode import AdvancedJSONEncoder, json_bytes
 from perdure.converter._payload_converter import CompositePayloadConverter, EncodingPayloadConverter
+from perdure.converter._plain import plain_payloads, plain_values
 from perdure.converter._transfer_type import TRANSFER_TYPE_CONVERTER, transfer_type_converter
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from perdure.converter._json_decode import Convert
 
 _decode_json = msgspec.json.Decoder().decode
-_dumps = json_writer.dumps
 json_writer.leave_alone((RawValue,), TRANSFER_TYPE_CONVERTER)
 
 
@@ -123,45 +123,21 @@ class DefaultPayloadConverter(CompositePayloadConverter):
         """One payload per value. Raises RuntimeError when no converter takes a value."""
         if self._shortcut_for is not self.converters:
             return super().to_payloads(values)
-        payloads = []
-        for value in values:
-            if value is None:
-                payloads.append(Payload({"encoding": b"binary/null"}))
-                continue
-            data = _dumps(value)
-            if data is not None:
-                payloads.append(Payload({"encoding": b"json/plain"}, data))
-            else:
-                payloads.append(self._to_payload_at(len(payloads), value))
-        return payloads
+        return plain_payloads(values, self._to_payload_at)
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """One value per payload. Raises KeyError for an unknown encoding, RuntimeError for a damaged payload."""
         if self._shortcut_for is not self.converters:
             return super().from_payloads(payloads, type_hints)
-        values: list[Any] = []
-        known = 0 if type_hints is None else len(type_hints)
-        for index, payload in enumerate(payloads):
-            hint = type_hints[index] if index < known else None  # type: ignore[index]
-            if payload.metadata.get("encoding") == b"json/plain":
-                try:
-                    value = _decode_json(payload.data)
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                    values.append(self._from_payload_at(index, payload, hint))
-                    continue
-                if hint is None:
-                    values.append(value)
-                    continue
-                entry = self._shortcut.get(id(hint))
-                if entry is not None:
-                    values.append(entry[1](value))
-                    continue
-                if hint is not RawValue and transfer_type_converter(hint) is None:
-                    if len(self._shortcut) >= 4096:
-                        self._shortcut.clear()
-                    self._shortcut[id(hint)] = hint, DEFAULT_COMPILER.compile(hint)
-            values.append(self._from_payload_at(index, payload, hint))
-        return values
+        return plain_values(payloads, type_hints, self._shortcut, self._from_payload_slowly)
+
+    def _from_payload_slowly(self, index: int, payload: Payload, hint: type | None) -> Any:
+        """The value of one payload, and a short cut for the next with that hint if there can be one."""
+        if hint is not None and hint is not RawValue and transfer_type_converter(hint) is None:
+            if len(self._shortcut) >= 4096:
+                self._shortcut.clear()
+            self._shortcut[id(hint)] = hint, DEFAULT_COMPILER.compile(hint)
+        return self._from_payload_at(index, payload, hint)
 
 
 _DEFAULT_TYPES = tuple(map(type, DefaultPayloadConverter.default_encoding_payload_converters))

@@ -1,29 +1,22 @@
-"""The activity half of a worker: from a polled activity task to its answer.
-
-An ``async def`` activity runs inline in its poller, in a copied context of its own: no asyncio task is made for it, and
-the poller survives its cancellation. A ``def`` activity runs on the executor while its poller waits.
-"""
+"""The activity half of a worker: what most activities do without, around :mod:`~perdure.worker._attempt_runner`."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import contextvars
-import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdure import activity, exceptions
 from perdure.activity import ActivityCancellationDetails, Info
-from perdure.activity._context import CompleteAsyncError, OnceEvent, current_context
-from perdure.activity._definition import Definition
-from perdure.api.common.v1 import Payload, Payloads
+from perdure.activity._context import CompleteAsyncError, OnceEvent
+from perdure.api.common.v1 import Payloads
 from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
 from perdure.api.workflowservice import v1 as ws
-from perdure.common import HeaderCodecBehavior, RawValue
+from perdure.common import HeaderCodecBehavior
 from perdure.converter import (
     ActivitySerializationContext,
     CompositePayloadConverter,
@@ -41,6 +34,7 @@ from perdure.worker._activity_interceptor import (
     ExecuteActivityInput,
 )
 from perdure.worker._activity_registry import ActivityRegistry
+from perdure.worker._attempt_runner import AttemptRunner, arg_types_for
 from perdure.worker._running_activity import RunningActivity
 from perdure.worker._shared_state import SharedStateManager
 from perdure.worker._sync_activity import ThreadExceptionRaiser, call_in_process, call_in_thread
@@ -66,7 +60,7 @@ _TRANSIENT = (
 CANCELLATIONS = (asyncio.CancelledError, exceptions.CancelledError)
 
 
-class ActivityWorker:
+class ActivityWorker(AttemptRunner):
     """Runs the activity tasks of one task queue. Its attributes are what running activities need."""
 
     def __init__(
@@ -86,22 +80,9 @@ class ActivityWorker:
         default_heartbeat_interval: float,
         on_fatal: Callable[[BaseException], None],
     ) -> None:
-        self.client = client
-        self.service = service
-        self.namespace = namespace
-        self.identity = identity
-        self.task_queue = task_queue
-        self.registry = registry
-        self.metric_meter = metric_meter
-        self.max_heartbeat_interval = max_heartbeat_interval
-        self.default_heartbeat_interval = default_heartbeat_interval
-        self.worker_shutdown = OnceEvent()
         client_config = client.config(active_config=True)
-        self.data_converter = converter = client_config["data_converter"]
-        #: Whether something happens to payloads after the payload converter: a codec, or external storage.
-        self.has_codec = converter._changes_payloads
-        self._payload_converter = converter.payload_converter
-        self._is_contextual = any(
+        converter = client_config["data_converter"]
+        is_contextual = any(
             _takes_context(part)
             for part in (
                 converter.payload_converter,
@@ -110,6 +91,24 @@ class ActivityWorker:
                 converter.external_storage,
             )
         )
+        super().__init__(
+            service,
+            namespace,
+            identity,
+            registry,
+            converter.payload_converter,
+            is_plain=not (converter._changes_payloads or is_contextual or interceptors),
+        )
+        self.client = client
+        self.task_queue = task_queue
+        self.metric_meter = metric_meter
+        self.max_heartbeat_interval = max_heartbeat_interval
+        self.default_heartbeat_interval = default_heartbeat_interval
+        self.worker_shutdown = OnceEvent()
+        self.data_converter = converter
+        #: Whether something happens to payloads after the payload converter: a codec, or external storage.
+        self.has_codec = converter._changes_payloads
+        self._is_contextual = is_contextual
         self._encodes_headers = (
             self.has_codec and client_config.get("header_codec_behavior") == HeaderCodecBehavior.CODEC
         )
@@ -117,11 +116,7 @@ class ActivityWorker:
         self._shared_state_manager = shared_state_manager
         self._interceptors = interceptors
         self._on_fatal = on_fatal
-        self._is_plain = not (self.has_codec or self._is_contextual or interceptors)
-        self._running: set[RunningActivity] = set()
         self._background: set[asyncio.Task[Any]] = set()
-        self._sweeper: asyncio.TimerHandle | None = None
-        self.loop: asyncio.AbstractEventLoop
         self.thread_id = 0
         #: Set by a worker that gives up: then no answer is tried again.
         self.has_failed = False
@@ -153,89 +148,24 @@ class ActivityWorker:
         while self._background:
             await asyncio.wait(self._background)
 
-    async def handle(self, task: ws.PollActivityTaskQueueResponse, loop_task: asyncio.Task[None]) -> None:
-        """Run one activity task in ``loop_task`` and answer it. Raises nothing that the activity raised."""
-        activity_type = task.activity_type
-        definition = self.registry.find(activity_type.name if activity_type is not None else "")
-        if definition is None:
-            await self._refuse_unregistered(task)
-            return
-        running = RunningActivity(self, task, definition, loop_task, self.loop.time())
-        payloads = await self.run_attempt(running)
-        if isinstance(payloads, BaseException):
-            await self._answer_error(running, payloads)
-            return
-        request = ws.RespondActivityTaskCompletedRequest(
-            task_token=task.task_token,
-            result=Payloads(list(payloads)),
-            identity=self.identity,
-            namespace=self.namespace,
-        )
-        try:
-            await self.service.respond_activity_task_completed(request)
-        except RPCError as error:
-            if error.status is RPCStatusCode.INVALID_ARGUMENT:  # the result itself: a retry would not cure it
-                failure = Failure(
-                    message=f"The service refused the activity's result: {error}",
-                    application_failure_info=ApplicationFailureInfo(type="InvalidResult", non_retryable=True),
-                )
-                await self._fail(task, failure, None)
-                return
-            await self._answer_failed(task, error, lambda: self.service.respond_activity_task_completed(request))
+    def _start_sweeping(self) -> None:
+        self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    async def run_attempt(self, running: RunningActivity) -> Sequence[Payload] | BaseException:
-        """Run an attempt's code; returns what it returned, encoded, or what it raised."""
-        self._running.add(running)
-        if self._sweeper is None:
-            self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
-        try:
-            try:
-                context, coroutine = self._begin(running)
-                try:
-                    step = context.run(coroutine.send, None)
-                except StopIteration as stop:
-                    result = stop.value
-                else:
-                    result = await _Resumed(context, coroutine, step)
-            finally:
-                running.done = True
-                self._running.discard(running)
-            payloads: Sequence[Payload] = (
-                self._payload_converter.to_payloads((result,))
-                if self._is_plain
-                else await running.converter.encode((result,))
+    async def _not_completed(
+        self,
+        task: ws.PollActivityTaskQueueResponse,
+        request: ws.RespondActivityTaskCompletedRequest,
+        error: RPCError,
+    ) -> None:
+        """The service did not take a result."""
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:  # the result itself: a retry would not cure it
+            failure = Failure(
+                message=f"The service refused the activity's result: {error}",
+                application_failure_info=ApplicationFailureInfo(type="InvalidResult", non_retryable=True),
             )
-        except (GeneratorExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            await _settle(running)
-            return error
-        if running.loop_task.cancelling():
-            await _settle(running)
-        return payloads
-
-    def _begin(self, running: RunningActivity) -> tuple[contextvars.Context, Coroutine[Any, Any, Any]]:
-        """The attempt's context and its code, not started yet."""
-        task, definition = running.task, running.definition
-        running.context = context = contextvars.copy_context()
-        context.run(current_context.set, running)
-        if task.heartbeat_details is None and self._is_plain and definition.is_async:
-            args = self._decode_args(running)
-            coroutine = context.run(definition.fn, *args)
-            return context, coroutine if inspect.iscoroutine(coroutine) else _as_coroutine(coroutine)
-        return context, self._execute_in_full(running)
-
-    def _decode_args(self, running: RunningActivity) -> Sequence[Any]:
-        payloads = running.task.input
-        if payloads is None or not payloads.payloads:
-            return () if running.definition.name is not None else ([],)
-        try:
-            args = self._payload_converter.from_payloads(
-                payloads.payloads, _arg_types(running.definition, len(payloads.payloads))
-            )
-        except Exception as error:
-            raise ApplicationError("Failed decoding arguments") from error
-        return args if running.definition.name is not None else (args,)
+            await self._fail(task, failure, None)
+            return
+        await self._answer_failed(task, error, lambda: self.service.respond_activity_task_completed(request))
 
     async def _execute_in_full(self, running: RunningActivity) -> Any:
         """Everything that most activities do without: codecs, contexts, heartbeat details, interceptors, threads."""
@@ -272,7 +202,7 @@ class ActivityWorker:
     async def _decode_args_in_full(self, running: RunningActivity) -> Sequence[Any]:
         payloads = running.task.input.payloads if running.task.input is not None else []
         try:
-            args = await running.converter.decode(payloads, _arg_types(running.definition, len(payloads)))
+            args = await running.converter.decode(payloads, arg_types_for(running.definition, len(payloads)))
         except Exception as error:
             raise ApplicationError("Failed decoding arguments") from error
         return args if running.definition.name is not None else (args,)
@@ -498,69 +428,12 @@ class _Outbound(ActivityOutboundInterceptor):
         self._running.heartbeat(*details)
 
 
-class _Resumed:
-    """Awaits the rest of a coroutine that was started in another context, step by step in that context."""
-
-    __slots__ = ("_context", "_coroutine", "_first")
-
-    def __init__(self, context: contextvars.Context, coroutine: Coroutine[Any, Any, Any], first: Any) -> None:
-        self._context = context
-        self._coroutine = coroutine
-        self._first = first
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        run, coroutine, step = self._context.run, self._coroutine, self._first
-        while True:
-            try:
-                sent = yield step
-            except GeneratorExit:
-                run(coroutine.close)
-                raise
-            except BaseException as error:
-                try:
-                    step = run(coroutine.throw, error)
-                except StopIteration as stop:
-                    return stop.value
-            else:
-                try:
-                    step = run(coroutine.send, sent)
-                except StopIteration as stop:
-                    return stop.value
-
-
-async def _as_coroutine(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-async def _settle(running: RunningActivity) -> None:
-    """Take back every cancellation of the task that ran the activity: it goes on with other work.
-
-    Somebody else's cancellation (the loop's teardown) is taken back too: the worker itself is told of that, and stops.
-    """
-    task = running.loop_task
-    if not task.cancelling():
-        return
-    while task.cancelling():
-        task.uncancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.sleep(0)  # a cancellation that the activity never saw comes here
-
-
 def _takes_context(part: object) -> bool:
     """Whether a part of a data converter wants to know what it converts for."""
     if not isinstance(part, CompositePayloadConverter):
         return isinstance(part, WithSerializationContext)
     is_default = type(part).with_context is CompositePayloadConverter.with_context
     return part._any_converter_takes_context if is_default else True
-
-
-def _arg_types(definition: Definition, count: int) -> list[type] | None:
-    if definition.name is None:
-        return [RawValue] * count
-    types = definition.arg_types
-    if types is None or len(types) == count:
-        return types
-    return types[:count] if len(types) > count else None
 
 
 def stopped(details: ActivityCancellationDetails) -> ApplicationError | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
@@ -65,12 +66,16 @@ class Slots(Protocol):
 
 
 class Poller:
-    """One poller: its task, and whether it waits (then it may be cancelled) or works."""
+    """One poller: its task, whether it waits (then it may be cancelled) or works, and what it did this turn."""
 
-    __slots__ = ("task", "waiting")
+    __slots__ = ("handled", "since", "task", "turn", "waiting")
 
     def __init__(self) -> None:
         self.waiting = True
+        #: The turn of the loop in which it last handled a task; how many it handled in it, and since when.
+        self.turn = 0
+        self.handled = 0
+        self.since = 0.0
         self.task: asyncio.Task[None]
 
 
@@ -110,6 +115,9 @@ class PollerGroup:
         self._stopping = False
         #: How many more tasks may be taken; of a service with a wire.
         self._free: asyncio.Semaphore | None = None
+        #: Counts the turns of the event loop in which tasks are handled.
+        self._turn = 1
+        self._is_in_turn = False
 
     def start(self) -> None:
         """Start polling; on the loop."""
@@ -175,8 +183,7 @@ class PollerGroup:
 
     async def _work_in_place(self, poller: Poller) -> None:
         poll, handle, slots, own_task = self._poll, self._handle, self._slots, poller.task
-        time = asyncio.get_running_loop().time
-        handled, since, failures = 0, time(), 0
+        failures = 0
         permit = None
         while not self._stopping:
             if slots is not None:
@@ -190,30 +197,48 @@ class PollerGroup:
                 failures += 1
                 continue
             failures = 0
-            if task.task_token:
-                poller.waiting = False
-                self._waiting -= 1
-                if not self._waiting:
-                    self._grow()
-                if slots is None:
+            if not task.task_token:
+                if slots is not None:
+                    slots.release(permit, None)
+                if not self._stopping:
+                    await asyncio.sleep(0)
+                continue
+            poller.waiting = False
+            self._waiting -= 1
+            if not self._waiting:
+                self._grow()
+            if slots is None:
+                await handle(task, own_task)
+            else:
+                slots.mark_used(permit, task)
+                try:
                     await handle(task, own_task)
-                else:
-                    slots.mark_used(permit, task)
-                    try:
-                        await handle(task, own_task)
-                    finally:
-                        slots.release(permit, task)
-                poller.waiting = True
-                self._waiting += 1
-                handled += 1
-            elif slots is not None:
-                slots.release(permit, None)
+                finally:
+                    slots.release(permit, task)
+            poller.waiting = True
+            self._waiting += 1
             # Waiting tasks come without suspending: let others run now and then.
-            if handled >= _YIELD_AFTER_TASKS or not task.task_token or time() - since > _YIELD_AFTER_SECONDS:
-                if self._stopping:
-                    return
+            if self._has_had_its_turn(poller) and not self._stopping:
                 await asyncio.sleep(0)
-                handled, since = 0, time()
+
+    def _has_had_its_turn(self, poller: Poller) -> bool:
+        """Whether a poller, which has just handled a task, has worked long enough in this turn of the loop."""
+        if not self._is_in_turn:
+            self._is_in_turn = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        if poller.turn != self._turn:
+            poller.turn = self._turn
+            poller.handled = 0
+            return False
+        poller.handled += 1
+        if poller.handled == 1:
+            poller.since = time.monotonic()
+            return False
+        return poller.handled >= _YIELD_AFTER_TASKS or time.monotonic() - poller.since > _YIELD_AFTER_SECONDS
+
+    def _end_turn(self) -> None:
+        self._is_in_turn = False
+        self._turn += 1
 
     async def _work_remotely(self, poller: Poller, free: asyncio.Semaphore) -> None:
         failures = 0

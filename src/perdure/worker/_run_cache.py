@@ -1,4 +1,7 @@
-"""Runs that stay in memory between their tasks."""
+"""Runs that stay in memory between their tasks.
+
+Compiled as it is by the native build; ``_run_cache.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ _BYTES_PER_EVENT = 512
 class CachedRun:
     """A run in memory between its tasks."""
 
-    __slots__ = ("run", "size", "started_event_id")
-
     def __init__(self, run: WorkflowRun) -> None:
         self.run = run
         #: Bytes, estimated from the number of events.
         self.size = _BYTES_PER_RUN
         #: The WorkflowTaskStarted event up to which the run has answered; its next task must follow that one.
         self.started_event_id = 0
+        #: How many events its task at hand brought.
+        self.new_events = 0
 
 
 class RunCache:

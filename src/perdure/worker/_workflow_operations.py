@@ -24,6 +24,7 @@ from perdure.worker._interceptor import (
     StartActivityInput,
     StartChildWorkflowInput,
     StartLocalActivityInput,
+    WorkflowOutboundInterceptor,
 )
 from perdure.worker._workflow_handles import (
     CHILD_CANCELS,
@@ -33,7 +34,7 @@ from perdure.worker._workflow_handles import (
 )
 from perdure.worker._workflow_local import LocalActivity, LocalOutcome, canceled, marker
 from perdure.worker._workflow_runtime import WorkflowRuntime
-from perdure.worker._workflow_turn import check_encodable
+from perdure.worker._workflow_turn import activity_names, check_encodable
 from perdure.workflow import (
     ActivityCancellationType,
     ActivityHandle,
@@ -74,15 +75,16 @@ class WorkflowOperations(WorkflowRuntime):
 
     # --- activities
 
-    def start_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
-        if self.is_read_only or self.is_evicted:
-            self.assert_not_read_only("start activity")
-        name, arg_types, ret_type = self._activity_names(activity, options[1])
-        if self.outbound is None:
-            return self.schedule_activity(
-                name, args, ret_type, None, self.options.disable_eager_activity_execution, options
-            )
-        return self.outbound.start_activity(
+    def _start_activity_through(
+        self,
+        outbound: WorkflowOutboundInterceptor,
+        name: str,
+        args: Sequence[Any],
+        arg_types: list[type] | None,
+        ret_type: type | None,
+        options: tuple[Any, ...],
+    ) -> ActivityHandle[Any]:
+        return outbound.start_activity(
             StartActivityInput(
                 activity=name,
                 args=args,
@@ -104,24 +106,6 @@ class WorkflowOperations(WorkflowRuntime):
                 event_groups=options[12],
             )
         )
-
-    @staticmethod
-    def _activity_names(activity: Any, result_type: type | None) -> tuple[str, list[type] | None, type | None]:
-        """An activity's type, and the types of its arguments and result where they are known."""
-        if isinstance(activity, str):
-            _check.text("start_activity", "activity", activity)
-            return activity, None, result_type
-        defn = getattr(activity, "__temporal_activity_definition", None)
-        if defn is None:
-            if not callable(activity):
-                raise TypeError(f"Activity must be a string or callable, not {type(activity).__name__}")
-            raise ValueError(
-                f"Activity {getattr(activity, '__qualname__', activity)} missing attributes, was it decorated with "
-                "@activity.defn?"
-            )
-        if not defn.name:
-            raise ValueError("Cannot invoke dynamic activity explicitly: give the activity type as a string")
-        return defn.name, defn.arg_types, defn.ret_type
 
     def start_activity_of(self, input: StartActivityInput) -> ActivityHandle[Any]:
         """The end of the outbound interceptors."""
@@ -153,7 +137,7 @@ class WorkflowOperations(WorkflowRuntime):
 
     def start_local_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
         self.assert_not_read_only("start local activity")
-        name, arg_types, ret_type = self._activity_names(activity, options[0])
+        name, arg_types, ret_type = activity_names(activity, options[0])
         input = StartLocalActivityInput(
             activity=name,
             args=args,
@@ -291,6 +275,8 @@ class WorkflowOperations(WorkflowRuntime):
                 f"wait_condition: timeout must be a number of seconds or a timedelta, not {_check.kind(timeout)}"
             )
         future = self.loop.create_future()
+        if self._conditions is None:
+            self._conditions = []
         self._conditions.append((fn, future))
         if timeout is None:
             await future

@@ -350,11 +350,14 @@ class WorkflowRun(WorkflowNexus):
         return not self._signal_handlers and not self._update_handlers
 
     def signal_handler_set(self, name: str | None, defn: _SignalDefinition) -> None:
+        buffered = self._buffered_signals
+        if buffered is None:
+            return
         if name is not None:
-            waiting = self._buffered_signals.pop(name, [])
+            waiting = buffered.pop(name, [])
         else:
-            waiting = [signal for signals in self._buffered_signals.values() for signal in signals]
-            self._buffered_signals.clear()
+            waiting = [signal for signals in buffered.values() for signal in signals]
+            buffered.clear()
         for attributes in waiting:
             self._start_signal_handler(defn, attributes)
 
@@ -386,14 +389,17 @@ class WorkflowRun(WorkflowNexus):
             return
         self._handled_signals += 1
         number = self._handled_signals
-        self._signal_handlers[number] = HandlerRun(name, defn)
+        if self._signal_handlers is None:
+            self._signal_handlers = {}
+        running = self._signal_handlers
+        running[number] = HandlerRun(name, defn)
         if self._inbound is None:
             coroutine = self._call_handler(defn, args)
         else:
             headers = {} if attributes.header is None else attributes.header.fields
             coroutine = self._inbound.handle_signal(HandleSignalInput(signal=name, args=args, headers=headers))
         task = self.loop.create_task(self._handler_task(coroutine), name=f"signal: {name}")
-        task.add_done_callback(lambda _task: self._signal_handlers.pop(number, None))
+        task.add_done_callback(lambda _task: running.pop(number, None))
 
     async def _call_handler(self, defn: _HandlerDefinition, args: Sequence[Any]) -> Any:
         handler = defn.bind_fn(self._object)
@@ -409,11 +415,14 @@ class WorkflowRun(WorkflowNexus):
 
     def update_started(self, update_id: str, name: str, defn: _UpdateDefinition) -> None:
         """Count a running update handler."""
+        if self._update_handlers is None:
+            self._update_handlers = {}
         self._update_handlers[update_id] = HandlerRun(name, defn, update_id)
 
     def update_finished(self, update_id: str) -> None:
         """Stop counting it."""
-        self._update_handlers.pop(update_id, None)
+        if self._update_handlers is not None:
+            self._update_handlers.pop(update_id, None)
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
@@ -441,6 +450,8 @@ class WorkflowRun(WorkflowNexus):
 
     def send_message(self, message: Message) -> None:
         """Add a protocol message to the answer."""
+        if self._messages is None:
+            self._messages = []
         self._messages.append(message)
 
     def update_input(self, defn: _HandlerDefinition, request: Any) -> HandleUpdateInput:
@@ -512,7 +523,7 @@ class WorkflowRun(WorkflowNexus):
 
     def _warn_unfinished(self) -> None:
         # Where the program turned these warnings into errors, they fail the task.
-        warn_unfinished(self._signal_handlers.values(), self._update_handlers.values())
+        warn_unfinished((self._signal_handlers or {}).values(), (self._update_handlers or {}).values())
 
     def _query_answer(
         self, task: ws.PollWorkflowTaskQueueResponse, result: WorkflowQueryResult
@@ -580,28 +591,16 @@ class WorkflowRun(WorkflowNexus):
         """The service dropped the last, speculative task: its events never came to be."""
         self.matcher.reset_to(started_event_id)
 
-    def evict(self) -> None:
-        """Leave memory: coroutines are closed on this thread, their ``finally`` blocks cannot make commands."""
-        if self.is_evicted:
-            return
-        self.is_evicted = True
-        self.is_replaying = True
+    def _close_local_activities(self) -> None:
         if self._local_runner is not None:
             self._local_runner.close()
-        if self._is_guarded:
-            guard.enter(self)
-            try:
-                self.loop.close()
-            finally:
-                guard.leave()
-        else:
-            self.loop.close()
-        if self.loop.is_stuck:
-            logger.error(
-                "Timed out running eviction job for run ID %s: a coroutine of its workflow goes on when it is closed. It "
-                "stays in memory; let it re-raise what ends it.",
-                self.run_id,
-            )
+
+    def _report_stuck(self) -> None:
+        logger.error(
+            "Timed out running eviction job for run ID %s: a coroutine of its workflow goes on when it is closed. It "
+            "stays in memory; let it re-raise what ends it.",
+            self.run_id,
+        )
 
 
 def _not_the_process(error: BaseException) -> RuntimeError:

@@ -74,3 +74,7 @@ cdef class WorkflowTurn:
     cdef object _apply_activity(self, object command, HistoryEvent event)
     cpdef object _close(self, int kind, int command_type, list markers, object attributes)
     cpdef object _completion(self, object task, dict results)
+
+
+cpdef object check_encodable(object converter, object args)
+cpdef tuple activity_names(object activity, object result_type)

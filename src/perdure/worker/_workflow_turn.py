@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from asyncio.events import _get_running_loop, _set_running_loop
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from perdure import __version__
@@ -71,6 +72,8 @@ _ACTIVITY_CALL = "start_activity"  # what a refusal names
 _ALWAYS_ENCODABLE = frozenset((bool, bytes, float, int, str, type(None)))
 _DEFAULT_PRIORITY = Priority.default
 _CAPABILITIES = ws.RespondWorkflowTaskCompletedRequestCapabilities(discard_speculative_workflow_task_with_events=True)
+_NO_HEADERS: Mapping[str, common_v1.Payload] = MappingProxyType({})
+_NO_PATCHES: frozenset[str] = frozenset()
 _NOTHING_TO_NOTE = WorkflowTaskCompletedMetadata([], [])
 
 
@@ -120,15 +123,16 @@ class WorkflowTurn:
         self._is_guarded = options.is_guarded and definition.sandboxed
         self._has_locals = False
         self._args: Sequence[Any] = ()
-        self._headers: Mapping[str, common_v1.Payload] = {}
+        self._headers: Mapping[str, common_v1.Payload] = _NO_HEADERS
         self._main_task: asyncio.Task[None] | None = None
-        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
-        self._buffered_signals: dict[str, list[history_v1.WorkflowExecutionSignaledEventAttributes]] = {}
-        self._signal_handlers: dict[int, HandlerRun] = {}
-        self._update_handlers: dict[str, HandlerRun] = {}
+        # None until the first comes, for most runs have none.
+        self._conditions: list[tuple[Callable[[], bool], asyncio.Future[Any]]] | None = None
+        self._buffered_signals: dict[str, list[history_v1.WorkflowExecutionSignaledEventAttributes]] | None = None
+        self._signal_handlers: dict[int, HandlerRun] | None = None
+        self._update_handlers: dict[str, HandlerRun] | None = None
+        self._messages: list[Any] | None = None
         self._handled_signals = 0
-        self._messages: list[Any] = []
-        self._patches: frozenset[str] = frozenset()
+        self._patches: frozenset[str] = _NO_PATCHES
         self._activity_seq = 0
         self._timer_seq = 0
         self._timer_summary: str | None = None
@@ -140,7 +144,34 @@ class WorkflowTurn:
         if self.takes_context or options.needs_setup:
             self._set_up()
 
+    def evict(self) -> None:
+        """Leave memory: coroutines are closed on this thread, their ``finally`` blocks cannot make commands."""
+        if self.is_evicted:
+            return
+        self.is_evicted = True
+        self.is_replaying = True
+        loop = self.loop
+        if self._has_locals:
+            self._close_local_activities()
+        if self._is_guarded:
+            guard.enter(self)
+            try:
+                loop.close()
+            finally:
+                guard.leave()
+        else:
+            loop.close()
+        if loop.is_stuck:
+            self._report_stuck()
+
     # --- asked of the run
+
+    def _close_local_activities(self) -> None:
+        raise NotImplementedError
+
+    def _report_stuck(self) -> None:
+        """A coroutine goes on however often it is closed."""
+        raise NotImplementedError
 
     def _loop_exception(self, context: dict[str, Any]) -> None:
         """A callback of the event loop raised, or an exception was never retrieved."""
@@ -212,6 +243,17 @@ class WorkflowTurn:
         raise NotImplementedError
 
     def cancel_timer(self, command: WorkflowCommand) -> None:
+        raise NotImplementedError
+
+    def _start_activity_through(
+        self,
+        outbound: WorkflowOutboundInterceptor,
+        name: str,
+        args: Sequence[Any],
+        arg_types: list[type] | None,
+        ret_type: type | None,
+        options: tuple[Any, ...],
+    ) -> ActivityHandle[Any]:
         raise NotImplementedError
 
     # --- a task
@@ -342,8 +384,8 @@ class WorkflowTurn:
                 _set_running_loop(outer)
 
     def _check_conditions(self) -> None:
-        waiting = []
-        for condition in self._conditions:
+        waiting: list[tuple[Callable[[], bool], asyncio.Future[Any]]] = []
+        for condition in self._conditions or ():
             future = condition[1]
             if future.done():
                 continue
@@ -391,6 +433,8 @@ class WorkflowTurn:
         handlers = self.signals()
         defn = handlers.get(attributes.signal_name) or handlers.get(None)
         if defn is None:
+            if self._buffered_signals is None:
+                self._buffered_signals = {}
             self._buffered_signals.setdefault(attributes.signal_name, []).append(attributes)
         else:
             self._start_signal_handler(defn, attributes)
@@ -426,6 +470,17 @@ class WorkflowTurn:
             raise ReadOnlyContextError(f"While in read-only function, action attempted: {action}")
 
     # --- activities
+
+    def start_activity(self, activity: Any, args: Sequence[Any], *options: Any) -> ActivityHandle[Any]:
+        """Schedule an activity, through the interceptors; ``options`` in the order of ``workflow.start_activity``."""
+        if self.is_read_only or self.is_evicted:
+            self.assert_not_read_only("start activity")
+        name, arg_types, ret_type = activity_names(activity, options[1])
+        if self.outbound is not None:
+            return self._start_activity_through(self.outbound, name, args, arg_types, ret_type, options)
+        return self.schedule_activity(
+            name, args, ret_type, None, self.options.disable_eager_activity_execution, options
+        )
 
     def schedule_activity(
         self,
@@ -595,9 +650,7 @@ class WorkflowTurn:
             if matcher.last_sdk_version != _VERSION:
                 metadata.sdk_version = _VERSION
             matcher.note_sdk(SDK_NAME, _VERSION)
-        messages = self._messages
-        if messages:
-            self._messages = []
+        messages, self._messages = self._messages, None
         return ws.RespondWorkflowTaskCompletedRequest(
             task.task_token,
             commands,
@@ -609,7 +662,7 @@ class WorkflowTurn:
             results,
             options.namespace,
             None,
-            messages,
+            [] if messages is None else messages,
             metadata,
             None,
             _CAPABILITIES,
@@ -624,3 +677,21 @@ def check_encodable(converter: PayloadConverter, args: Sequence[Any]) -> None:
         if type(arg) not in _ALWAYS_ENCODABLE:
             converter.to_payloads(args)
             return
+
+
+def activity_names(activity: Any, result_type: type | None) -> tuple[str, list[type] | None, type | None]:
+    """An activity's type, and the types of its arguments and result where they are known."""
+    if isinstance(activity, str):
+        _check.text("start_activity", "activity", activity)
+        return activity, None, result_type
+    defn = getattr(activity, "__temporal_activity_definition", None)
+    if defn is None:
+        if not callable(activity):
+            raise TypeError(f"Activity must be a string or callable, not {type(activity).__name__}")
+        raise ValueError(
+            f"Activity {getattr(activity, '__qualname__', activity)} missing attributes, was it decorated with "
+            "@activity.defn?"
+        )
+    if not defn.name:
+        raise ValueError("Cannot invoke dynamic activity explicitly: give the activity type as a string")
+    return defn.name, defn.arg_types, defn.ret_type

@@ -22,76 +22,29 @@ from perdure.api.enums.v1 import QueryResultType, TaskQueueKind, WorkflowTaskFai
 from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
 from perdure.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from perdure.api.workflowservice import v1 as ws
-from perdure.common import VersioningBehavior
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.worker import _watchdog
 from perdure.worker._interceptor import WorkflowInterceptorClassInput
 from perdure.worker._restricted import RestrictedWorkflowAccessError
-from perdure.worker._run_cache import CachedRun, RunCache, evict
+from perdure.worker._run_cache import CachedRun, RunCache
 from perdure.worker._workflow_codec import activate_through_codec
-from perdure.worker._workflow_run import WorkflowRun
+from perdure.worker._workflow_registry import WorkflowRegistry as WorkflowRegistry
 from perdure.worker._workflow_runtime import RunOptions
-from perdure.workflow._definition import _Definition
+from perdure.worker._workflow_task_runner import WorkflowTaskRunner
+from perdure.worker._workflow_turn import Answer
 
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
     from perdure.worker._config import WorkerConfig
-    from perdure.worker._eager_activities import EagerActivities
     from perdure.worker._interceptor import Interceptor, WorkflowInboundInterceptor
 
 logger = logging.getLogger("perdure.worker")
 
-_CLOSE_COMMANDS = frozenset((4, 5, 7, 10))  # complete, fail, cancel, continue as new
 _UNHANDLED = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE)
 _QUERY_FAILED = int(QueryResultType.QUERY_RESULT_TYPE_FAILED)
 
 
-class WorkflowRegistry:
-    """The workflows of one worker, by type."""
-
-    def __init__(self, workflows: Sequence[type]) -> None:
-        self._by_name: dict[str, _Definition] = {}
-        self._dynamic: _Definition | None = None
-        for cls in workflows:
-            if not isinstance(cls, type):
-                raise TypeError(f"Workflow {cls!r} is not a class; register the class itself.")
-            definition = _Definition.must_from_class(cls)
-            if definition.name is None:
-                if self._dynamic is not None:
-                    raise TypeError("More than one dynamic workflow; a worker can have one.")
-                self._dynamic = definition
-            elif definition.name in self._by_name:
-                raise ValueError(
-                    f"More than one workflow named {definition.name}; give one of them another name in @workflow.defn."
-                )
-            else:
-                self._by_name[definition.name] = definition
-
-    def find(self, name: str) -> _Definition | None:
-        """The workflow of that type, one of our own of that type, the dynamic one, or None."""
-        definition = self._by_name.get(name)
-        if definition is None and name.startswith("perdure.limits."):
-            from perdure.limits._workflows import BY_TYPE  # only for those who use them
-
-            definition = BY_TYPE.get(name)
-        return definition or self._dynamic
-
-    def names(self) -> str:
-        """The registered types, for messages."""
-        return ", ".join(sorted(self._by_name)) or "none"
-
-    def require_versioning_behavior(self) -> None:
-        """Refuse workflows that a versioned worker would not know how to version."""
-        for definition in [*self._by_name.values(), *([self._dynamic] if self._dynamic else [])]:
-            unspecified = definition.versioning_behavior in (None, VersioningBehavior.UNSPECIFIED)
-            if unspecified and definition.dynamic_config_fn is None:
-                raise ValueError(
-                    f"Workflow {definition.name or 'with dynamic=True'} must specify a versioning behavior using the "
-                    "versioning_behavior argument of @workflow.defn, or the worker a default_versioning_behavior."
-                )
-
-
-class WorkflowWorker:
+class WorkflowWorker(WorkflowTaskRunner):
     """Runs the workflow tasks of one task queue."""
 
     def __init__(
@@ -103,36 +56,35 @@ class WorkflowWorker:
         deployment_options: WorkerDeploymentOptions | None,
         sticky_queue_name: str,
     ) -> None:
-        self.service = service
-        self._options = options
+        max_runs = config["max_cached_workflows"]
+        deployment = config.get("deployment_config")
+        is_versioned = deployment is not None and deployment.use_worker_versioning
+        default_behavior = 0 if deployment is None else int(deployment.default_versioning_behavior)
+        self.sticky_task_queue = TaskQueue(
+            name=sticky_queue_name, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=options.task_queue
+        )
+        super().__init__(
+            service,
+            options,
+            WorkflowRegistry(config["workflows"]),
+            RunCache(max_runs, config["max_cached_workflow_bytes"]),
+            StickyExecutionAttributes(
+                worker_task_queue=self.sticky_task_queue,
+                schedule_to_start_timeout=duration_to_ns(config["sticky_queue_schedule_to_start_timeout"]),
+            )
+            if max_runs > 0
+            else None,
+            config.get("build_id") or "",
+            deployment_options if is_versioned else None,
+            default_behavior,
+        )
+        if is_versioned and not default_behavior:
+            self._registry.require_versioning_behavior()
         self._namespace = options.namespace
         self._task_queue = options.task_queue
-        self._build_id = config.get("build_id") or ""
-        self._deployment_options = deployment_options
-        self._registry = WorkflowRegistry(config["workflows"])
-        deployment = config.get("deployment_config")
-        self._is_versioned = deployment is not None and deployment.use_worker_versioning
-        self._default_versioning_behavior = 0 if deployment is None else int(deployment.default_versioning_behavior)
-        if self._is_versioned and not self._default_versioning_behavior:
-            self._registry.require_versioning_behavior()
-        max_runs = config["max_cached_workflows"]
         self.is_sticky = max_runs > 0
-        self._cache = RunCache(max_runs, config["max_cached_workflow_bytes"])
-        self.sticky_task_queue = TaskQueue(
-            name=sticky_queue_name, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name=self._task_queue
-        )
-        self._sticky_attributes = StickyExecutionAttributes(
-            worker_task_queue=self.sticky_task_queue,
-            schedule_to_start_timeout=duration_to_ns(config["sticky_queue_schedule_to_start_timeout"]),
-        )
-        self._has_codec = options.data_converter._changes_payloads
         self._is_watched = False
-        self._is_leaving = False
         self._local_waits: set[asyncio.Task[Any]] = set()
-        #: Runs with a task that waits for something, and who waits for the end of that task.
-        self._busy: dict[str, asyncio.Future[None]] = {}
-        #: At a service with a wire: who runs the activities that come with an answer.
-        self.eager_activities: EagerActivities | None = None
 
     def start(self) -> None:
         """Guard workflow code from now on, and watch that it yields."""
@@ -163,34 +115,17 @@ class WorkflowWorker:
         except RPCError as error:
             logger.debug("The service was not told of the worker's shutdown: %s", error)
 
-    async def handle(self, task: ws.PollWorkflowTaskQueueResponse, _loop_task: asyncio.Task[None]) -> None:
-        """Answer a workflow task, and those that come with its answer. Raises nothing that the workflow raised."""
-        following: ws.PollWorkflowTaskQueueResponse | None = task
-        while following is not None and following.task_token:
-            following = await self._handle_one(following)
-
-    async def _handle_one(self, task: ws.PollWorkflowTaskQueueResponse) -> ws.PollWorkflowTaskQueueResponse | None:
+    async def _handle_otherwise(
+        self, task: ws.PollWorkflowTaskQueueResponse
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        """A task that :meth:`_turn` left alone."""
         execution = task.workflow_execution
         assert execution is not None
         run_id = execution.run_id
         while run_id in self._busy:
             await self._busy[run_id]
         events: list[HistoryEvent] = task.history.events if task.history is not None else []
-        cached = self._cache.get(run_id)
-        is_whole = bool(events) and events[0].event_id == 1
-        if cached is not None and (is_whole or cached.started_event_id != task.previous_started_event_id):
-            self._evict(run_id)
-            cached = None
-        if not self._has_codec and not task.next_page_token and (cached is not None or is_whole):
-            if cached is None:
-                cached = self._new_run(task, execution)
-                if cached is None:
-                    await self._refuse_unregistered(task)
-                    return None
-            answer = cached.run.activate(task, events)
-            if answer is not None:
-                return await self._respond(task, cached, answer, len(events))
-            return await self._run_local_activities(task, cached, len(events))
+        cached = self._known(task, run_id, events)
         self._busy[run_id] = asyncio.get_running_loop().create_future()
         # Out of the cache, so that nothing puts the run out of memory while its task waits for something.
         self._cache.pop(run_id)
@@ -225,15 +160,14 @@ class WorkflowWorker:
             if cached is None:
                 await self._refuse_unregistered(task)
                 return None
+        cached.new_events = len(events)
         answer = await activate_through_codec(cached.run, task, events)
-        if answer is None:
-            return await self._run_local_activities(task, cached, len(events))
         if was_cached and isinstance(answer, ws.RespondQueryTaskCompletedRequest) and not self._is_leaving:
             self._cache.put(execution.run_id, cached, 0)
-        return await self._respond(task, cached, answer, len(events))
+        return await self._respond(task, cached, answer)
 
     async def _run_local_activities(
-        self, task: ws.PollWorkflowTaskQueueResponse, cached: CachedRun, events: int
+        self, task: ws.PollWorkflowTaskQueueResponse, cached: CachedRun
     ) -> ws.PollWorkflowTaskQueueResponse | None:
         """A task that is answered when the local activities it started have ended, or when it takes too long.
 
@@ -255,7 +189,7 @@ class WorkflowWorker:
                 answer = answer if run.codec is None else await run.codec.encode(answer)
             except Exception as error:
                 answer = run.failed_task(task, error)
-            return await self._respond(task, cached, answer, events)
+            return await self._respond(task, cached, answer)
         finally:
             if is_first:
                 self._busy.pop(run.run_id).set_result(None)
@@ -265,13 +199,6 @@ class WorkflowWorker:
         self._is_leaving = True
         for waiting in self._local_waits:
             waiting.cancel()
-
-    def _new_run(self, task: ws.PollWorkflowTaskQueueResponse, execution: WorkflowExecution) -> CachedRun | None:
-        name = task.workflow_type.name if task.workflow_type is not None else ""
-        definition = self._registry.find(name)
-        if definition is None:
-            return None
-        return CachedRun(WorkflowRun(definition, self._options, execution.workflow_id, execution.run_id, name))
 
     async def _fetch_history(self, execution: WorkflowExecution, suffix: list[HistoryEvent]) -> list[HistoryEvent]:
         """All events before ``suffix``, which the task brought, and the suffix."""
@@ -296,83 +223,50 @@ class WorkflowWorker:
                 return events
 
     async def _respond(
-        self,
-        task: ws.PollWorkflowTaskQueueResponse,
-        cached: CachedRun,
-        answer: ws.RespondWorkflowTaskCompletedRequest
-        | ws.RespondWorkflowTaskFailedRequest
-        | ws.RespondQueryTaskCompletedRequest,
-        events: int,
+        self, task: ws.PollWorkflowTaskQueueResponse, cached: CachedRun, answer: Answer | None
     ) -> ws.PollWorkflowTaskQueueResponse | None:
-        run_id = cached.run.run_id
+        if answer is None:
+            return await self._run_local_activities(task, cached)
         if isinstance(answer, ws.RespondWorkflowTaskCompletedRequest):
-            is_closed = bool(answer.commands) and answer.commands[-1].command_type in _CLOSE_COMMANDS
-            if is_closed:
-                self._cache.pop(run_id)
-            else:
-                cached.started_event_id = task.started_event_id
-                if self.is_sticky and not self._is_leaving:
-                    answer.sticky_attributes = self._sticky_attributes
-                    answer.return_new_workflow_task = True
-                    self._cache.put(run_id, cached, events)
-            following = await self._complete(task, cached, answer)
-            if is_closed or self._cache.get(run_id) is not cached:
-                evict(cached, run_id)
-            return following
+            return await self._complete(task, cached, answer)
         if isinstance(answer, ws.RespondQueryTaskCompletedRequest):
             await self._answer_query(task, cached, answer)
             return None
-        self._evict(run_id, cached)
+        self._evict(cached.run.run_id, cached)
         await self._fail(task, answer, cached.run.last_error)
         return None
 
-    async def _complete(
-        self,
-        task: ws.PollWorkflowTaskQueueResponse,
-        cached: CachedRun,
-        answer: ws.RespondWorkflowTaskCompletedRequest,
-    ) -> ws.PollWorkflowTaskQueueResponse | None:
-        if self._build_id:
-            answer.binary_checksum = self._build_id
-        if self._is_versioned:
-            answer.versioning_behavior = answer.versioning_behavior or self._default_versioning_behavior
-            answer.deployment_options = self._deployment_options
-        else:
-            answer.versioning_behavior = 0
-        permits: list[Any] = []
-        if self.eager_activities is not None:
-            permits = await self.eager_activities.reserve(answer.commands)
+    async def _send_eagerly(
+        self, answer: ws.RespondWorkflowTaskCompletedRequest
+    ) -> ws.RespondWorkflowTaskCompletedResponse:
+        assert self.eager_activities is not None
+        permits: list[Any] = await self.eager_activities.reserve(answer.commands)
         started: Sequence[ws.PollActivityTaskQueueResponse] = ()
         try:
             response = await self.service.respond_workflow_task_completed(answer)
             started = response.activity_tasks
-        except RPCError as error:
-            self._evict(cached.run.run_id, cached)
-            if error.status is RPCStatusCode.NOT_FOUND:
-                logger.debug("The task of workflow %s was over before its answer came: %s", _id(task), error)
-            else:
-                logger.error(
-                    "The answer of workflow %s (type %s, run %s, attempt %d) was refused: %s",
-                    _id(task),
-                    cached.run.workflow_type,
-                    cached.run.run_id,
-                    task.attempt,
-                    error,
-                )
-            return None
-        except (TypeError, ValueError, AttributeError) as error:  # a command with a value of a type no service takes
-            self._evict(cached.run.run_id, cached)
+            return response
+        finally:
+            self.eager_activities.start(permits, started)
+
+    async def _not_taken(self, task: ws.PollWorkflowTaskQueueResponse, cached: CachedRun, error: Exception) -> None:
+        """The answer was refused: forget the run, whose code went on as if it had not been."""
+        self._evict(cached.run.run_id, cached)
+        if not isinstance(error, RPCError):
             failed = cached.run.failed_task(task, error)
             assert isinstance(failed, ws.RespondWorkflowTaskFailedRequest)
             await self._fail(task, failed, error)
-            return None
-        finally:
-            if self.eager_activities is not None:
-                self.eager_activities.start(permits, started)
-        if response.reset_history_event_id:
-            cached.started_event_id = response.reset_history_event_id
-            cached.run.reset_to(response.reset_history_event_id)
-        return response.workflow_task
+        elif error.status is RPCStatusCode.NOT_FOUND:
+            logger.debug("The task of workflow %s was over before its answer came: %s", _id(task), error)
+        else:
+            logger.error(
+                "The answer of workflow %s (type %s, run %s, attempt %d) was refused: %s",
+                _id(task),
+                cached.run.workflow_type,
+                cached.run.run_id,
+                task.attempt,
+                error,
+            )
 
     async def _answer_query(
         self,
@@ -442,15 +336,6 @@ class WorkflowWorker:
             await self.service.respond_workflow_task_failed(answer)
         except RPCError as refused:
             logger.debug("The task of workflow %s was over before its failure came: %s", _id(task), refused)
-
-    def _evict(self, run_id: str, cached: CachedRun | None = None) -> None:
-        """Put a run out of memory, and out of the cache if it is that very one."""
-        held = self._cache.get(run_id)
-        if held is not None and (cached is None or held is cached):
-            self._cache.pop(run_id)
-        victim = cached or held
-        if victim is not None:
-            evict(victim, run_id)
 
 
 def run_options_interceptors(
