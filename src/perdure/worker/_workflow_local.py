@@ -157,24 +157,31 @@ class LocalActivityRunner:
         self._run = run
         self._execute = execute
         self._tasks: dict[WorkflowCommand, asyncio.Task[None]] = {}
-        self._ended: asyncio.Queue[tuple[LocalActivity, LocalOutcome]] = asyncio.Queue()
+        #: What ended, and how; or the object that stands for the end of the time of one :meth:`answer`.
+        self._ended: asyncio.Queue[tuple[LocalActivity, LocalOutcome] | object] = asyncio.Queue()
 
     async def answer(self) -> Answer:
         """Go on until the workflow task can be answered; at the latest shortly before it times out."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._run.task_timeout_ns() / _SECOND * _HEARTBEAT_PART
-        while True:
-            self._start_and_cancel()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    activity, outcome = await self._ended.get()
-            except TimeoutError:
-                return self._run.heartbeat()
-            self._tasks.pop(activity.command, None)
-            answer = self._run.resolve_local_activity(activity, outcome)
-            if answer is not None:
+        time_is_up = object()
+        seconds = self._run.task_timeout_ns() / _SECOND * _HEARTBEAT_PART
+        deadline = loop.call_later(seconds, self._ended.put_nowait, time_is_up)
+        try:
+            while True:
                 self._start_and_cancel()
-                return answer
+                ended = await self._ended.get()
+                if ended is time_is_up:
+                    return self._run.heartbeat()
+                if not isinstance(ended, tuple):
+                    continue  # the time of an answer that was given before
+                activity, outcome = ended
+                self._tasks.pop(activity.command, None)
+                answer = self._run.resolve_local_activity(activity, outcome)
+                if answer is not None:
+                    self._start_and_cancel()
+                    return answer
+        finally:
+            deadline.cancel()
 
     def _start_and_cancel(self) -> None:
         requests, cancels = self._run.take_local_requests()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
@@ -72,6 +73,11 @@ class _ContinueAsNew(ContinueAsNewError):
 
 class WorkflowOperations(WorkflowRuntime):
     """The operations of a run: each becomes a command of the matcher."""
+
+    _open_locals: deque[WorkflowCommand] | None = None
+    """Local activities that had no outcome when they were asked for, oldest first; some may have one by now."""
+    _untaken_locals: deque[WorkflowCommand] | None = None
+    """Those of them that were not handed to the worker yet."""
 
     # --- activities
 
@@ -198,12 +204,32 @@ class WorkflowOperations(WorkflowRuntime):
         command.detail = LocalActivity(
             command, input, payloads, attempt, original_schedule_time_ns, self.time_ns, handle._event_group_markers
         )
+        if self.matcher.is_open_local(command):
+            if self._open_locals is None:
+                self._open_locals, self._untaken_locals = deque(), deque()
+            for commands in (self._open_locals, self._untaken_locals):
+                self._drop_closed(commands)
+                commands.append(command)
+
+    def _drop_closed(self, commands: deque[WorkflowCommand]) -> None:
+        """Drop local activities whose outcome is known from the front."""
+        while commands and not self.matcher.is_open_local(commands[0]):
+            commands.popleft()
+
+    def _has_open_local(self) -> bool:
+        if self._open_locals is None:
+            return False
+        self._drop_closed(self._open_locals)
+        return bool(self._open_locals)
 
     def take_local_requests(self) -> tuple[list[LocalActivity], list[WorkflowCommand]]:
         """The local activities to start now, and those to cancel."""
-        requests = [command.detail for command in self.matcher.open_locals() if not command.detail.is_taken]
-        for activity in requests:
-            activity.is_taken = True
+        requests: list[LocalActivity] = []
+        while self._untaken_locals:
+            command = self._untaken_locals.popleft()
+            if self.matcher.is_open_local(command):
+                command.detail.is_taken = True
+                requests.append(command.detail)
         cancels, self._local_cancels = self._local_cancels, ()
         return requests, list(cancels)
 

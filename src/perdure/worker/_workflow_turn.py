@@ -169,6 +169,10 @@ class WorkflowTurn:
     def _close_local_activities(self) -> None:
         raise NotImplementedError
 
+    def _has_open_local(self) -> bool:
+        """Whether the outcome of a local activity is unknown."""
+        raise NotImplementedError
+
     def _report_stuck(self) -> None:
         """A coroutine goes on however often it is closed."""
         raise NotImplementedError
@@ -307,7 +311,7 @@ class WorkflowTurn:
     def _waits_for_local_activities(self) -> bool:
         if self.matcher.is_closing or self.matcher.is_replaying:
             return False
-        return bool(self.matcher.open_locals())
+        return self._has_open_local()
 
     def _apply_task(
         self,
