@@ -205,7 +205,7 @@ class WorkflowOperations(WorkflowRuntime):
             command, input, payloads, attempt, original_schedule_time_ns, self.time_ns, handle._event_group_markers
         )
         if self.matcher.is_open_local(command):
-            if self._open_locals is None:
+            if self._open_locals is None or self._untaken_locals is None:
                 self._open_locals, self._untaken_locals = deque(), deque()
             for commands in (self._open_locals, self._untaken_locals):
                 self._drop_closed(commands)
