@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, Tracer, get_tracer, get_tracer_provide
 import perdure.client
 import perdure.worker
 from perdure import workflow
-from perdure.contrib.opentelemetry._outside import ActivityInterceptor, ClientInterceptor, Tracing
+from perdure.contrib.opentelemetry._outside import ActivityInterceptor, ClientInterceptor, NexusInterceptor, Tracing
 from perdure.contrib.opentelemetry._propagation import HeaderPropagation, attached
 from perdure.contrib.opentelemetry._tracer_provider import ReplaySafeTracerProvider
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
         StartActivityInput,
         StartChildWorkflowInput,
         StartLocalActivityInput,
+        StartNexusOperationInput,
         WorkflowInterceptorClassInput,
         WorkflowOutboundInterceptor,
     )
-    from perdure.workflow import ActivityHandle, ChildWorkflowHandle
+    from perdure.workflow import ActivityHandle, ChildWorkflowHandle, NexusOperationHandle
 
 _PROPAGATION = HeaderPropagation()
 
@@ -60,6 +61,12 @@ class OpenTelemetryInterceptor(perdure.client.Interceptor, perdure.worker.Interc
     ) -> perdure.worker.ActivityInboundInterceptor:
         """Trace activities."""
         return ActivityInterceptor(next, self)
+
+    def intercept_nexus_operation(
+        self, next: perdure.worker.NexusOperationInboundInterceptor
+    ) -> perdure.worker.NexusOperationInboundInterceptor:
+        """Trace handlers of Nexus operations."""
+        return NexusInterceptor(next, self)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -149,6 +156,11 @@ class _Outbound(perdure.worker.WorkflowOutboundInterceptor):
     def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
         with self._sending(f"StartActivity:{input.activity}", input):
             return super().start_local_activity(input)
+
+    async def start_nexus_operation(self, input: StartNexusOperationInput[Any, Any]) -> NexusOperationHandle[Any]:
+        with _around(self._tracing, f"StartNexusOperation:{input.service}/{input.operation_name}", SpanKind.CLIENT):
+            input.headers = _PROPAGATION.add_text(input.headers)
+            return await super().start_nexus_operation(input)
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
         with self._sending(f"StartChildWorkflow:{input.workflow}", input):

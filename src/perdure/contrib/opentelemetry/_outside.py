@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
         WorkflowHandle,
         WorkflowUpdateHandle,
     )
-    from perdure.worker import ExecuteActivityInput
+    from perdure.worker import (
+        ExecuteActivityInput,
+        ExecuteNexusOperationCancelInput,
+        ExecuteNexusOperationStartInput,
+    )
 
 
 class Tracing(ABC):
@@ -122,3 +127,30 @@ class ActivityInterceptor(perdure.worker.ActivityInboundInterceptor):
             self._tracing.around(f"RunActivity:{info.activity_type}", SpanKind.SERVER, attributes),
         ):
             return await super().execute_activity(input)
+
+
+class NexusInterceptor(perdure.worker.NexusOperationInboundInterceptor):
+    """A span around each call of a Nexus handler, as part of the trace that its headers tell of."""
+
+    def __init__(self, next: perdure.worker.NexusOperationInboundInterceptor, tracing: Tracing) -> None:
+        super().__init__(next)
+        self._tracing = tracing
+
+    @contextmanager
+    def _handling(self, what: str, input: Any) -> Iterator[None]:
+        propagation = self._tracing.propagation()
+        name = f"Run{what}NexusOperationHandler:{input.ctx.service}/{input.ctx.operation}"
+        with (
+            attached(propagation.propagator.extract(input.ctx.headers)),
+            self._tracing.around(name, SpanKind.SERVER, {}),
+        ):
+            input.ctx = dataclasses.replace(input.ctx, headers=propagation.add_text(input.ctx.headers) or {})
+            yield
+
+    async def execute_nexus_operation_start(self, input: ExecuteNexusOperationStartInput) -> Any:
+        with self._handling("Start", input):
+            return await super().execute_nexus_operation_start(input)
+
+    async def execute_nexus_operation_cancel(self, input: ExecuteNexusOperationCancelInput) -> None:
+        with self._handling("Cancel", input):
+            await super().execute_nexus_operation_cancel(input)

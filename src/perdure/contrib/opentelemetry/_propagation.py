@@ -55,6 +55,16 @@ class HeaderPropagation:
         carrier = self.carrier() if carrier is None else carrier
         return {**headers, self.key: self.converter.to_payloads([carrier])[0]} if carrier else headers
 
+    def add_text(
+        self, headers: Mapping[str, str] | None, carrier: dict[str, Any] | None = None
+    ) -> Mapping[str, str] | None:
+        """Headers of a Nexus operation, which are text, with the current context or with this one."""
+        carrier = self.carrier() if carrier is None else carrier
+        if not carrier:
+            return headers
+        text = {key: ",".join(value) if isinstance(value, list) else value for key, value in carrier.items()}
+        return {**(headers or {}), **text}
+
     def carrier_of(self, headers: Mapping[str, Payload]) -> dict[str, Any] | None:
         """The context in headers as text."""
         payload = headers.get(self.key)

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 import perdure.client
 import perdure.worker
 from perdure import workflow
-from perdure.contrib.opentelemetry._outside import ActivityInterceptor, ClientInterceptor, Tracing
+from perdure.contrib.opentelemetry._outside import ActivityInterceptor, ClientInterceptor, NexusInterceptor, Tracing
 from perdure.contrib.opentelemetry._propagation import (
     HEADER_KEY,
     HeaderPropagation,
@@ -40,10 +40,11 @@ if TYPE_CHECKING:
         StartActivityInput,
         StartChildWorkflowInput,
         StartLocalActivityInput,
+        StartNexusOperationInput,
         WorkflowInterceptorClassInput,
         WorkflowOutboundInterceptor,
     )
-    from perdure.workflow import ActivityHandle, ChildWorkflowHandle
+    from perdure.workflow import ActivityHandle, ChildWorkflowHandle, NexusOperationHandle
 
 _EXTERN = "__temporal_opentelemetry_completed_span"
 _INTERCEPTOR = opentelemetry.context.create_key("perdure-tracing-workflow-interceptor")
@@ -104,6 +105,12 @@ class TracingInterceptor(perdure.client.Interceptor, perdure.worker.Interceptor,
     ) -> perdure.worker.ActivityInboundInterceptor:
         """Trace activities."""
         return ActivityInterceptor(next, self)
+
+    def intercept_nexus_operation(
+        self, next: perdure.worker.NexusOperationInboundInterceptor
+    ) -> perdure.worker.NexusOperationInboundInterceptor:
+        """Trace handlers of Nexus operations."""
+        return NexusInterceptor(next, self)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -228,10 +235,10 @@ class TracingWorkflowInboundInterceptor(perdure.worker.WorkflowInboundIntercepto
         additional_attributes: Attributes = None,
         exception: Exception | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
-    ) -> None:
-        """Make a span, and put the trace with it into the headers of ``add_to``."""
+    ) -> dict[str, Any] | None:
+        """Make a span, and put the trace with it, which is returned too, into the headers of ``add_to``."""
         if workflow.unsafe.is_replaying() and not on_replay:
-            return
+            return None
         info = workflow.info()
         attributes: dict[str, AttributeValue] = {
             "temporalWorkflowID": info.workflow_id,
@@ -253,6 +260,7 @@ class TracingWorkflowInboundInterceptor(perdure.worker.WorkflowInboundIntercepto
         )
         if carrier and add_to is not None:
             add_to.headers = propagation.add(add_to.headers, carrier)
+        return carrier
 
 
 class _Outbound(perdure.worker.WorkflowOutboundInterceptor):
@@ -279,6 +287,14 @@ class _Outbound(perdure.worker.WorkflowOutboundInterceptor):
     def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
         self._root._completed_span(f"StartActivity:{input.activity}", add_to=input, kind=SpanKind.CLIENT)
         return super().start_local_activity(input)
+
+    async def start_nexus_operation(self, input: StartNexusOperationInput[Any, Any]) -> NexusOperationHandle[Any]:
+        carrier = self._root._completed_span(
+            f"StartNexusOperation:{input.service}/{input.operation_name}", kind=SpanKind.CLIENT
+        )
+        if carrier:
+            input.headers = self._root.propagation().add_text(input.headers, carrier)
+        return await super().start_nexus_operation(input)
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
         self._root._completed_span(f"StartChildWorkflow:{input.workflow}", add_to=input, kind=SpanKind.CLIENT)
