@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -214,4 +215,27 @@ async def test_a_database_that_stays_away_is_told(own_server: Server) -> None:
     own_server.start()
     await store.commit([first(run_key(0))])
     assert await store.load_run(run_key(0)) == StoredRun(1, b"state 1")
+    await store.close()
+
+
+async def test_a_lost_answer_is_looked_up_though_the_lease_is_gone(place: str, admin: Any) -> None:
+    store = await SharedPostgresStore.open(place)
+    await store.commit([first(run_key(0))])
+    call = store.writer._call
+    schema = Settings.parse(place).schema
+
+    async def lose_the_answer(*arguments: Any, is_kept: bool) -> None:
+        if is_kept:
+            await call(*arguments)
+        store.writer._call = call  # type: ignore[method-assign]
+        await admin.execute(f"DELETE FROM {schema}.node")
+        raise ConnectionResetError("gone")
+
+    store.writer._call = partial(lose_the_answer, is_kept=True)  # type: ignore[method-assign]
+    await store.commit([RunUpdate(run_key(0), 2)])
+    await store.rejoin()
+    store.writer._call = partial(lose_the_answer, is_kept=False)  # type: ignore[method-assign]
+    with pytest.raises(FencedError):
+        await store.commit([RunUpdate(run_key(0), 3)])
+    assert await store.load_run(run_key(0)) == StoredRun(2, b"state 1")
     await store.close()

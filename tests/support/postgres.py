@@ -150,7 +150,7 @@ def new_place(**options: object) -> str:
 
 _places: dict[str, str] = {}
 _free: list[str] = []
-_TABLES = ("node", "namespace", "document", "current_run", "run", "history", "task", "visibility")
+_TABLES = ("node", "namespace", "document", "current_run", "run", "history", "task", "visibility", "outbox", "message")
 
 
 async def place_in(folder: os.PathLike[str]) -> str:

@@ -70,6 +70,8 @@ class Cluster:
         #: Told when there may be messages, and when a document or a namespace changed elsewhere.
         self.on_message: Callable[[], None] = lambda: None
         self.on_change: Callable[[str], None] = lambda what: None
+        #: Told when a transaction of a user asked for something.
+        self.on_outbox: Callable[[], None] = lambda: None
         #: Told of a task that waits here while others poll, and that is in memory alone.
         self.on_stranded: Callable[[Task], None] = lambda task: None
         #: What looks by itself every now and then.
@@ -348,6 +350,9 @@ class Cluster:
     def _hear(self, payload: str) -> None:
         sender, _, news = payload.partition(" ")
         core = self._core
+        if news == "o":
+            self.on_outbox()
+            return
         node = int(sender)
         if node == core.epoch or core.is_closed:
             return
@@ -414,6 +419,7 @@ class Cluster:
                 for queue in self._matching.all():
                     if queue.waiting_polls and not queue.tasks:
                         self._claim(queue.key)
+                self.on_outbox()
                 if self.is_alone:
                     continue
                 self.on_message()

@@ -20,6 +20,7 @@ from perdure.engine import collector, deployments, queue_limits
 from perdure.engine.cluster import Cluster
 from perdure.engine.cluster_calls import Calls, Method
 from perdure.engine.cluster_core import ClusterCore, StaleError
+from perdure.engine.cluster_outbox import Outbox
 from perdure.engine.engine import DEFAULT_CACHE_BYTES, Engine
 from perdure.engine.ids import decode_token
 from perdure.engine.lookup import find_run
@@ -108,6 +109,8 @@ class ClusterEngine(Engine):
         self.cluster = cluster = Cluster(core)
         local: dict[str, Method] = {}
         self._calls = Calls(core, cluster, local)
+        outbox = Outbox(core, local)
+        cluster.on_outbox = lambda: outbox.look() if cluster.is_leader else None
         cluster.on_membership = self._lead
         cluster.on_slow_poll = self._look_at_closes
         cluster.on_stranded = self._strand

@@ -166,7 +166,7 @@ class SharedPostgresStore(PostgresStore):
             f"DELETE FROM {self._schema}.node WHERE epoch IN (SELECT epoch FROM {self._schema}.node "
             "WHERE lease_until < clock_timestamp() AND epoch <> $1 FOR UPDATE SKIP LOCKED) "
             # Nobody could renew a lease while the database was away.
-            "AND lease_until < clock_timestamp() AND pg_postmaster_start_time() + $2 < clock_timestamp() "
+            "AND lease_until < clock_timestamp() AND pg_postmaster_start_time() + 2 * $2::interval < clock_timestamp() "
             "RETURNING epoch",
             self.epoch,
             self.lease.duration,
@@ -274,6 +274,28 @@ class SharedPostgresStore(PostgresStore):
             self.epoch,
         )
         return [Message(*row[:4]) for row in rows if row[4] == self.epoch]
+
+    # What transactions of users ask for
+
+    async def read_outbox(self, limit: int) -> list[tuple[int, str, str, bytes]]:
+        """What waits to be carried out, oldest first: number, workflow id, method, request."""
+        self._check_open()
+        rows = await self.connections.fetch(
+            f"SELECT id, workflow_id, method, body FROM {self._schema}.outbox WHERE error IS NULL ORDER BY id LIMIT $1",
+            limit,
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def finish_outbox(self, entries: Sequence[tuple[int, str]]) -> None:
+        """Take out what was carried out, and note errors (other than "") of the rest."""
+        self._check_open()
+        await self.connections.fetch(
+            "WITH e AS (SELECT * FROM unnest($1::bigint[], $2::text[]) AS t(id, error)), "
+            f"gone AS (DELETE FROM {self._schema}.outbox o USING e WHERE o.id = e.id AND e.error = '') "
+            f"UPDATE {self._schema}.outbox o SET error = e.error FROM e WHERE o.id = e.id AND e.error <> ''",
+            [number for number, _ in entries],
+            [error.replace("\0", "") for _, error in entries],
+        )
 
     # News
 

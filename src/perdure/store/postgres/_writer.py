@@ -151,8 +151,11 @@ class Writer:
         calls = self._calls(group)
         number = lease.number = lease.number + 1
         backoff: Backoff | None = None
+        is_unknown = False
         while True:
             if lease is not self._lease:
+                if is_unknown and await self._was_kept(group, lease.epoch):
+                    return
                 raise self._lost()
             try:
                 is_new = self._connection is None or self._connection.is_closed()
@@ -160,11 +163,14 @@ class Writer:
                     return
                 await self._call(lease, number, calls)
             except Exception as error:
-                if sqlstate(error) == _FENCED:
+                if sqlstate(error) == _FENCED or isinstance(error, FencedError):
                     await self._hang_up()
+                    if is_unknown and await self._was_kept(group, lease.epoch):
+                        return
                     raise self._lost() from None
                 if not is_passing(error):
                     raise
+                is_unknown = True
                 if not sqlstate(error).startswith("40"):
                     await self._hang_up()
                 backoff = backoff or Backoff(self._settings.reconnect_timeout)
@@ -230,6 +236,27 @@ class Writer:
             "connect again"
         )
 
+    async def _was_kept(self, group: list[Commit], epoch: int) -> bool:
+        """Whether a call was kept whose outcome nobody told, by an epoch that is over and so commits no more.
+
+        It was if any of its updates was: a run that is there since, or that is at the version and of the epoch.
+        """
+        keys = [update.key for commit in group for update in commit.updates if not update.delete]
+        backoff = Backoff(self._settings.reconnect_timeout)
+        while True:
+            connection = None
+            try:
+                connection = await open_connection(self._settings)
+                versions, _ = await self._found(group, connection)
+                break
+            except Exception as error:
+                if not is_passing(error) or not await backoff.wait():
+                    return False
+            finally:
+                await close_connection(connection)
+        wanted = {update.key: update.version for commit in group for update in commit.updates}
+        return any(versions[key] == (wanted[key], epoch) or (wanted[key] == 1 and versions[key][0] > 0) for key in keys)
+
     async def renew(self, lease: Lease) -> None:
         """Go on under a new lease; what travels under the old one fails."""
         self._lease = lease
@@ -242,7 +269,7 @@ class Writer:
 
     async def _stale(self, group: list[Commit]) -> list[tuple[Commit, StaleRunError]]:
         """Which commits of a group do not fit what the database has, and why."""
-        versions, currents = await self._found(group)
+        versions, currents = await self._found_by_writer(group)
         epoch = self._lease.epoch
         stale = []
         for commit in group:
@@ -255,30 +282,35 @@ class Writer:
             versions, currents = later, others
         return stale
 
-    async def _found(self, group: list[Commit]) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
-        """The versions of the group's runs, and the current runs of their workflow ids."""
-        keys = list({update.key for commit in group for update in commit.updates})
-        columns: list[list[str]] = [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], []]
-        columns[1] = [escape(workflow) for workflow in columns[1]]
-        schema = self._settings.schema
-        sql = (
-            "SELECT t.i, r.version, r.writer, c.run_id::text FROM unnest($1::uuid[], $2::text[], $3::uuid[]) "
-            "WITH ORDINALITY AS t(a, b, c, i) "
-            f"LEFT JOIN {schema}.run r ON r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b "
-            f"LEFT JOIN {schema}.current_run c ON c.namespace_id = t.a AND c.workflow_id = t.b"
-        )
+    async def _found_by_writer(self, group: list[Commit]) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
+        """The same over the connection that commits, or a new one."""
         backoff = Backoff(self._settings.reconnect_timeout)
         while True:
             try:
                 if self._connection is None or self._connection.is_closed():
                     await self._connect(self._lease)
                 assert self._connection is not None
-                rows = await self._connection.fetch(sql, *columns)
-                break
+                return await self._found(group, self._connection)
             except Exception as error:
                 if not is_passing(error) or not await backoff.wait():
                     raise
                 await self._hang_up()
+
+    async def _found(
+        self, group: list[Commit], connection: asyncpg.Connection[Any]
+    ) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
+        """The versions of the group's runs and who made them, and the current runs of their workflow ids."""
+        keys = list({update.key for commit in group for update in commit.updates})
+        columns: list[list[str]] = [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], []]
+        columns[1] = [escape(workflow) for workflow in columns[1]]
+        schema = self._settings.schema
+        rows = await connection.fetch(
+            "SELECT t.i, r.version, r.writer, c.run_id::text FROM unnest($1::uuid[], $2::text[], $3::uuid[]) "
+            "WITH ORDINALITY AS t(a, b, c, i) "
+            f"LEFT JOIN {schema}.run r ON r.run_id = t.c AND r.namespace_id = t.a AND r.workflow_id = t.b "
+            f"LEFT JOIN {schema}.current_run c ON c.namespace_id = t.a AND c.workflow_id = t.b",
+            *columns,
+        )
         versions = {keys[place - 1]: (version or 0, writer or 0) for place, version, writer, _ in rows}
         currents = {keys[place - 1][:2]: run_id or "" for place, _, _, run_id in rows}
         return versions, currents

@@ -132,6 +132,17 @@ CREATE UNLOGGED TABLE @schema@.message (
 );
 CREATE INDEX message_node ON @schema@.message (node);
 
+-- What transactions of users ask for, until it is carried out; what was refused stays, with the error.
+CREATE TABLE @schema@.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    workflow_id text NOT NULL,
+    method text NOT NULL,
+    body bytea NOT NULL,
+    error text,
+    written_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX outbox_waiting ON @schema@.outbox (id) WHERE error IS NULL;
+
 DO $$
 BEGIN
     FOR i IN 0 .. @partitions@ - 1 LOOP
