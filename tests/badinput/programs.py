@@ -176,6 +176,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: workflow.execute_child_workflow(Child.run, cron_schedule="99 * * * *"),
         "cron_schedule is not valid",
     ),
+    "activity id that is pending": (
+        lambda: asyncio.gather(*(act(activity_id="same") for _ in range(2))),
+        "an activity with id 'same' is pending already",
+    ),
     "long activity id": (lambda: act(activity_id=LONG), "activity_id has 1001 bytes"),
     "task queue of a wrong type": (lambda: act(task_queue=5), "task_queue must be a str, not int"),
     "long task queue": (lambda: act(task_queue=LONG), "task_queue has 1001 bytes"),

@@ -48,6 +48,7 @@ cdef class WorkflowTurn:
         public list _messages
         public object _patches
         public int64_t _activity_seq
+        public dict _named_activities
         public int64_t _timer_seq
         public object _timer_summary
         public object _timer_groups

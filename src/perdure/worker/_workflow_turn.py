@@ -18,7 +18,7 @@ from perdure import __version__
 from perdure._native import guard
 from perdure._native.event_facts import HistoryMismatch, InvalidHistory
 from perdure._native.loop import WorkflowLoop
-from perdure._native.machines import MachineKind
+from perdure._native.machines import MachineKind, State
 from perdure._native.matcher import JobKind
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
@@ -69,6 +69,7 @@ _FIRE_TIMER = int(JobKind.FIRE_TIMER)
 _RESOLVE_ACTIVITY = int(JobKind.RESOLVE_ACTIVITY)
 
 _ACTIVITY_CALL = "start_activity"  # what a refusal names
+_PENDING = (int(State.REQUESTED), int(State.OPEN), int(State.STARTED))
 _ALWAYS_ENCODABLE = frozenset((bool, bytes, float, int, str, type(None)))
 _DEFAULT_PRIORITY = Priority.default
 _CAPABILITIES = ws.RespondWorkflowTaskCompletedRequestCapabilities(discard_speculative_workflow_task_with_events=True)
@@ -134,6 +135,8 @@ class WorkflowTurn:
         self._handled_signals = 0
         self._patches: frozenset[str] = _NO_PATCHES
         self._activity_seq = 0
+        #: Activities whose id the code chose, by that id; None while there is none.
+        self._named_activities: dict[str, Any] | None = None
         self._timer_seq = 0
         self._timer_summary: str | None = None
         self._timer_groups: Any = None
@@ -540,6 +543,8 @@ class WorkflowTurn:
             _check.instance(_ACTIVITY_CALL, "priority", priority, Priority)
         if activity_id is not None:
             _check.text(_ACTIVITY_CALL, "activity_id", activity_id)
+            self._refuse_pending(activity_id)
+        is_named = activity_id is not None
         self._activity_seq += 1
         if activity_id is None:
             activity_id = str(self._activity_seq)
@@ -580,7 +585,20 @@ class WorkflowTurn:
         handle._command = self.matcher.schedule(
             _ACTIVITY, _C_SCHEDULE_ACTIVITY, self._activity_seq, activity_id, name, handle, message
         )
+        if is_named:
+            if self._named_activities is None:
+                self._named_activities = {}
+            self._named_activities[activity_id] = handle._command
         return handle
+
+    def _refuse_pending(self, activity_id: str) -> None:
+        """Refuse an id that the service would refuse: of an activity that nothing but its end can have ended."""
+        other = None if self._named_activities is None else self._named_activities.get(activity_id)
+        if other is not None and other.state in _PENDING:
+            raise ValueError(
+                f"{_ACTIVITY_CALL}: an activity with id {activity_id!r} is pending already in this workflow: give this one "
+                "another activity_id"
+            )
 
     def _apply_activity(self, command: WorkflowCommand, event: HistoryEvent | None) -> None:
         handle = command.target
