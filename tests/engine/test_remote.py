@@ -16,6 +16,7 @@ from perdure.api.query import v1 as query_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
+from perdure.engine.matching import Matching
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
@@ -324,3 +325,29 @@ async def test_search_attributes_must_have_been_added(r: Driver) -> None:
     await r.answer(task, upsert)
     await r.start("other", search_attributes=color)
     assert set(await r.list('Color = "red"')) == {"w", "other"}
+
+
+async def test_unused_queues_are_forgotten(d: Driver) -> None:
+    core = d.engine.core
+    await d.start()
+    await d.answer(await d.poll(), sticky_attributes=sticky())
+    await d.start("waiting", task_queue=queue("waiting"))
+    polling = asyncio.create_task(d.poll(queue("polled")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    for name_ in ("q", "waiting", "polled"):
+        assert _known(core, name_)
+    await d.settle()
+    d.engine._idle_queues.forget(3600.0)
+    assert _known(core, "q")
+    d.engine._idle_queues.forget(-1.0)
+    is_cluster = type(core.matching) is not Matching
+    assert (_known(core, "q"), _known(core, "waiting"), _known(core, "polled")) == (is_cluster, True, True)
+    assert (await d.poll(queue("waiting"))).attempt == 1
+    polling.cancel()
+    await d.signal()
+    await d.answer(await d.poll(), complete())
+
+
+def _known(core: Any, name_: str) -> bool:
+    return any(key[2] == name_ for key in core.matching._queues)

@@ -20,6 +20,7 @@ from perdure.engine.deployment_rpcs import DeploymentRpcs
 from perdure.engine.describing import Describing
 from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
+from perdure.engine.idle_queues import IdleQueues
 from perdure.engine.limits import SERVER_VERSION, long_poll
 from perdure.engine.messages import Messages
 from perdure.engine.multi_operations import MultiOperations
@@ -83,6 +84,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         closing.callbacks = self._workflow_updates.callbacks = self._callbacks
         self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
         self._add_namespace_rpcs(core, namespaces, self)
+        self._idle_queues = IdleQueues(core)
         #: This service for workers and clients of other processes: what they hold does not end with this one.
         self.remote = RemoteService(
             self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries
