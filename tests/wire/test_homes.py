@@ -156,7 +156,9 @@ async def test_cancellation(client: Client, options: dict[str, Any]) -> None:
 
 async def test_completion_elsewhere(client: Client, options: dict[str, Any]) -> None:
     handle = await client.start_workflow(Async.run, **options)
-    activity = client.get_async_activity_handle(task_token=await tokens.get())
+    while not tokens:
+        await asyncio.sleep(0.01)
+    activity = client.get_async_activity_handle(task_token=tokens.pop())
     await activity.heartbeat("still there")
     await activity.complete("done elsewhere")
     assert await handle.result() == "done elsewhere"

@@ -310,8 +310,12 @@ class PollerGroup:
         """Wait and return if a retry may help, raise otherwise."""
         if not isinstance(error, RPCError):
             raise error
-        is_closed = self._in_process and error.status is RPCStatusCode.UNAVAILABLE and failures >= _LOCAL_RETRIES
-        if is_closed or isinstance(error, ServiceClosedError):
+        is_closed = isinstance(error, ServiceClosedError)
+        if is_closed and not failures:
+            return  # the worker may have been given another connection
+        if not is_closed and self._in_process:
+            is_closed = error.status is RPCStatusCode.UNAVAILABLE and failures >= _LOCAL_RETRIES
+        if is_closed:
             raise RuntimeError(
                 f"The service closed while the worker of {self._name} was running; shut the worker down (or leave its "
                 "'async with' block) before you close the client."
