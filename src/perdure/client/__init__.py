@@ -34,7 +34,8 @@ from perdure.client._activity_options import (
     ActivityOptionsUpdate,
 )
 from perdure.client._async_activity import AsyncActivityHandle, AsyncActivityIDReference
-from perdure.client._client import Client, ClientConfig, ClientConnectConfig
+from perdure.client._client import Client
+from perdure.client._client_config import ClientConfig, ClientConnectConfig
 from perdure.client._exceptions import (
     ActivityFailureError,
     AsyncActivityCancelledError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from perdure.client._client import ClientConfig
+    from perdure.client._client_config import ClientConfig
     from perdure.service import ConnectConfig, ServiceClient
 
 
