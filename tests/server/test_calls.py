@@ -148,6 +148,40 @@ async def test_tasks_of_workers_that_vanish_come_back(server: Server, raw: Raw) 
         )
 
 
+class TooLate:
+    """A service that answers a poll just when its caller has gone."""
+
+    in_process = False
+
+    def __init__(self) -> None:
+        self.polled = asyncio.Event()
+        self.returned: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+    async def poll_workflow_task_queue(self, request: object, **_: object) -> ws.PollWorkflowTaskQueueResponse:
+        self.polled.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+        return ws.PollWorkflowTaskQueueResponse(task_token=b"token")
+
+    async def give_back(self, response: object) -> None:
+        self.returned.set_result(response)
+
+
+async def test_an_answer_that_nobody_waits_for_is_given_back() -> None:
+    service = TooLate()
+    async with (
+        Server(service, port=0, namespaces=(), drain_seconds=1) as server,  # type: ignore[arg-type]
+        connected(server.address) as raw,
+    ):
+        poll = raw.poll()
+        await service.polled.wait()
+        poll.cancel()
+        returned = await asyncio.wait_for(service.returned, 20)
+    assert returned == ws.PollWorkflowTaskQueueResponse(task_token=b"token")
+
+
 async def _swallow(call: Any) -> None:
     try:
         await call
@@ -219,13 +253,14 @@ async def health(raw: Raw, service: str) -> int:
     return status
 
 
-@pytest.mark.parametrize("service", ["", WORKFLOW_SERVICE, OPERATOR_SERVICE])
+@pytest.mark.parametrize("service", ["", WORKFLOW_SERVICE, OPERATOR_SERVICE, HEALTH_SERVICE])
 async def test_the_services_are_healthy(raw: Raw, service: str) -> None:
     assert await health(raw, service) == 1
 
 
 async def test_the_health_of_an_unknown_service_is_not_found(raw: Raw) -> None:
-    assert (await refusal(health(raw, "nobody"))).code() is grpc.StatusCode.NOT_FOUND
+    for service in ("nobody", TEST_SERVICE):
+        assert (await refusal(health(raw, service))).code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_watching_health_ends_with_not_serving(server: Server, raw: Raw) -> None:

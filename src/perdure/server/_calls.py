@@ -131,7 +131,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
             try:
                 return await handle(data, context)
             except asyncio.CancelledError:
-                if not self._is_stopping or context.cancelled():
+                if not self._is_stopping:
                     raise
                 task.uncancel()
                 return await self._stopped(rpc, context)
@@ -149,9 +149,11 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
         self, give_back: Callable[[Message], Coroutine[Any, Any, None]], response: Message
     ) -> Callable[[Any], None]:
         """Hands the tasks of an answer out again if the client was gone before it could be sent."""
+        call = asyncio.current_task()
 
         def done(context: Context) -> None:
-            if context.cancelled():
+            # The context says nothing of it, but a client that goes cancels the task of its call.
+            if call is not None and call.cancelling():
                 task = asyncio.get_running_loop().create_task(give_back(response))
                 self._giving_back.add(task)
                 task.add_done_callback(self._given_back)

@@ -9,8 +9,9 @@ from typing import Any
 
 import grpc
 
+from perdure.wire._tables import HealthCheckRequest, HealthCheckResponse
 from perdure.wire.codec import DecodeError, decode, encode
-from perdure.wire.methods import HEALTH_SERVICE, SERVICES
+from perdure.wire.methods import HEALTH_SERVICE
 
 
 class ServingStatus(IntEnum):
@@ -24,12 +25,11 @@ class ServingStatus(IntEnum):
 class Health:
     """Says whether the server serves: all of its services do, or none."""
 
-    def __init__(self, services: frozenset[str]) -> None:
-        self._services = services | {"", HEALTH_SERVICE}
+    def __init__(self) -> None:
+        #: Full names of the services that are there; "" for the server itself.
+        self.services = {"", HEALTH_SERVICE}
         self._status = ServingStatus.SERVING
         self._changed = asyncio.Event()
-        check, _ = SERVICES[HEALTH_SERVICE]
-        self._request, self._response = check.request, check.response
 
     def stop_serving(self) -> None:
         """From now on it does not; who watches is told, and the watching ends."""
@@ -45,22 +45,21 @@ class Health:
 
     async def _asked(self, data: bytes, context: Any) -> str:
         try:
-            request: Any = decode(self._request, data)
+            return decode(HealthCheckRequest, data).service
         except DecodeError as error:
             await context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
-        name: str = request.service
-        return name
+            raise AssertionError from None  # abort has raised
 
     def _answer(self, status: int) -> bytes:
-        return encode(self._response(status=status))
+        return encode(HealthCheckResponse(int(status)))
 
     async def _check(self, data: bytes, context: Any) -> bytes:
-        if await self._asked(data, context) not in self._services:
+        if await self._asked(data, context) not in self.services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
         return self._answer(self._status)
 
     async def _watch(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
-        if await self._asked(data, context) not in self._services:
+        if await self._asked(data, context) not in self.services:
             yield self._answer(ServingStatus.SERVICE_UNKNOWN)
         else:
             yield self._answer(self._status)
