@@ -17,6 +17,7 @@ import pytest
 from perdure.api.enums.v1 import IndexedValueType
 from perdure.api.operatorservice.v1 import AddSearchAttributesRequest
 from perdure.client import (
+    BuildIdOpAddNewDefault,
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
@@ -268,3 +269,22 @@ async def test_a_worker_whose_client_closes_says_so(client: Client, task_queue: 
     await other.close()
     with pytest.raises(RuntimeError, match=r"shut the worker down .* before you close the client"):
         await run
+
+
+async def test_build_id_sets_of_a_temporal_server(dev_server: str, task_queue: str) -> None:
+    """The versioning before deployments, which in-process homes do not have."""
+    async with await Client.connect(dev_server) as client:
+        await client.update_worker_build_id_compatibility(task_queue, BuildIdOpAddNewDefault("1.0"))
+        options: dict[str, Any] = {"task_queue": task_queue, "workflows": WORKFLOWS, "activities": ACTIVITIES}
+        async with (
+            Worker(client, build_id="0.9", use_worker_versioning=True, identity="old", **options),
+            Worker(client, build_id="1.0", use_worker_versioning=True, identity="new", **options),
+        ):
+            handle = await client.start_workflow(Hello.run, "sets", id=f"w-{uuid.uuid4()}", task_queue=task_queue)
+            assert await handle.result() == "Hello, sets!"
+            workers = {
+                event.attributes.identity
+                async for event in handle.fetch_history_events()
+                if event.HasField("workflow_task_completed_event_attributes")
+            }
+            assert workers == {"new"}

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from perdure.api.common.v1 import WorkerVersionCapabilities
 from perdure.api.deployment.v1 import WorkerDeploymentOptions
 from perdure.api.enums.v1 import TaskQueueKind
 from perdure.api.taskqueue.v1 import TaskQueue, TaskQueueMetadata
@@ -196,6 +197,7 @@ class WorkerParts:
             identity=self._identity,
             task_queue_metadata=None if per_second is None else TaskQueueMetadata(max_tasks_per_second=per_second),
             worker_instance_key=self._instance_key,
+            worker_version_capabilities=self._version_capabilities(),
             deployment_options=self._deployment_options(),
         )
         supplier = self._tuner._get_activity_task_slot_supplier()
@@ -224,6 +226,7 @@ class WorkerParts:
             identity=self._identity,
             task_queue=TaskQueue(name=task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL),
             worker_instance_key=self._instance_key,
+            worker_version_capabilities=self._version_capabilities(),
             deployment_options=self._deployment_options(),
         )
         supplier = self._tuner._get_nexus_slot_supplier()
@@ -258,6 +261,7 @@ class WorkerParts:
                 identity=self._identity,
                 binary_checksum=config.get("build_id") or "",
                 worker_instance_key=self._instance_key,
+                worker_version_capabilities=self._version_capabilities(),
                 deployment_options=self._deployment_options(),
             )
             is_sticky = task_queue.kind == TaskQueueKind.TASK_QUEUE_KIND_STICKY
@@ -295,6 +299,12 @@ class WorkerParts:
             deployment_version=None if deployment is None else deployment.version,
             is_sticky=is_sticky,
         )
+
+    def _version_capabilities(self) -> WorkerVersionCapabilities | None:
+        """What a worker of build-id sets says of itself: the versioning before deployments, of Temporal servers."""
+        if not self._config.get("use_worker_versioning"):
+            return None
+        return WorkerVersionCapabilities(self._config.get("build_id") or "", use_versioning=True)
 
     def _deployment_options(self) -> WorkerDeploymentOptions | None:
         deployment = self._config.get("deployment_config")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._native import guard
 from perdure._times import duration_to_ns
-from perdure.api.common.v1 import WorkflowExecution
+from perdure.api.common.v1 import WorkerVersionStamp, WorkflowExecution
 from perdure.api.deployment.v1 import WorkerDeploymentOptions
 from perdure.api.enums.v1 import QueryResultType, TaskQueueKind, WorkflowTaskFailedCause
 from perdure.api.failure.v1 import ApplicationFailureInfo, Failure
@@ -83,6 +83,9 @@ class WorkflowWorker(WorkflowTaskRunner):
         self._namespace = options.namespace
         self._task_queue = options.task_queue
         self.is_sticky = max_runs > 0
+        self._version_stamp: WorkerVersionStamp | None = None
+        if config.get("use_worker_versioning"):
+            self._version_stamp = WorkerVersionStamp(config.get("build_id") or "", use_versioning=True)
         self._is_watched = False
         self._local_waits: set[asyncio.Task[Any]] = set()
 
@@ -240,6 +243,7 @@ class WorkflowWorker(WorkflowTaskRunner):
         self, answer: ws.RespondWorkflowTaskCompletedRequest
     ) -> ws.RespondWorkflowTaskCompletedResponse:
         assert self.eager_activities is not None
+        answer.worker_version_stamp = self._version_stamp
         permits: list[Any] = await self.eager_activities.reserve(answer.commands)
         started: Sequence[ws.PollActivityTaskQueueResponse] = ()
         try:
