@@ -141,12 +141,14 @@ class Cluster:
         """This node was taken for dead: begin anew, as one that has nothing."""
         core = self._core
         logger.warning("this node did not answer in time and was taken for dead; it joins again")
+        live: set[int] | None = None
         try:
-            while not core.is_closed:
+            while live is None:
+                if core.is_closed:
+                    return
                 try:
                     await self._store.rejoin()
                     live, _ = await self._store.sweep()
-                    break
                 except StoreClosedError:
                     return
                 except StoreError as error:

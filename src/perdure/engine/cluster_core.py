@@ -288,6 +288,8 @@ class ClusterCore(Core):
                 while self._batches or self._travelling:
                     await self.settle()
             finally:
+                if self.rejoining is not None:
+                    self.rejoining.cancel()
                 await super().close()
 
     # ---- runs

@@ -11,7 +11,6 @@ from perdure.store.postgres._shared import Message, SharedPostgresStore
 from perdure.store.postgres._store import PostgresStore
 
 __all__ = [
-    "FencedError",
     "Message",
     "PostgresStore",
     "Settings",

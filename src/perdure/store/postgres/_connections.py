@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from perdure.store.api import StoreClosedError, StoreCorruptError, StoreError, StoreUnavailableError
 from perdure.store.postgres._settings import Settings
 
-if TYPE_CHECKING:
-    import asyncpg
-
 T = TypeVar("T")
+#: The driver's connection; the driver tells no types.
+Connection: TypeAlias = Any
 
 _FIRST_DELAY = 0.02
 _LAST_DELAY = 1.0
@@ -78,7 +77,7 @@ class Backoff:
         return True
 
 
-async def open_connection(settings: Settings, dsn: str = "") -> asyncpg.Connection[Any]:
+async def open_connection(settings: Settings, dsn: str = "") -> Connection:
     """A new connection."""
     return await driver().connect(
         dsn or settings.dsn,
@@ -89,7 +88,7 @@ async def open_connection(settings: Settings, dsn: str = "") -> asyncpg.Connecti
     )
 
 
-async def first_connection(settings: Settings) -> asyncpg.Connection[Any]:
+async def first_connection(settings: Settings) -> Connection:
     """A connection to a database that nobody has reached yet: only one that starts or stops is waited for.
 
     Raises:
@@ -106,7 +105,7 @@ async def first_connection(settings: Settings) -> asyncpg.Connection[Any]:
                 raise store_error(error, settings.place, "reach") from error
 
 
-async def close_connection(connection: asyncpg.Connection[Any] | None) -> None:
+async def close_connection(connection: Connection | None) -> None:
     """Say goodbye, or hang up when that takes long."""
     if connection is None or connection.is_closed():
         return
@@ -122,9 +121,9 @@ class Connections:
     def __init__(self, settings: Settings, dsn: str = "") -> None:
         self._settings = settings
         self._dsn = dsn
-        self._idle: list[asyncpg.Connection[Any]] = []
+        self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(settings.pool_max)
-        self._in_use: set[asyncpg.Connection[Any]] = set()
+        self._in_use: set[Connection] = set()
         self._is_closed = False
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
@@ -135,7 +134,7 @@ class Connections:
         """The first row of a statement, or None."""
         return await self.run(lambda connection: connection.fetchrow(sql, *arguments))
 
-    async def run(self, work: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Work on a connection, repeated on another one while the database is away.
 
         Raises:
@@ -147,7 +146,7 @@ class Connections:
             while True:
                 if self._is_closed:
                     raise StoreClosedError(f"the store in {self._settings.place} is closed")
-                connection: asyncpg.Connection[Any] | None = None
+                connection: Connection | None = None
                 try:
                     connection = self._take()
                     if connection is None:
@@ -178,7 +177,7 @@ class Connections:
                             self._idle.append(connection)
                 return result
 
-    def _take(self) -> asyncpg.Connection[Any] | None:
+    def _take(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():

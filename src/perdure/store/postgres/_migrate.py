@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from perdure.store.api import StoreUnavailableError
-from perdure.store.postgres._connections import close_connection, first_connection, store_error
+from perdure.store.postgres._connections import Connection, close_connection, first_connection, store_error
 from perdure.store.postgres._settings import Settings
-
-if TYPE_CHECKING:
-    import asyncpg
 
 T = TypeVar("T")
 
@@ -46,7 +43,7 @@ def migrations() -> list[Migration]:
     return sorted(found)
 
 
-async def schema_status(connection: asyncpg.Connection[Any], settings: Settings) -> Status:
+async def schema_status(connection: Connection, settings: Settings) -> Status:
     """Which migrations a schema has and lacks."""
     version = 0
     exists = "SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'schema_version'"
@@ -56,7 +53,7 @@ async def schema_status(connection: asyncpg.Connection[Any], settings: Settings)
     return Status(version, [one for one in known if one.version > version], version > known[-1].version)
 
 
-async def apply(connection: asyncpg.Connection[Any], settings: Settings) -> list[Migration]:
+async def apply(connection: Connection, settings: Settings) -> list[Migration]:
     """Apply what is pending; several processes may try at once. Each migration is applied whole or not at all."""
     applied: list[Migration] = []
     while True:
@@ -98,9 +95,7 @@ async def read_status(settings: Settings) -> Status:
     return await _with_connection(settings, schema_status, "read from")
 
 
-async def _with_connection(
-    settings: Settings, work: Callable[[asyncpg.Connection[Any], Settings], Awaitable[T]], what: str
-) -> T:
+async def _with_connection(settings: Settings, work: Callable[[Connection, Settings], Awaitable[T]], what: str) -> T:
     connection = await first_connection(settings)
     try:
         return await work(connection, settings)
@@ -110,7 +105,7 @@ async def _with_connection(
         await close_connection(connection)
 
 
-async def check(connection: asyncpg.Connection[Any], settings: Settings) -> None:
+async def check(connection: Connection, settings: Settings) -> None:
     """See to it that the schema is of this version; make it so where the settings allow that.
 
     Raises:

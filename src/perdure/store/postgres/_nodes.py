@@ -11,14 +11,11 @@ import datetime as dt
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure.store.api import StoreUnavailableError
-from perdure.store.postgres._connections import Backoff
+from perdure.store.postgres._connections import Backoff, Connection
 from perdure.store.postgres._settings import Settings
-
-if TYPE_CHECKING:
-    import asyncpg
 
 #: The epochs this process holds, by schema and database: two stores of one process are told apart by them.
 _held: set[tuple[str, int]] = set()
@@ -41,7 +38,7 @@ class Lease:
         return dt.timedelta(seconds=self.settings.lease)
 
     @classmethod
-    async def take(cls, connection: asyncpg.Connection[Any], settings: Settings, *, is_alone: bool) -> Lease:
+    async def take(cls, connection: Connection, settings: Settings, *, is_alone: bool) -> Lease:
         """Register this process under a new epoch.
 
         Args:
@@ -86,7 +83,7 @@ class Lease:
                     f"({owner['program']}): stop it, or choose another schema"
                 )
 
-    async def renew(self, connection: asyncpg.Connection[Any]) -> bool:
+    async def renew(self, connection: Connection) -> bool:
         """Say that this process lives; False when it was taken for dead."""
         done = await connection.fetchval(
             f"UPDATE {self.settings.schema}.node SET lease_until = clock_timestamp() + $2 WHERE epoch = $1 RETURNING 1",
@@ -95,7 +92,7 @@ class Lease:
         )
         return done is not None
 
-    async def next_generation(self, connection: asyncpg.Connection[Any]) -> int | None:
+    async def next_generation(self, connection: Connection) -> int | None:
         """Make a connection the one that may commit; the number of the newest commit that was kept, None: fenced.
 
         Waits for a commit that an earlier connection has under way, and refuses one that it has not begun.
@@ -111,7 +108,7 @@ class Lease:
         self.generation = row["generation"]
         return int(row["commit_number"])
 
-    async def release(self, connection: asyncpg.Connection[Any]) -> None:
+    async def release(self, connection: Connection) -> None:
         """Give the database up."""
         self.forget()
         await connection.execute(f"DELETE FROM {self.settings.schema}.node WHERE epoch = $1", self.epoch)

@@ -150,6 +150,6 @@ def _check(field: Field, value: Any) -> None:
     }
     is_fit = isinstance(value, kinds[field.type]) and (field.type == "Bool" or not isinstance(value, bool))
     if field.name == "RunId":
-        is_fit = is_fit and is_run_id(value)
+        is_fit = isinstance(value, str) and is_run_id(value)
     if not is_fit or (isinstance(value, int) and not -MAX_TIME <= value <= MAX_TIME and field.name in RUN_FIELDS):
         raise ValueError("next_page_token is not one that this listing gave")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure.store.api import (
     Document,
@@ -23,6 +23,7 @@ from perdure.store.api import (
 )
 from perdure.store.postgres._connections import (
     Backoff,
+    Connection,
     close_connection,
     is_passing,
     open_connection,
@@ -33,9 +34,6 @@ from perdure.store.postgres._nodes import Lease
 from perdure.store.postgres._rows import Rows
 from perdure.store.postgres._settings import Settings
 from perdure.store.postgres._text import escape
-
-if TYPE_CHECKING:
-    import asyncpg
 
 #: Updates of one call, more or less: a commit is never split.
 MAX_UPDATES = 1000
@@ -69,7 +67,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Commit] = deque()
         self._work: asyncio.Task[None] | None = None
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: Connection | None = None
         self._statement: Any = None
         self._sql = ""
         self.is_closed = False
@@ -297,7 +295,7 @@ class Writer:
                 await self._hang_up()
 
     async def _found(
-        self, group: list[Commit], connection: asyncpg.Connection[Any]
+        self, group: list[Commit], connection: Connection
     ) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
         """The versions of the group's runs and who made them, and the current runs of their workflow ids."""
         keys = list({update.key for commit in group for update in commit.updates})
@@ -315,7 +313,7 @@ class Writer:
         currents = {keys[place - 1][:2]: run_id or "" for place, _, _, run_id in rows}
         return versions, currents
 
-    async def close(self) -> asyncpg.Connection[Any] | None:
+    async def close(self) -> Connection | None:
         """Finish what waits; gives the connection back, for the lease's release."""
         self.is_closed = True
         if self._work is not None:
