@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,8 @@ from perdure.store.api import StoreError
 logger = logging.getLogger("perdure.engine")
 
 _CALL, _ANSWER = "call", "answer"
+#: A node has a worker for a Nexus call that another one owes.
+NEXUS_CALL = "nexus"
 _LONGEST = 60.0
 
 Method = Callable[..., Awaitable[Any]]
@@ -60,6 +62,7 @@ class Calls:
         self._local = local
         self._waiting: dict[str, asyncio.Future[_Answer]] = {}
         self._is_taking = False
+        self.on_nexus_call: Callable[[bytes], Coroutine[Any, Any, None]]
         cluster.on_message = self._message_is_there
 
     async def ask(self, node: int, method: str, request: Any, timeout: timedelta | None) -> Any:
@@ -100,6 +103,8 @@ class Calls:
                 if message.kind == _CALL:
                     call = msgspec.msgpack.decode(message.body, type=_Call)
                     self._core.spawn(self._answer(message.id, message.sender, call))
+                elif message.kind == NEXUS_CALL:
+                    self._core.spawn(self.on_nexus_call(message.body))
                 elif message.kind == _ANSWER:
                     answer = msgspec.msgpack.decode(message.body, type=_Answer)
                     future = self._waiting.get(answer.call_id)

@@ -8,6 +8,7 @@ can answer is asked there.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from perdure.engine import collector, deployments, queue_limits
+from perdure.engine import collector, deployments, nexus_endpoints, queue_limits
 from perdure.engine.cluster import Cluster
-from perdure.engine.cluster_calls import Calls, Method
+from perdure.engine.cluster_calls import NEXUS_CALL, Calls, Method
 from perdure.engine.cluster_core import ClusterCore, StaleError
 from perdure.engine.cluster_outbox import Outbox
 from perdure.engine.engine import DEFAULT_CACHE_BYTES, Engine
@@ -26,8 +27,13 @@ from perdure.engine.ids import decode_token
 from perdure.engine.lookup import find_run
 from perdure.engine.matching import Task
 from perdure.engine.namespaces import Namespace, Namespaces
+from perdure.engine.nexus_tasks import NexusTask
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
-from perdure.store.api import Store, TaskKind
+from perdure.store.api import RunKey, Store, StoreError, TaskKind
+
+logger = logging.getLogger("perdure.engine")
+#: After that long a Nexus call that another node was given is looked at again: longer than a worker may take for it.
+_GIVE_CALL_AGAIN = 15_000_000_000
 
 #: How often something is done again before the caller is told.
 MAX_TRIES = 30
@@ -109,6 +115,8 @@ class ClusterEngine(Engine):
         self.cluster = cluster = Cluster(core)
         local: dict[str, Method] = {}
         self._calls = Calls(core, cluster, local)
+        self._calls.on_nexus_call = self._take_call
+        self._nexus_operations.refresh = lambda key: cluster.refresh(*key)
         outbox = Outbox(core, local)
         cluster.on_outbox = lambda: outbox.look() if cluster.is_leader else None
         cluster.on_membership = self._lead
@@ -267,6 +275,10 @@ class ClusterEngine(Engine):
     def _strand(self, task: Task) -> None:
         """What waits for a worker here and cannot be given away: it is asked for again, elsewhere."""
         core = self._cluster_core
+        call = self._nexus_tasks.give_up(task.query) if task.query else None
+        if call is not None:
+            core.spawn(self._give_call(call))
+            return
         if task.query:
             pending = self._queries._direct.get(task.query)
             if pending is not None and not pending.future.done():
@@ -277,6 +289,37 @@ class ClusterEngine(Engine):
             core.forget(run)
             run.fail_waiters(StaleError())
 
+    async def _give_call(self, call: NexusTask) -> None:
+        """Have a worker of another node make a Nexus call; again, as long as it is owed."""
+        core = self._cluster_core
+
+        def again() -> None:
+            core.spawn(self._take_call(body))
+
+        body = msgspec.msgpack.encode((call.key, call.transfer_id))
+        core.alarms.set((call.key.run_id, call.transfer_id), core.now() + _GIVE_CALL_AGAIN, again)
+        nodes = self.cluster.other_pollers(call.namespace_id, TaskKind.NEXUS, call.task_queue)
+        if not nodes:
+            again()
+            return
+        try:
+            await core.store.send(nodes[0], NEXUS_CALL, body)
+        except StoreError as error:
+            logger.debug("a Nexus call was not given away: %s", error)
+        else:
+            self.cluster.tell(f"m{nodes[0]}")
+
+    async def _take_call(self, body: bytes) -> None:
+        """Make a Nexus call here, for a worker of this node."""
+        key, transfer_id = msgspec.msgpack.decode(body, type=tuple[RunKey, int])
+        try:
+            await self.cluster.refresh(*key)
+            run = await self._cluster_core.load(key)
+            if run is not None:
+                await self._nexus_tasks.call(run, transfer_id)
+        except (RPCError, StoreError) as error:
+            logger.debug("a Nexus call of run %s was not made: %s", key.run_id, error)
+
     async def _read_again(self, what: str) -> None:
         """Another node changed something that every node has in memory."""
         if what == _NAMESPACE:
@@ -286,6 +329,8 @@ class ClusterEngine(Engine):
             await self._deployments.read_again()
         elif what == queue_limits.KIND:
             await self._queue_limits.read_again()
+        elif what == nexus_endpoints.KIND:
+            await self._nexus_endpoints.open()
 
     # ---- what only one node does
 

@@ -23,7 +23,7 @@ from perdure.store.api import Document
 
 #: Where the store keeps endpoints, which belong to no namespace.
 _HOME = "6d5cb1c0-53cf-4d58-8f66-0f1a1be4a4e1"
-_KIND = "nexus-endpoint"
+KIND = "nexus-endpoint"
 _PAGE = 1000
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9\-]*[a-zA-Z0-9]")
 MAX_NAME = 200
@@ -45,15 +45,18 @@ class NexusEndpoints:
         self._changing = asyncio.Lock()
 
     async def open(self) -> None:
-        """Read them all."""
+        """Read them all; again, where another node of a cluster has changed one."""
+        found: list[nexus_v1.Endpoint] = []
         after = ""
-        while True:
-            page = await self._core.store.list_documents(_HOME, _KIND, _PAGE, after)
-            for document in page:
-                self._take(_decode(document.body))
-            if len(page) < _PAGE:
-                return
-            after = page[-1].id
+        async with self._changing:
+            while True:
+                page = await self._core.store.list_documents(_HOME, KIND, _PAGE, after)
+                found += [_decode(document.body) for document in page]
+                if len(page) < _PAGE:
+                    break
+                after = page[-1].id
+            self._by_id = {endpoint.id: endpoint for endpoint in found}
+            self._by_name = {_name(endpoint): endpoint for endpoint in found}
 
     def _take(self, endpoint: nexus_v1.Endpoint) -> None:
         before = self._by_id.get(endpoint.id)
@@ -94,7 +97,7 @@ class NexusEndpoints:
             endpoint = nexus_v1.Endpoint(
                 1, endpoint_id, spec, self._core.now(), None, f"/nexus/endpoints/{endpoint_id}/services"
             )
-            await self._put(Document(_HOME, _KIND, endpoint_id, _encode(endpoint)))
+            await self._put(Document(_HOME, KIND, endpoint_id, _encode(endpoint)))
             self._take(endpoint)
         return operatorservice_v1.CreateNexusEndpointResponse(endpoint)
 
@@ -118,7 +121,7 @@ class NexusEndpoints:
             endpoint = msgspec.structs.replace(
                 before, version=before.version + 1, spec=spec, last_modified_time=self._core.now()
             )
-            await self._put(Document(_HOME, _KIND, endpoint.id, _encode(endpoint)))
+            await self._put(Document(_HOME, KIND, endpoint.id, _encode(endpoint)))
             self._take(endpoint)
         return operatorservice_v1.UpdateNexusEndpointResponse(endpoint)
 
@@ -132,7 +135,7 @@ class NexusEndpoints:
                 raise failed_precondition(
                     f"nexus endpoint version mismatch. received: {request.version} expected {endpoint.version}"
                 )
-            await self._put(Document(_HOME, _KIND, endpoint.id))
+            await self._put(Document(_HOME, KIND, endpoint.id))
             del self._by_id[endpoint.id]
             del self._by_name[_name(endpoint)]
         return operatorservice_v1.DeleteNexusEndpointResponse()

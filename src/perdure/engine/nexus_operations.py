@@ -9,7 +9,7 @@ asynchronously owes nothing: it ends when its completion callback comes, or time
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from perdure._native import transitions
@@ -63,6 +63,9 @@ class NexusOperations:
 
     #: What to wait for while a worker is about to answer a start request: set when the engine is put together.
     start_under_way: Callable[[Run, int], asyncio.Future[None] | None]
+
+    #: Sees to it that memory has a run as the store has it, where other nodes change runs.
+    refresh: Callable[[RunKey], Awaitable[object]] | None = None
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -254,7 +257,10 @@ class NexusOperations:
     async def _waiting(self, token: NexusCompletionToken) -> tuple[Run, Operation]:
         """The pending operation that a token names, and its run."""
         core = self._core
-        run = await core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
+        key = RunKey(token.namespace_id, token.workflow_id, token.run_id)
+        if self.refresh is not None:
+            await self.refresh(key)
+        run = await core.load(key)
         for _ in range(_MAX_RESET_HOPS):
             if run is None or not run.state.reset_run_id:
                 break

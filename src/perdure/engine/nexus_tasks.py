@@ -134,6 +134,17 @@ class NexusTasks:
         if task.ended is not None and not task.ended.done():
             task.ended.set_result(None)
 
+    def give_up(self, task_id: str) -> NexusTask | None:
+        """Forget a task that waits, for another node to make the call; None when it does not wait."""
+        task = self._tasks.get(task_id)
+        if task is None or task.is_held:
+            return None
+        self._drop(task)
+        queue = self._core.matching.queue(task.namespace_id, TaskKind.NEXUS, task.task_queue)
+        for waiting in [waiting for waiting in queue.tasks if waiting.query == task_id]:
+            queue.tasks.remove(waiting)
+        return task
+
     def start_under_way(self, run: Run, scheduled_id: int) -> asyncio.Future[None] | None:
         """What to wait for while a worker is about to answer a start request."""
         task = self._under_way.get((run.key.run_id, scheduled_id))
