@@ -11,9 +11,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from perdure.store.api import Durability, FencedError, RunUpdate, StaleRunError, StoredRun, StoreUnavailableError
+from perdure.store.api import (
+    Durability,
+    FencedError,
+    NamespaceRecord,
+    RunUpdate,
+    StaleRunError,
+    StoredRun,
+    StoreUnavailableError,
+)
 from perdure.store.postgres import PostgresStore, Settings, SharedPostgresStore
-from tests.store.builders import NAMESPACE, first, run_id, run_key
+from tests.store.builders import NAMESPACE, first, record, run_id, run_key, task
 from tests.support.postgres import Server, new_place, with_options
 
 
@@ -238,4 +246,34 @@ async def test_a_lost_answer_is_looked_up_though_the_lease_is_gone(place: str, a
     with pytest.raises(FencedError):
         await store.commit([RunUpdate(run_key(0), 3)])
     assert await store.load_run(run_key(0)) == StoredRun(2, b"state 1")
+    await store.close()
+
+
+async def test_behind_a_pooler_of_transactions(place: str) -> None:
+    store = await SharedPostgresStore.open(with_options(place, pooler="transaction"))
+    await asyncio.gather(*(store.commit([first(run_key(number))]) for number in range(10)))
+    await store.commit([RunUpdate(run_key(1), 2, b"state 2")])
+    assert await store.load_run(run_key(1)) == StoredRun(2, b"state 2")
+    assert (await store.list_runs(NAMESPACE, None, 10)).records == []
+    await store.close()
+
+
+async def test_the_documented_grants_are_enough(own_server: Server) -> None:
+    owner = with_options(own_server.url, schema="granted", partitions=2)
+    await (await PostgresStore.open(owner)).close()
+    connection = await asyncpg.connect(own_server.url)
+    await connection.execute(
+        "CREATE ROLE app LOGIN; GRANT USAGE ON SCHEMA granted TO app; "
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA granted TO app; "
+        "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA granted TO app"
+    )
+    await connection.close()
+    app = with_options(own_server.url.replace("perdure@", "app@"), schema="granted", migrate="off")
+    store = await SharedPostgresStore.open(app)
+    await store.put_namespace(NamespaceRecord(NAMESPACE, "default"))
+    await store.commit([first(run_key(), put_tasks=[task(run_key(), 1)], visibility=(None, record(run_key())))])
+    await store.commit([RunUpdate(run_key(), 2, delete=True)])
+    assert await store.load_run(run_key()) is None
+    await store.send(store.epoch, "call", b"x")
+    assert [message.body for message in await store.take_messages()] == [b"x"]
     await store.close()

@@ -128,11 +128,21 @@ class Connections:
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement."""
+        if self._settings.is_pooled:
+
+            async def fetch(connection: Connection) -> list[Any]:
+                # What is prepared must be executed on the same connection of the server.
+                async with connection.transaction():
+                    rows: list[Any] = await connection.fetch(sql, *arguments)
+                    return rows
+
+            return await self.run(fetch)
         return await self.run(lambda connection: connection.fetch(sql, *arguments))
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
         """The first row of a statement, or None."""
-        return await self.run(lambda connection: connection.fetchrow(sql, *arguments))
+        rows = await self.fetch(sql, *arguments)
+        return rows[0] if rows else None
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Work on a connection, repeated on another one while the database is away.

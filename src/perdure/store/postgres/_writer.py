@@ -206,7 +206,7 @@ class Writer:
         if not self._sql:
             places = ", ".join(f"${index + 1}" for index in range(len(head) + len(calls[0])))
             self._sql = f"SELECT {self._settings.schema}.commit_1({places})"
-        if len(calls) == 1:
+        if len(calls) == 1 and not self._settings.is_pooled:
             await connection.fetchval(self._sql, *head, *calls[0])
             return
         async with connection.transaction():
