@@ -14,7 +14,6 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from perdure.api.common import v1 as common_v1
 from perdure.api.errordetails import v1 as errordetails_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.server import ApiKey, Auth, JWTAuth, Server, ServerTLS
@@ -329,4 +328,3 @@ def test_every_rpc_has_a_rule() -> None:
     assert not allows(Role.WORKER, prefix + "StartWorkflowExecution")
     assert not allows(Role.READER, prefix + "PollWorkflowTaskQueue")
     assert access_of(prefix + "UpdateNamespace") == 8
-    _ = common_v1

@@ -134,6 +134,18 @@ async def test_nonsense_for_every_rpc(server: Server) -> None:
         await raw.start()
 
 
+async def test_compressed_messages(server: Server) -> None:
+    async with grpc.aio.insecure_channel(
+        server.address, compression=grpc.Compression.Gzip, options=(("grpc.max_send_message_length", -1),)
+    ) as channel:
+        raw = Raw(channel)
+        await start(raw, "w", 100_000)
+        for megabytes in (5, 200):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await raw.send(f"/{WORKFLOW_SERVICE}/StartWorkflowExecution", bytes(megabytes * 1024 * 1024))
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_slow_readers_hold_nobody_up(server: Server) -> None:
     async with connected(server.address) as quick, proxied(server) as proxy, connected(proxy.address) as slow:
         await start(quick, "big", 1024 * 1024)

@@ -116,7 +116,6 @@ class Server:
         self._server: grpc.aio.Server | None = None
         self._calls: Calls
         self._health: Health
-        self._stopped = asyncio.Event()
 
     @property
     def address(self) -> str:
@@ -205,11 +204,6 @@ class Server:
             self._calls.stop_waiting()
             await stopping
             await self._close_home()
-            self._stopped.set()
-
-    async def wait_stopped(self) -> None:
-        """Return when the server has stopped."""
-        await self._stopped.wait()
 
     async def _close_home(self) -> None:
         owned, self._owned = self._owned, None
