@@ -15,11 +15,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from perdure.api.errordetails import v1 as errordetails_v1
+from perdure.api.operatorservice.v1 import DeleteNamespaceRequest
 from perdure.api.workflowservice import v1 as ws
 from perdure.server import ApiKey, Auth, JWTAuth, Server, ServerTLS
 from perdure.server._access import Role, access_of, allows
+from perdure.wire.codec import encode
 from perdure.wire.errors import from_wire
-from perdure.wire.methods import SERVICES, WORKFLOW_SERVICE
+from perdure.wire.methods import OPERATOR_SERVICE, SERVICES, WORKFLOW_SERVICE
 from tests.server.certificates import Authority
 from tests.server.raw import Raw, connected
 
@@ -99,6 +101,25 @@ async def test_a_role_ends_with_its_namespace() -> None:
     ):
         assert await code(list_runs(raw)) is OK
         assert await code(list_runs(raw, "other")) is DENIED
+
+
+async def test_an_id_does_not_get_around_the_namespace_of_a_role() -> None:
+    auth = Auth([ApiKey("one", ["default:admin"], WRITE_KEY), ApiKey("ruler", ["system:admin"], ADMIN_KEY)])
+    async with (
+        Server("memory:", port=0, auth=auth, namespaces=["default", "other"]) as server,
+        connected(server.address, bearer(WRITE_KEY)) as one,
+        connected(server.address, bearer(ADMIN_KEY)) as ruler,
+    ):
+        described = await ruler.call("describe_namespace", ws.DescribeNamespaceRequest("other"))
+        by_id = ws.DescribeNamespaceRequest("default", id=described.namespace_info.id)
+        assert await code(one.call("describe_namespace", by_id)) is DENIED
+        by_id_alone = ws.DescribeNamespaceRequest(id=described.namespace_info.id)
+        assert await code(one.call("describe_namespace", by_id_alone)) is DENIED
+        assert await code(ruler.call("describe_namespace", by_id_alone)) is OK
+        delete = DeleteNamespaceRequest("default", described.namespace_info.id)
+        path = f"/{OPERATOR_SERVICE}/DeleteNamespace"
+        assert await code(one.send(path, encode(delete))) is DENIED
+        assert await code(one.call("describe_namespace", ws.DescribeNamespaceRequest("default"))) is OK
 
 
 async def test_a_task_token_is_of_use_in_its_own_namespace_only() -> None:

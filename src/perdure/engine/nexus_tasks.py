@@ -251,9 +251,11 @@ class NexusTasks:
 
     async def _held(self, task_token: bytes) -> tuple[NexusTask, Run | None]:
         """The task that the token proves, which is over with this answer, and its run."""
-        task = self._tasks.pop(decode_nexus_task(task_token).task_id, None)
-        if task is None or not task.is_held:
+        token = decode_nexus_task(task_token)
+        task = self._tasks.get(token.task_id)
+        if task is None or not task.is_held or task.namespace_id != token.namespace_id:
             raise not_found(_LOST)
+        del self._tasks[token.task_id]
         run = await self._core.load(task.key)
         found = None if run is None else by_transfer(run.state, task.transfer_id)
         if run is None or found is None or not run.is_open:

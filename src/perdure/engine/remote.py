@@ -10,7 +10,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.errors import invalid_argument
-from perdure.engine.ids import decode_token
+from perdure.engine.ids import NexusTaskToken, TaskToken, decode_nexus_task, decode_token
 from perdure.engine.limits import long_poll
 from perdure.engine.namespaces import activities_of
 from perdure.engine.queries import Queries, is_query_token
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 Metadata = Mapping[str, str | bytes] | None
 
-#: RPCs that prove with a task token what they are about.
-_ANSWERS = (
-    "respond_workflow_task_completed",
-    "respond_workflow_task_failed",
-    "respond_activity_task_completed",
-    "respond_activity_task_failed",
-    "respond_activity_task_canceled",
-    "record_activity_task_heartbeat",
-)
+#: RPCs that prove with a task token what they are about, and how it is read.
+_ANSWERS: dict[str, Callable[[bytes], TaskToken | NexusTaskToken]] = {
+    "respond_workflow_task_completed": decode_token,
+    "respond_workflow_task_failed": decode_token,
+    "respond_activity_task_completed": decode_token,
+    "respond_activity_task_failed": decode_token,
+    "respond_activity_task_canceled": decode_token,
+    "record_activity_task_heartbeat": decode_token,
+    "respond_nexus_task_completed": decode_nexus_task,
+    "respond_nexus_task_failed": decode_nexus_task,
+}
 _Attributes = common_v1.SearchAttributes | None
 
 
@@ -82,8 +84,8 @@ class RemoteService:
         self._workflow_tasks = workflow_tasks
         self._activity_tasks = activity_tasks
         self._queries = queries
-        for name in _ANSWERS:
-            setattr(self, name, self._in_own_namespace(getattr(engine, name)))
+        for name, read_token in _ANSWERS.items():
+            setattr(self, name, self._in_own_namespace(getattr(engine, name), read_token))
         for name, attributes_of in _WITH_SEARCH_ATTRIBUTES.items():
             setattr(self, name, self._with_known_attributes(getattr(engine, name), attributes_of))
 
@@ -105,7 +107,9 @@ class RemoteService:
             if attributes is not None:
                 namespaces.check_known(namespaces.get(namespace), attributes)
 
-    def _in_own_namespace(self, answer: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    def _in_own_namespace(
+        self, answer: Callable[..., Coroutine[Any, Any, Any]], read_token: Callable[[bytes], TaskToken | NexusTaskToken]
+    ) -> Callable[..., Any]:
         """An RPC that refuses task tokens of other namespaces than the request's, for which the caller was allowed."""
         namespaces = self._engine.namespaces
 
@@ -113,7 +117,7 @@ class RemoteService:
             self._check()
             if request.namespace and not is_query_token(request.task_token):
                 namespace_id = namespaces.get(request.namespace).namespace_id
-                owner = decode_token(request.task_token).namespace_id
+                owner = read_token(request.task_token).namespace_id
                 if owner != namespace_id and owner != activities_of(namespace_id):
                     raise invalid_argument("Operation requested with a token from a different namespace.")
             return await answer(request, metadata=metadata, timeout=timeout)

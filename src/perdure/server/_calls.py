@@ -12,6 +12,8 @@ import grpc
 
 from perdure.api._message import Message
 from perdure.api.errordetails.v1 import PermissionDeniedFailure
+from perdure.api.operatorservice.v1 import DeleteNamespaceRequest
+from perdure.api.workflowservice.v1 import DescribeNamespaceRequest
 from perdure.server._auth import Authorizer, Refused
 from perdure.service import RPCError, RPCStatusCode
 from perdure.wire import errors
@@ -99,7 +101,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
                     )
                 request = decode(request_type, data)
                 if authorizer is not None:
-                    authorizer.authorize(claims, path, getattr(request, "namespace", ""))
+                    authorizer.authorize(claims, path, _namespace_of(request))
             except DecodeError as error:
                 await _refuse(context, _malformed(error))
             except Refused as error:
@@ -183,6 +185,16 @@ def _too_large(size: int) -> RPCError:
 
 def _malformed(error: DecodeError) -> RPCError:
     return RPCError(f"grpc: error unmarshalling request: {error}", RPCStatusCode.INTERNAL)
+
+
+def _namespace_of(request: Message) -> str:
+    """The namespace a caller needs a role in: none by name where an id says which one is meant."""
+    if isinstance(request, DescribeNamespaceRequest) and request.id:
+        return ""
+    if isinstance(request, DeleteNamespaceRequest) and request.namespace_id:
+        return ""
+    namespace: str = getattr(request, "namespace", "")
+    return namespace
 
 
 def _names(context: Context) -> list[bytes]:
