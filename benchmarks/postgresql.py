@@ -68,7 +68,7 @@ async def child(url: str, count: int, clients: int) -> None:
     await client.close()
 
 
-async def measure(url: str, processes: int, count: int, clients: int) -> float:
+def measure(url: str, processes: int, count: int, clients: int) -> float:
     """Run the load in some processes; returns the bytes of WAL for each commit."""
     command = [sys.executable, "-m", "benchmarks.postgresql", "--child", "--url", url]
     command += ["--count", str(count // processes), "--clients", str(max(clients // processes, 1))]
@@ -76,16 +76,14 @@ async def measure(url: str, processes: int, count: int, clients: int) -> float:
     running = [subprocess.Popen(command, **pipes) for _ in range(processes)]
     for process in running:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    connection = await asyncpg.connect(Settings.parse(url).dsn)
-    before, began = await _wal(connection), time.perf_counter()
+    before, began = asyncio.run(_wal(url)), time.perf_counter()
     for process in running:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
     told = [[float(word) for word in process.communicate()[0].split()] for process in running]
     seconds = time.perf_counter() - began
-    written = await _wal(connection) - before
-    await connection.close()
+    written = asyncio.run(_wal(url)) - before
     calls = sum(each[1] for each in told)
     print(
         f"{processes} processes: {count / seconds:.0f} workflows/s; alone p50 {told[0][0] * 1000:.1f} ms; for each workflow "
@@ -118,15 +116,18 @@ async def floor(url: str, connections: int, size: float, seconds: float = 5.0) -
     print(f"floor: {done / seconds:.0f} commits/s of {size:.0f} bytes on {connections} connections", flush=True)
 
 
-async def _wal(connection: Any) -> float:
-    return float(await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"))
+async def _wal(url: str) -> float:
+    connection = await asyncpg.connect(Settings.parse(url).dsn)
+    written = float(await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"))
+    await connection.close()
+    return written
 
 
-async def run(url: str, processes: list[int], count: int, clients: int) -> None:
+def run(url: str, processes: list[int], count: int, clients: int) -> None:
     """Everything, printed."""
     for number in processes:
-        size = await measure(url, number, count, clients)
-        await floor(url, number, size)
+        size = measure(url, number, count, clients)
+        asyncio.run(floor(url, number, size))
 
 
 def main() -> None:
@@ -144,13 +145,13 @@ def main() -> None:
         uvloop.run(child(options.url, options.count, options.clients))
         return
     if options.url:
-        asyncio.run(run(options.url, options.processes, options.count, options.clients))
+        run(options.url, options.processes, options.count, options.clients)
         return
     from tests.support.postgres import Server, with_options
 
     server = Server({"synchronous_commit": "on"})
     try:
-        asyncio.run(run(with_options(server.url, partitions=1), options.processes, options.count, options.clients))
+        run(with_options(server.url, partitions=1), options.processes, options.count, options.clients)
     finally:
         server.remove()
 
