@@ -58,7 +58,8 @@ def test_every_message_both_ways(message_type: type[Message]) -> None:
         assert theirs.ByteSize() == len(data)  # nothing unknown, nothing written that need not be
         assert decode(message_type, theirs.SerializeToString()) == message
         assert decode(message_type, data) == message
-        assert ParseDict(to_json_dict(message), their_class()) == theirs
+        # not theirs itself: inside an Any equal messages need not be equal bytes
+        assert decode(message_type, ParseDict(to_json_dict(message), their_class()).SerializeToString()) == message
 
     survives()
 
