@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.postgres import Server, binaries
+
 from .peers import Peer
 
 
@@ -27,6 +29,9 @@ def executable(server: str) -> str | None:
     """The server's program: named by the environment or found on the path."""
     if server == "perdure":
         return sys.executable
+    if server == "postgres":
+        found = binaries()
+        return None if found is None else str(found / "postgres")
     variable, program = {"temporal": ("TEMPORAL", "temporal"), "restate": ("RESTATE_SERVER", "restate-server")}[server]
     return shutil.which(os.environ.get(variable, program))
 
@@ -56,6 +61,14 @@ def running(peer: Peer, folder: Path) -> Iterator[tuple[str, int]]:
     """The peer's server while the block runs: its address and process id ("" and 0 if it needs none)."""
     if not peer.server:
         yield "", 0
+        return
+    if peer.server == "postgres":
+        # Everything as the server comes: fsync and synchronous_commit are on.
+        database = Server({})
+        try:
+            yield database.url, database.pid
+        finally:
+            database.remove()
         return
     program = executable(peer.server)
     assert program is not None, f"{peer.server} is not installed"

@@ -83,7 +83,7 @@ class Peer:
     adapter: str  # module:class, or "go" for the Go program
     module: str = ""  # what a user imports
     distribution: str = ""  # what a user installs with pip
-    server: str = ""  # "temporal", "restate" or "perdure"
+    server: str = ""  # "temporal", "restate", "perdure" or "postgres"
     server_options: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -176,12 +176,33 @@ PEERS: list[Peer] = [
         options={"url": "lmdb:{folder}/store?durability=process"},
     ),
     Peer("perdure", "memory", NONE, "sdk:Perdure", "perdure.client", "perdure", options={"url": "memory:"}),
+    Peer(
+        "perdure",
+        "postgresql full",
+        POWER,
+        "sdk:Perdure",
+        "perdure.client",
+        "perdure",
+        "postgres",
+        options={"url": "{address}"},
+    ),
+    Peer(
+        "perdure",
+        "postgresql process",
+        KILL,
+        "sdk:Perdure",
+        "perdure.client",
+        "perdure",
+        "postgres",
+        options={"url": "{address}&durability=process"},
+    ),
     *_served("Temporal Go SDK", "go", "", ""),
     *_served("Temporal Python SDK", "sdk:Temporal", "temporalio.client", "temporalio"),
     *_temporal("Temporal Go SDK", "go", "", ""),
     *_temporal("Temporal Python SDK", "sdk:Temporal", "temporalio.client", "temporalio"),
     Peer("DBOS", "SQLite, default", POWER, "dbos_sqlite:Dbos", "dbos", "dbos"),
     Peer("DBOS", "SQLite, WAL", POWER, "dbos_sqlite:Dbos", "dbos", "dbos", options={"wal": "yes"}),
+    Peer("DBOS", "PostgreSQL", POWER, "dbos_sqlite:Dbos", "dbos", "dbos", "postgres", options={"url": "{address}"}),
     Peer("Restate", "default", POWER, "restate_http:Restate", "restate", "restate_sdk", "restate"),
     Peer(
         "Restate",

@@ -1,4 +1,4 @@
-"""DBOS in this process, on a SQLite file."""
+"""DBOS in this process, on a SQLite file or on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Dbos(Adapter):
             connection.execute("PRAGMA journal_mode=WAL")
             connection.close()
         # Its notifications are polled: once a second by default.
-        config: Any = {"name": "bench", "system_database_url": f"sqlite:///{path}", "log_level": "ERROR"}
+        url = self.where.options.get("url", "").replace("{address}", self.where.address)
+        config: Any = {"name": "bench", "system_database_url": url or f"sqlite:///{path}", "log_level": "ERROR"}
         if self.where.options.get("wal"):
             config["notification_listener_polling_interval_sec"] = 0.001
         DBOS(config=config)

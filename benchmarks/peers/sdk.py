@@ -99,7 +99,11 @@ class Perdure(Sdk):
     sdk = "perdure"
 
     async def connect(self) -> Any:
-        url = self.where.options["url"].replace("{folder}", str(self.where.folder))
+        url = (
+            self.where.options["url"]
+            .replace("{folder}", str(self.where.folder))
+            .replace("{address}", self.where.address)
+        )
         return await import_module("perdure.client").Client.connect(url)
 
     async def close(self) -> None:

@@ -65,6 +65,11 @@ class Server:
         """Where it listens: a socket in its folder."""
         return f"postgresql://perdure@/postgres?host={self.folder}"
 
+    @property
+    def pid(self) -> int:
+        """The server's process; its sessions are below it."""
+        return 0 if self._process is None else self._process.pid
+
     def _call(self, program: str, *arguments: str) -> None:
         subprocess.run(
             [str(self._binaries / program), *arguments],
