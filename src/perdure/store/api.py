@@ -92,7 +92,7 @@ class TaskKind(enum.IntEnum):
     """A call of a Nexus operation; in memory only, what is owed is a transfer."""
 
 
-class TaskRow(msgspec.Struct, frozen=True, array_like=True):
+class TaskRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A task that is pending: waiting in its queue, handed out and not answered, or still to be carried out.
 
     ``(namespace_id, kind, task_queue, task_id)`` identifies it; ``task_id`` grows, so a queue reads in order.
@@ -109,7 +109,7 @@ class TaskRow(msgspec.Struct, frozen=True, array_like=True):
     body: bytes = b""
 
 
-class VisibilityRecord(msgspec.Struct, array_like=True):
+class VisibilityRecord(msgspec.Struct, array_like=True, gc=False):
     """What listing knows of a run. Times are nanoseconds since the epoch, 0 when unset; no run closes before it starts."""
 
     key: RunKey
@@ -131,7 +131,7 @@ class VisibilityRecord(msgspec.Struct, array_like=True):
     search_attributes: bytes = b""
 
 
-class RunUpdate(msgspec.Struct):
+class RunUpdate(msgspec.Struct, gc=False):
     """One run's part of a commit. Fields left at their default change nothing.
 
     The engine merges the transitions a run made since its last commit, so one update may carry several batches.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from perdure.store.api import Document, RunUpdate, VisibilityRecord
+from perdure.store.api import Document, RunKey, RunUpdate, VisibilityRecord
 
 #: Texts of more encoded bytes than this are cut and end in a hash: LMDB's keys hold at most 511 bytes.
 TEXT_LIMIT = 400
@@ -68,26 +68,38 @@ def check_document(document: Document) -> None:
 def check_update(update: RunUpdate) -> None:
     """Refuse an update that no store could keep.
 
+    The ids of a run are looked at when it is new: there is none yet that a later version could belong to.
+
     Raises:
         ValueError: naming the field.
     """
-    for name, text in (("namespace_id", update.key.namespace_id), ("run_id", update.key.run_id)):
-        if not is_run_id(text):
-            raise ValueError(f"{name} {text!r} is not a UUID in lower case with dashes")
-    entries = [row.key for row in (*update.put_tasks, *update.delete_tasks)]
-    entries += [record.key for record in update.visibility if record is not None]
-    for key in entries:
-        if key.namespace_id != update.key.namespace_id:
-            raise ValueError(
-                f"an update of run {update.key.run_id} holds an entry of namespace {key.namespace_id}, "
-                f"not {update.key.namespace_id}"
-            )
-    if min(update.timer) < 0:
+    key = update.key
+    version = update.version
+    if version <= 1:
+        for name, text in (("namespace_id", key.namespace_id), ("run_id", key.run_id)):
+            if not is_run_id(text):
+                raise ValueError(f"{name} {text!r} is not a UUID in lower case with dashes")
+        if version < 1:
+            raise ValueError(f"version {version} of run {key.run_id} is below 1")
+    namespace_id = key.namespace_id
+    for row in update.put_tasks:
+        if row.key is not key and row.key.namespace_id != namespace_id:
+            raise _stray_entry(key, row.key)
+    for row in update.delete_tasks:
+        if row.key is not key and row.key.namespace_id != namespace_id:
+            raise _stray_entry(key, row.key)
+    for record in update.visibility:
+        if record is not None and record.key is not key and record.key.namespace_id != namespace_id:
+            raise _stray_entry(key, record.key)
+    removed_due, added_due = update.timer
+    if removed_due < 0 or added_due < 0:
         raise ValueError(f"due time {min(update.timer)} of the time index is before 1970")
-    if update.version < 1:
-        raise ValueError(f"version {update.version} of run {update.key.run_id} is below 1")
     for first_event_id, count, _batch in update.history:
         if first_event_id < 1 or count < 1 or first_event_id + count > MAX_EVENT_ID:
-            raise ValueError(
-                f"batch of {count} events from {first_event_id} of run {update.key.run_id} is out of range"
-            )
+            raise ValueError(f"batch of {count} events from {first_event_id} of run {key.run_id} is out of range")
+
+
+def _stray_entry(key: RunKey, other: RunKey) -> ValueError:
+    return ValueError(
+        f"an update of run {key.run_id} holds an entry of namespace {other.namespace_id}, not {key.namespace_id}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from perdure.store.api import (
@@ -24,7 +24,57 @@ from perdure.store.keys import check_document, check_update, document_key, order
 from perdure.store.visibility import Query, Records
 
 _Run = tuple[str, str]
-_TaskKey = tuple[int, int, bytes, int]
+_TaskKey = tuple[int, int, str, int]
+_DueEntry = tuple[int, int, str, RunKey]
+#: Entries of the time index lie together by their time without its last bits: about a minute.
+_DUE_BITS = 16
+
+
+class _TimeIndex:
+    """Runs by the time they are due, a minute at a time; a minute is put in order when somebody asks for it."""
+
+    __slots__ = ("entries", "minutes", "order")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, set[_DueEntry]] = {}
+        self.order: dict[int, list[_DueEntry]] = {}
+        self.minutes: list[int] | None = None
+
+    def add(self, entry: _DueEntry) -> None:
+        minute = entry[0] >> _DUE_BITS
+        entries = self.entries.get(minute)
+        if entries is None:
+            entries = self.entries[minute] = set()
+            self.minutes = None
+        entries.add(entry)
+        self.order.pop(minute, None)
+
+    def remove(self, entry: _DueEntry) -> None:
+        minute = entry[0] >> _DUE_BITS
+        entries = self.entries.get(minute)
+        if entries is not None:
+            entries.discard(entry)
+            self.order.pop(minute, None)
+            if not entries:
+                del self.entries[minute]
+                self.minutes = None
+
+    def read(self, until_ms: int, limit: int, after: tuple[int, int, str] | None) -> list[_DueEntry]:
+        """The first entries due at or before a time, from just after a position."""
+        if self.minutes is None:
+            self.minutes = sorted(self.entries)
+        start = 0 if after is None else bisect_left(self.minutes, after[0] >> _DUE_BITS)
+        found: list[_DueEntry] = []
+        for minute in self.minutes[start : bisect_right(self.minutes, until_ms >> _DUE_BITS)]:
+            order = self.order.get(minute)
+            if order is None:
+                order = self.order[minute] = sorted(self.entries[minute])
+            first = 0 if after is None else bisect_right(order, after, key=_due_order)
+            end = bisect_right(order, until_ms, key=_first)
+            found += order[first : min(end, first + limit - len(found))]
+            if len(found) == limit:
+                break
+        return found
 
 
 class MemoryStore:
@@ -45,7 +95,7 @@ class MemoryStore:
         self._runs: dict[_Run, tuple[StoredRun, str]] = {}
         self._histories: dict[_Run, list[tuple[int, int, bytes]]] = {}
         self._current: dict[tuple[str, str], str] = {}
-        self._due: list[tuple[int, int, str, RunKey]] = []
+        self._due = _TimeIndex()
         self._tasks: dict[_TaskKey, TaskRow] = {}
         self._documents: dict[str, dict[bytes, Document]] = {}
         self._visibility: dict[str, Records] = {}
@@ -62,7 +112,8 @@ class MemoryStore:
         versions: dict[_Run, int] = {}
         for update in updates:
             check_update(update)
-            run = (update.key.namespace_id, update.key.run_id)
+            key = update.key
+            run = (key[0], key[2])
             found = versions.get(run)
             if found is None:
                 stored = self._runs.get(run)
@@ -81,42 +132,45 @@ class MemoryStore:
 
     def _apply(self, update: RunUpdate) -> None:
         key = update.key
-        run = (key.namespace_id, key.run_id)
-        number = self._number(key.namespace_id)
+        namespace_id, workflow_id, run_id = key
+        run = (namespace_id, run_id)
+        number = self._number(namespace_id)
         removed_due, added_due = update.timer
         if removed_due:
-            self._remove_due((removed_due, number, key.run_id, key))
+            self._due.remove((removed_due, number, run_id, key))
         for row in update.delete_tasks:
-            self._tasks.pop(self._task_key(row), None)
+            self._tasks.pop((number, row.kind, row.task_queue, row.task_id), None)
         removed, added = update.visibility
         if removed is not None or added is not None:
-            shown = None if added is None or update.delete else copy.copy(added)
-            self._records(key.namespace_id).change(removed, shown)
+            # copy.copy() without its detours
+            shown = None if added is None or update.delete else added.__copy__()  # type: ignore[attr-defined]
+            self._records(namespace_id).change(removed, shown)
         if update.delete:
             self._runs.pop(run, None)
             self._histories.pop(run, None)
-            if self._current.get((key.namespace_id, key.workflow_id)) == key.run_id:
-                del self._current[key.namespace_id, key.workflow_id]
+            if self._current.get((namespace_id, workflow_id)) == run_id:
+                del self._current[namespace_id, workflow_id]
             return
         stored = self._runs.get(run)
         state = update.state if update.state or stored is None else stored[0].state
-        self._runs[run] = (StoredRun(update.version, state), key.workflow_id)
+        self._runs[run] = (StoredRun(update.version, state), workflow_id)
         if update.history:
             history = self._histories.setdefault(run, [])
             for batch in update.history:
+                if not history or history[-1][0] < batch[0]:
+                    history.append(batch)
+                    continue
                 index = bisect_left(history, batch[0], key=_first)
-                if index < len(history) and history[index][0] == batch[0]:
+                if history[index][0] == batch[0]:
                     history[index] = batch
                 else:
                     history.insert(index, batch)
         if update.make_current:
-            self._current[key.namespace_id, key.workflow_id] = key.run_id
+            self._current[namespace_id, workflow_id] = run_id
         if added_due:
-            entry = (added_due, number, key.run_id, key)
-            self._remove_due(entry)
-            insort(self._due, entry)
+            self._due.add((added_due, number, run_id, key))
         for row in update.put_tasks:
-            self._tasks[self._task_key(row)] = row
+            self._tasks[number, row.kind, row.task_queue, row.task_id] = row
 
     async def load_run(self, key: RunKey) -> StoredRun | None:
         self._check_open()
@@ -168,17 +222,19 @@ class MemoryStore:
         self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
     ) -> list[tuple[int, RunKey]]:
         self._check_open()
-        start = 0
+        position = None
         if after is not None:
             due, key = after
-            start = bisect_right(self._due, (due, self._number(key.namespace_id), key.run_id), key=_due_order)
-        end = bisect_right(self._due, until_ms, key=_first)
-        return [(entry[0], entry[3]) for entry in self._due[start : min(end, start + limit)]]
+            position = (due, self._number(key.namespace_id), key.run_id)
+        return [(entry[0], entry[3]) for entry in self._due.read(until_ms, limit, position)]
 
     async def pending_tasks(self, limit: int, after: TaskRow | None = None) -> list[TaskRow]:
         self._check_open()
-        keys = sorted(self._tasks)
-        start = bisect_right(keys, self._task_key(after)) if after is not None else 0
+        keys = sorted(self._tasks, key=_task_order)
+        start = 0
+        if after is not None:
+            last = (self._number(after.key.namespace_id), after.kind, after.task_queue, after.task_id)
+            start = bisect_right(keys, _task_order(last), key=_task_order)
         return [self._tasks[key] for key in keys[start : start + limit]]
 
     async def list_runs(
@@ -223,15 +279,10 @@ class MemoryStore:
 
     def _number(self, namespace_id: str) -> int:
         """Namespaces count up from their first use, as in every store that keeps their ids short."""
-        return self._namespace_numbers.setdefault(namespace_id, len(self._namespace_numbers) + 1)
-
-    def _task_key(self, row: TaskRow) -> _TaskKey:
-        return (self._number(row.key.namespace_id), row.kind, ordered_text(row.task_queue), row.task_id)
-
-    def _remove_due(self, entry: tuple[int, int, str, RunKey]) -> None:
-        index = bisect_left(self._due, entry)
-        if index < len(self._due) and self._due[index] == entry:
-            del self._due[index]
+        number = self._namespace_numbers.get(namespace_id)
+        if number is None:
+            number = self._namespace_numbers[namespace_id] = len(self._namespace_numbers) + 1
+        return number
 
     def _records(self, namespace_id: str) -> Records:
         records = self._visibility.get(namespace_id)
@@ -240,9 +291,13 @@ class MemoryStore:
         return records
 
 
-def _first(entry: tuple[int, int, bytes] | tuple[int, int, str, RunKey]) -> int:
+def _first(entry: tuple[int, int, bytes] | _DueEntry) -> int:
     return entry[0]
 
 
-def _due_order(entry: tuple[int, int, str, RunKey]) -> tuple[int, int, str]:
+def _due_order(entry: _DueEntry) -> tuple[int, int, str]:
     return entry[:3]
+
+
+def _task_order(key: _TaskKey) -> tuple[int, int, bytes, int]:
+    return (key[0], key[1], ordered_text(key[2]), key[3])
