@@ -33,11 +33,16 @@ cdef tuple TIMEOUT_NAMES = ("", "StartToClose", "ScheduleToStart", "ScheduleToCl
 cdef object _encode = msgspec.msgpack.Encoder().encode
 cdef object _decode_failure = None
 cdef object _decode_payloads = None
+# what most activities are made of
+cdef object _Started = None
+cdef object _Completed = None
 
 
 def configure(decode_failure, decode_payloads):
-    """Hand in the decoders of stored failures and heartbeat details."""
-    global _decode_failure, _decode_payloads
+    """Hand in the decoders of stored failures and heartbeat details. Comes after that of the transitions."""
+    global _decode_failure, _decode_payloads, _Started, _Completed
+    _Started = messages.history.ActivityTaskStartedEventAttributes
+    _Completed = messages.history.ActivityTaskCompletedEventAttributes
     _decode_failure = decode_failure
     _decode_payloads = decode_payloads
 
@@ -95,7 +100,7 @@ def decide_retry(RetryPolicy policy, failure, int64_t attempt, int64_t now_ms, i
 # ---- attempts
 
 
-def start_activity(ActivityInfo activity not None, int64_t now_ns, str request_id, str identity, int64_t owner_epoch):
+cpdef object start_activity(ActivityInfo activity, int64_t now_ns, str request_id, str identity, int64_t owner_epoch):
     """An attempt is handed to a worker (of this process, when ``owner_epoch`` is not 0)."""
     activity.started_ns = now_ns
     activity.request_id = request_id
@@ -104,7 +109,7 @@ def start_activity(ActivityInfo activity not None, int64_t now_ns, str request_i
     activity.heartbeat_ns = 0
 
 
-def release_activity(MutableState s not None, ActivityInfo activity not None):
+cpdef object release_activity(MutableState s, ActivityInfo activity):
     """Take an attempt back that no worker has seen; it is dispatched again as the same attempt."""
     activity.started_ns = 0
     activity.request_id = activity.identity = ""
@@ -125,7 +130,7 @@ cdef int64_t _write_started(MutableState s, ActivityInfo activity) except -1:
         return 0
     event = s.add(
         11,
-        messages.history.ActivityTaskStartedEventAttributes(
+        _Started(
             activity.scheduled_event_id,
             activity.identity,
             activity.request_id,
@@ -137,7 +142,7 @@ cdef int64_t _write_started(MutableState s, ActivityInfo activity) except -1:
     return event.event_id
 
 
-def complete_activity(MutableState s not None, ActivityInfo activity not None, int64_t now_ns, result, str identity):
+cpdef object complete_activity(MutableState s, ActivityInfo activity, int64_t now_ns, object result, str identity):
     """Write ActivityTaskCompleted and schedule a workflow task."""
     cdef int64_t started_event_id
     if activity.started_ns == 0:
@@ -148,9 +153,7 @@ def complete_activity(MutableState s not None, ActivityInfo activity not None, i
     started_event_id = _write_started(s, activity)
     s.add(
         12,
-        messages.history.ActivityTaskCompletedEventAttributes(
-            result, activity.scheduled_event_id, started_event_id, identity
-        ),
+        _Completed(result, activity.scheduled_event_id, started_event_id, identity),
         now_ns,
     )
     schedule_task(s, now_ns)

@@ -14,6 +14,14 @@ cdef class Writer:
     cdef int raw(self, bytes value) except -1
     cdef int block(self, bytes value) except -1
     cdef bytes finish(self)
+    # msgpack
+    cdef int _tagged(self, int tag, uint64_t value, int size) except -1
+    cdef int pack_array(self, Py_ssize_t count) except -1
+    cdef int pack_int(self, int64_t value) except -1
+    cdef int pack_bool(self, bint value) except -1
+    cdef int pack_nil(self) except -1
+    cdef int pack_str(self, str value) except -1
+    cdef int pack_bytes(self, bytes value) except -1
 
 
 cdef struct Reader:

@@ -1,9 +1,11 @@
 """Byte cursors: a growing writer and a bounds-checked reader of varints and length-prefixed blocks.
 
-Varints are LEB128 (seven bits a byte, low first); signed numbers are zigzagged first.
+Varints are LEB128 (seven bits a byte, low first); signed numbers are zigzagged first. The writer also knows the values
+of msgpack that records are made of.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
@@ -62,6 +64,71 @@ cdef class Writer:
         cdef bytes out = PyBytes_FromStringAndSize(<char*> self._data, self._size)
         self._size = 0
         return out
+
+    # ---- msgpack
+
+    cdef int _tagged(self, int tag, uint64_t value, int size) except -1:
+        """A byte, then a number of so many bytes, high first."""
+        self.reserve(9)
+        self._data[self._size] = <uint8_t> tag
+        self._size += 1
+        while size > 0:
+            size -= 1
+            self._data[self._size] = <uint8_t> (value >> (8 * size))
+            self._size += 1
+        return 0
+
+    cdef int pack_array(self, Py_ssize_t count) except -1:
+        if count < 16:
+            return self.u8(0x90 | <int> count)
+        if count < 65536:
+            return self._tagged(0xDC, <uint64_t> count, 2)
+        return self._tagged(0xDD, <uint64_t> count, 4)
+
+    cdef int pack_int(self, int64_t value) except -1:
+        if -32 <= value < 128:
+            return self.u8(<int> value & 0xFF)
+        if value < 0:
+            return self._tagged(0xD3, <uint64_t> value, 8)
+        if value < 256:
+            return self._tagged(0xCC, <uint64_t> value, 1)
+        if value < 65536:
+            return self._tagged(0xCD, <uint64_t> value, 2)
+        if value < 4294967296:
+            return self._tagged(0xCE, <uint64_t> value, 4)
+        return self._tagged(0xCF, <uint64_t> value, 8)
+
+    cdef int pack_bool(self, bint value) except -1:
+        return self.u8(0xC3 if value else 0xC2)
+
+    cdef int pack_nil(self) except -1:
+        return self.u8(0xC0)
+
+    cdef int pack_str(self, str value) except -1:
+        cdef Py_ssize_t size
+        cdef const char* data = PyUnicode_AsUTF8AndSize(value, &size)
+        if size < 32:
+            self.u8(0xA0 | <int> size)
+        elif size < 256:
+            self._tagged(0xD9, <uint64_t> size, 1)
+        elif size < 65536:
+            self._tagged(0xDA, <uint64_t> size, 2)
+        else:
+            self._tagged(0xDB, <uint64_t> size, 4)
+        self.reserve(size)
+        memcpy(self._data + self._size, data, size)
+        self._size += size
+        return 0
+
+    cdef int pack_bytes(self, bytes value) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+        if size < 256:
+            self._tagged(0xC4, <uint64_t> size, 1)
+        elif size < 65536:
+            self._tagged(0xC5, <uint64_t> size, 2)
+        else:
+            self._tagged(0xC6, <uint64_t> size, 4)
+        return self.raw(value)
 
 
 def pack(list parts not None):

@@ -61,6 +61,9 @@ MAX_NEXUS_HEADER = 8192
 DISALLOWED_HEADERS = frozenset(("request-timeout", "caller-name", "caller-type", "call-initiation"))
 
 cdef object _encode = msgspec.msgpack.Encoder().encode
+cdef tuple ACTIVITY_TIMEOUTS = (
+    "schedule_to_close_timeout", "schedule_to_start_timeout", "start_to_close_timeout", "heartbeat_timeout"
+)
 
 
 class CommandError(Exception):
@@ -73,14 +76,20 @@ class CommandError(Exception):
         self.terminate = terminate
 
 
-def check_sequence(list commands not None):
+cdef bint _closes(int kind) noexcept:
+    return kind == COMPLETE_WORKFLOW or kind == FAIL_WORKFLOW or kind == CANCEL_WORKFLOW or kind == CONTINUE_AS_NEW
+
+
+cpdef object check_sequence(list commands):
     """What is wrong with the order or kinds of the commands, as a sentence; None when nothing is."""
     cdef Py_ssize_t i
     cdef Py_ssize_t last = len(commands) - 1
+    cdef int kind
     for i, command in enumerate(commands):
-        if command.command_type not in KNOWN_COMMANDS:
-            return f"unknown command type {command.command_type}"
-        if i != last and command.command_type in CLOSE_COMMANDS:
+        kind = command.command_type
+        if kind not in KNOWN_COMMANDS:
+            return f"unknown command type {kind}"
+        if i != last and _closes(kind):
             return f"invalid command sequence: command {i + 1} of {last + 1} closes the workflow, but is not the last"
     return None
 
@@ -97,7 +106,7 @@ cdef int64_t payloads_size(object payloads) except -1:
     return size
 
 
-def size_of(payloads):
+cpdef int64_t size_of(object payloads) except -1:
     """Bytes of the data and metadata of ``Payloads``; None counts nothing."""
     return payloads_size(payloads)
 
@@ -130,30 +139,36 @@ def retry_policy_error(policy):
     return None
 
 
-cdef int _check_duration(object value, str what, int cause) except -1:
-    if value is not None and value < 0:
-        raise CommandError(cause, f"{what} is negative")
+cdef int _check_durations(object a, tuple fields, str what, int cause) except -1:
+    """Raise for the first of some fields that is negative; ``what`` has a place for its name."""
+    for field in fields:
+        value = getattr(a, field)
+        if value is not None and value < 0:
+            raise CommandError(cause, f"{field} of {what} is negative")
     return 0
 
 
-cdef int _check_id(str value, str what, int cause, bint required=True) except -1:
-    if required and not value:
+cdef bint _is_negative(object duration) except -1:
+    return duration is not None and duration < 0
+
+
+cdef int _check_id(str value, str what, int cause) except -1:
+    if not value:
         raise CommandError(cause, f"{what} is not set")
-    if len(value) > MAX_ID or len(value.encode()) > MAX_ID:
+    if len(value) > MAX_ID // 4 and len(value.encode()) > MAX_ID:
         raise CommandError(cause, f"{what} is longer than {MAX_ID} bytes")
     return 0
 
 
 cdef int _check_queue(object queue, int cause) except -1:
-    if queue is not None and queue.name:
-        _check_id(queue.name, "the task queue", cause)
-        if queue.name.startswith("/_sys/"):
-            raise CommandError(cause, f"task queue {queue.name!r} is reserved")
+    cdef str name
+    if queue is not None:
+        name = queue.name
+        if name:
+            _check_id(name, "the task queue", cause)
+            if name.startswith("/_sys/"):
+                raise CommandError(cause, f"task queue {name!r} is reserved")
     return 0
-
-
-cdef int64_t _check_blob(object payloads, str what) except -1:
-    return _check_size(payloads_size(payloads), what)
 
 
 cdef int64_t _check_fields(object holder, str field, str what) except -1:
@@ -178,11 +193,64 @@ cdef int _check_run_id(str run_id, int cause) except -1:
     return 0
 
 
+cdef int64_t _blob_error(int64_t size, str what) except -1:
+    raise CommandError(2, f"{what} has {size} bytes, more than the limit of {MAX_BLOB}", True)
+
+
+cdef int64_t _check_activity(MutableState s, object a) except -1:
+    """Raise for what is wrong with an activity by itself; returns the bytes of its input."""
+    cdef int64_t size
+    cdef str activity_id = a.activity_id
+    _check_id(activity_id, "activity_id", 2)
+    activity_type = a.activity_type
+    _check_id("" if activity_type is None else activity_type.name, "activity type", 2)
+    _check_queue(a.task_queue, 2)
+    schedule_to_close = a.schedule_to_close_timeout
+    start_to_close = a.start_to_close_timeout
+    if (
+        _is_negative(schedule_to_close)
+        or _is_negative(start_to_close)
+        or _is_negative(a.schedule_to_start_timeout)
+        or _is_negative(a.heartbeat_timeout)
+    ):
+        _check_durations(a, ACTIVITY_TIMEOUTS, f"activity {activity_id!r}", 2)
+    if not schedule_to_close and not start_to_close:
+        raise CommandError(2, f"a valid StartToClose or ScheduleToClose timeout must be set on activity {activity_id!r}")
+    _check_retry(a.retry_policy, 2)
+    size = payloads_size(a.input)
+    if size > MAX_BLOB:
+        _blob_error(size, f"the input of activity {activity_id!r}")
+    return size
+
+
 def check(MutableState s not None, list commands not None, str namespace, dict sent=None):
     """Raise CommandError for the first command the run cannot take.
 
     ``sent`` holds, by id, the event (type, attributes) that each protocol message asks for, None where none.
     """
+    check_commands(s, commands, namespace, sent)
+
+
+cdef bint _is_plain(MutableState s, object command) except -1:
+    """Whether the command is the only one of its turn and has been found right, as most are: no other to compare with."""
+    cdef int kind = command.command_type
+    cdef int64_t size
+    a = command.attributes
+    if a is None:
+        return False
+    if kind == COMPLETE_WORKFLOW:
+        size = payloads_size(a.result)
+        if size > MAX_BLOB:
+            _blob_error(size, "the workflow's result")
+        return True
+    if kind == SCHEDULE_ACTIVITY_TASK:
+        _check_activity(s, a)
+        return a.activity_id not in s.activity_ids and len(s.activities) < MAX_PENDING
+    return False
+
+
+cdef int check_commands(MutableState s, list commands, str namespace, dict sent) except -1:
+    """As :func:`check`."""
     cdef int kind
     cdef int64_t size = 0
     cdef int64_t memo_size
@@ -192,14 +260,18 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
     cdef int64_t pending_children = len(s.children)
     cdef int64_t pending_signals = len(s.signals)
     cdef int64_t pending_cancels = len(s.cancels)
-    cdef set activity_ids = set()
-    cdef set freed_activity_ids = set()
-    cdef set timer_ids = set()
-    cdef set freed_timer_ids = set()
-    cdef set cancel_requested = set()
-    cdef set started_children = set()
+    cdef set activity_ids, freed_activity_ids, timer_ids, freed_timer_ids, cancel_requested, started_children
     cdef set operations = None      # Nexus operations that can be asked to cancel, once one is named
-    cdef dict scheduled = {}
+    cdef dict scheduled
+    if len(commands) == 0 or (len(commands) == 1 and _is_plain(s, commands[0])):
+        return 0
+    activity_ids = set()
+    freed_activity_ids = set()
+    timer_ids = set()
+    freed_timer_ids = set()
+    cancel_requested = set()
+    started_children = set()
+    scheduled = {}
     for command in commands:
         kind = command.command_type
         a = command.attributes
@@ -207,17 +279,7 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
             raise CommandError(CAUSES[kind], f"command of type {kind} has no attributes")
         next_id += 1
         if kind == SCHEDULE_ACTIVITY_TASK:
-            _check_id(a.activity_id, "activity_id", 2)
-            _check_id("" if a.activity_type is None else a.activity_type.name, "activity type", 2)
-            _check_queue(a.task_queue, 2)
-            for what in ("schedule_to_close_timeout", "schedule_to_start_timeout", "start_to_close_timeout", "heartbeat_timeout"):
-                _check_duration(getattr(a, what), f"{what} of activity {a.activity_id!r}", 2)
-            if not a.schedule_to_close_timeout and not a.start_to_close_timeout:
-                raise CommandError(
-                    2, f"a valid StartToClose or ScheduleToClose timeout must be set on activity {a.activity_id!r}"
-                )
-            _check_retry(a.retry_policy, 2)
-            size += _check_blob(a.input, f"the input of activity {a.activity_id!r}")
+            size += _check_activity(s, a)
             if a.activity_id in activity_ids or (a.activity_id in s.activity_ids and a.activity_id not in freed_activity_ids):
                 raise CommandError(22, f"an activity with id {a.activity_id!r} is pending already")
             if pending_activities >= MAX_PENDING:
@@ -226,10 +288,11 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
             scheduled[next_id - 1] = a.activity_id
             pending_activities += 1
         elif kind == COMPLETE_WORKFLOW:
-            size += _check_blob(a.result, "the workflow's result")
+            size += _check_size(payloads_size(a.result), "the workflow's result")
         elif kind == START_TIMER:
             _check_id(a.timer_id, "timer_id", 4)
-            _check_duration(a.start_to_fire_timeout, f"the duration of timer {a.timer_id!r}", 4)
+            if _is_negative(a.start_to_fire_timeout):
+                raise CommandError(4, f"the duration of timer {a.timer_id!r} is negative")
             if a.timer_id in timer_ids or (a.timer_id in s.timers and a.timer_id not in freed_timer_ids):
                 raise CommandError(12, f"a timer with id {a.timer_id!r} is pending already")
             timer_ids.add(a.timer_id)
@@ -272,23 +335,21 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
                 raise CommandError(8, "the failure of the workflow is not set")
             size += _check_size(len(_encode(a.failure)), "the failure of the workflow")
         elif kind == CANCEL_WORKFLOW:
-            size += _check_blob(a.details, "the details of the cancellation")
+            size += _check_size(payloads_size(a.details), "the details of the cancellation")
         elif kind == CONTINUE_AS_NEW:
             _check_queue(a.task_queue, 11)
-            for what in ("workflow_run_timeout", "workflow_task_timeout", "backoff_start_interval"):
-                _check_duration(getattr(a, what), f"{what} of continue-as-new", 11)
+            _check_durations(a, ("workflow_run_timeout", "workflow_task_timeout", "backoff_start_interval"), "continue-as-new", 11)
             _check_retry(a.retry_policy, 11)
-            size += _check_blob(a.input, "the input of continue-as-new")
+            size += _check_size(payloads_size(a.input), "the input of continue-as-new")
             size += _check_fields(a.memo, "fields", "the memo of continue-as-new")
         elif kind == START_CHILD_WORKFLOW:
             _check_id(a.workflow_id, "the child's workflow_id", 16)
             _check_id("" if a.workflow_type is None else a.workflow_type.name, "the child's workflow type", 16)
             _check_namespace(a.namespace, namespace, 16)
             _check_queue(a.task_queue, 16)
-            for what in ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"):
-                _check_duration(getattr(a, what), f"{what} of child {a.workflow_id!r}", 16)
+            _check_durations(a, ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"), f"child {a.workflow_id!r}", 16)
             _check_retry(a.retry_policy, 16)
-            size += _check_blob(a.input, f"the input of child {a.workflow_id!r}")
+            size += _check_size(payloads_size(a.input), f"the input of child {a.workflow_id!r}")
             size += _check_fields(a.memo, "fields", f"the memo of child {a.workflow_id!r}")
             if pending_children >= MAX_PENDING:
                 raise CommandError(26, f"the workflow has {MAX_PENDING} pending child workflows, which is the limit")
@@ -299,7 +360,7 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
             _check_run_id(a.execution.run_id, 15)
             _check_id(a.signal_name, "signal_name", 15)
             _check_namespace(a.namespace, namespace, 15)
-            size += _check_blob(a.input, f"the input of signal {a.signal_name!r}")
+            size += _check_size(payloads_size(a.input), f"the input of signal {a.signal_name!r}")
             if pending_signals >= MAX_PENDING:
                 raise CommandError(28, f"the workflow has {MAX_PENDING} pending signals to others, which is the limit")
             pending_signals += 1
@@ -348,9 +409,10 @@ def check(MutableState s not None, list commands not None, str namespace, dict s
                 next_id -= 1
     if size > MAX_TRANSACTION:
         raise CommandError(2, "Transaction size exceeds limit.", True)
+    return 0
 
 
-def leaves_buffered(MutableState s not None, list commands not None):
+cpdef bint leaves_buffered(MutableState s, list commands) except -1:
     """Whether events wait for this workflow task that its commands do not take away (a cancelled timer's firing)."""
     cdef HistoryEvent event
     if not s.buffered:
@@ -465,9 +527,9 @@ def apply_message(MutableState s not None, int event_type, attributes, int64_t n
     s.write(event_type, attributes, now_ns)
 
 
-def apply(
-    MutableState s not None,
-    list commands not None,
+cpdef tuple apply(
+    MutableState s,
+    list commands,
     int64_t completed_id,
     int64_t now_ns,
     str namespace,
@@ -491,7 +553,7 @@ def apply(
         if kind == SCHEDULE_ACTIVITY_TASK:
             event = s.write(10, _scheduled_attributes(s, a, completed_id), now_ns)
             s.effects.append((DISPATCH_ACTIVITY, event.event_id))
-        elif kind in CLOSE_COMMANDS:
+        elif _closes(kind):
             return command, needs_task
         elif kind == START_TIMER:
             event = s.write(17, h.TimerStartedEventAttributes(a.timer_id, capped_duration(a.start_to_fire_timeout), completed_id), now_ns)
@@ -598,7 +660,7 @@ cdef object _scheduled_attributes(MutableState s, object a, int64_t completed_id
     )
 
 
-def resolve_retry_policy(policy):
+cpdef object resolve_retry_policy(object policy):
     """A ``RetryPolicy`` message with the defaults filled in; None gives the default policy (an activity's)."""
     if policy is None:
         return messages.common.RetryPolicy(1000 * MS, 2.0, <int64_t> 100000 * MS, 0)

@@ -26,3 +26,5 @@ cdef class HistoryEvent:
 
 
 cdef HistoryEvent new_event(int64_t event_id, int event_type, int64_t event_time, object attributes)
+
+cpdef bytes encode_batch(list events)

@@ -183,7 +183,7 @@ cdef HistoryEvent new_event(int64_t event_id, int event_type, int64_t event_time
     return event
 
 
-def encode_batch(list events not None):
+cpdef bytes encode_batch(list events):
     """The bytes of consecutive events. Raises ValueError when their ids are not consecutive or the list is empty."""
     cdef Writer w = Writer.__new__(Writer)
     cdef HistoryEvent event

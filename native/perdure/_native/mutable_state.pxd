@@ -1,6 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from perdure._native.buffers cimport Writer
 from perdure._native.events cimport HistoryEvent
 
 
@@ -46,7 +47,6 @@ cdef class RetryPolicy:
         public int64_t maximum_attempts
         public list non_retryable
 
-    cdef tuple record(self)
     @staticmethod
     cdef RetryPolicy restore(object record)
 
@@ -92,7 +92,7 @@ cdef class ActivityInfo:
         public HistoryEvent event
 
     cdef int64_t deadline(self) noexcept
-    cdef tuple record(self)
+    cdef int pack(self, Writer w) except -1
     @staticmethod
     cdef ActivityInfo restore(object record)
 
@@ -227,6 +227,10 @@ cdef class MutableState:
         public list new_events
         public list effects
 
+    cpdef list take_events(self)
+    cpdef list take_effects(self)
+    cpdef int64_t next_deadline(self) except? -1
+    cpdef bytes encode(self)
     cdef HistoryEvent write(self, int event_type, object attributes, int64_t now_ns)
     cdef HistoryEvent add(self, int event_type, object attributes, int64_t now_ns)
     cdef int settle_task(self) except -1

@@ -13,8 +13,9 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from perdure._native cimport nexus
-from perdure._native.events cimport HistoryEvent, new_event
-from perdure._native.events import decode_batch, encode_batch
+from perdure._native.buffers cimport Writer
+from perdure._native.events cimport HistoryEvent, encode_batch, new_event
+from perdure._native.events import decode_batch
 
 cdef enum:
     RECORD_FORMAT = 1
@@ -118,9 +119,6 @@ cdef class RetryPolicy:
         self.non_retryable = policy.non_retryable_error_types
         return self
 
-    cdef tuple record(self):
-        return (self.initial_ms, self.coefficient, self.maximum_ms, self.maximum_attempts, self.non_retryable)
-
     @staticmethod
     cdef RetryPolicy restore(object record):
         cdef RetryPolicy self
@@ -165,15 +163,36 @@ cdef class ActivityInfo:
                 due = at
         return due
 
-    cdef tuple record(self):
-        return (
-            self.scheduled_event_id, self.activity_id, self.activity_type, self.task_queue,
-            self.schedule_to_close_ms, self.schedule_to_start_ms, self.start_to_close_ms, self.heartbeat_ms,
-            None if self.retry is None else self.retry.record(),
-            self.first_scheduled_ns, self.scheduled_ns, self.is_backing_off, self.attempt, self.started_ns,
-            self.request_id, self.identity, self.owner_epoch, self.stamp, self.heartbeat_ns, self.cancel_requested_id,
-            self.heartbeat_details, self.last_failure, self.last_ended_ns, self.task_id, self.is_paused, self.extra,
-        )
+    cdef int pack(self, Writer w) except -1:
+        """Write the record that :meth:`restore` reads."""
+        w.pack_array(26)
+        w.pack_int(self.scheduled_event_id)
+        w.pack_str(self.activity_id)
+        w.pack_str(self.activity_type)
+        w.pack_str(self.task_queue)
+        w.pack_int(self.schedule_to_close_ms)
+        w.pack_int(self.schedule_to_start_ms)
+        w.pack_int(self.start_to_close_ms)
+        w.pack_int(self.heartbeat_ms)
+        _pack_retry(w, self.retry)
+        w.pack_int(self.first_scheduled_ns)
+        w.pack_int(self.scheduled_ns)
+        w.pack_bool(self.is_backing_off)
+        w.pack_int(self.attempt)
+        w.pack_int(self.started_ns)
+        w.pack_str(self.request_id)
+        w.pack_str(self.identity)
+        w.pack_int(self.owner_epoch)
+        w.pack_int(self.stamp)
+        w.pack_int(self.heartbeat_ns)
+        w.pack_int(self.cancel_requested_id)
+        w.pack_bytes(self.heartbeat_details)
+        w.pack_bytes(self.last_failure)
+        w.pack_int(self.last_ended_ns)
+        w.pack_int(self.task_id)
+        w.pack_bool(self.is_paused)
+        _pack_any(w, self.extra)
+        return 0
 
     @staticmethod
     cdef ActivityInfo restore(object record):
@@ -656,7 +675,7 @@ cdef class MutableState:
 
     # ---- time
 
-    def next_deadline(self):
+    cpdef int64_t next_deadline(self) except? -1:
         """The earliest moment (epoch ms) at which something is due without anybody's doing; 0: never."""
         cdef ActivityInfo activity
         cdef TimerInfo timer
@@ -682,24 +701,26 @@ cdef class MutableState:
 
     # ---- bytes
 
-    def take_events(self):
+    cpdef list take_events(self):
         """The events written since the last call, and forget them."""
-        events = self.new_events
+        cdef list events = self.new_events
         self.new_events = []
         return events
 
-    def take_effects(self):
+    cpdef list take_effects(self):
         """The effects (kind, argument) of what happened since the last call, and forget them."""
-        effects = self.effects
+        cdef list effects = self.effects
         self.effects = []
         return effects
 
-    def encode(self):
+    cpdef bytes encode(self):
         """This state as bytes for the store, which hears nothing of a speculative workflow task."""
         cdef TimerInfo timer
         cdef ChildInfo child
         cdef ExternalInfo external
         cdef ActivityInfo activity
+        cdef HistoryEvent event
+        cdef Writer w
         cdef list speculative = self.speculative
         if speculative is not None:
             held = (
@@ -716,37 +737,100 @@ cdef class MutableState:
             ) = held
             self.speculative = speculative
             return data
-        return _encode((
-            RECORD_FORMAT,
-            self.namespace_id, self.workflow_id, self.run_id, self.first_run_id, self.original_run_id,
-            self.workflow_type, self.task_queue, self.execution_timeout_ms, self.run_timeout_ms, self.task_timeout_ms,
-            self.expiration_ms, self.run_deadline_ms, self.backoff_until_ms, self.delete_at_ms,
-            self.state, self.status, self.start_ns, self.execution_ns, self.close_ns, self.close_event_id,
-            self.new_run_id, self.reset_run_id,
-            self.is_first_task_held, self.is_close_attempted, self.is_cancel_requested,
-            self.next_event_id, self.history_size, self.transition_count, self.signal_count, self.attempt,
-            None if self.retry is None else self.retry.record(),
-            self.cron_schedule, self.parent_namespace_id, self.parent_workflow_id, self.parent_run_id,
-            self.parent_initiated_id, self.root_workflow_id, self.root_run_id, self.create_request_id,
-            list(self.signal_request_ids), self.memo, self.search_attributes,
-            self.task_scheduled_id, self.task_started_id, self.task_attempt, self.task_scheduled_ns,
-            self.task_original_ns, self.task_started_ns, self.task_deadline_ms, self.task_not_before_ms,
-            self.task_request_id, self.task_identity, self.task_owner_epoch, self.task_row_id,
-            self.consecutive_failures, self.previous_started_id,
-            self.sticky_queue, self.sticky_timeout_ms,
-            [activity.record() for activity in self.activities.values()],
-            [(timer.timer_id, timer.started_event_id, timer.fire_ms) for timer in self.timers.values()],
-            [
-                (child.initiated_event_id, child.started_event_id, child.workflow_id, child.run_id,
-                 child.workflow_type, child.parent_close_policy, child.task_id)
-                for child in self.children.values()
-            ],
-            [(external.initiated_event_id, external.request_id, external.task_id) for external in self.signals.values()],
-            [(external.initiated_event_id, external.request_id, external.task_id) for external in self.cancels.values()],
-            [_encode_buffered(event) for event in self.buffered],
-            self.buffered_size, self.timer_ms, self.close_task_id, self.close_body, self.is_activity, self.extra,
-            self.updates,
-        ))
+        w = Writer.__new__(Writer)
+        w.reserve(512)
+        w.pack_array(72)
+        w.pack_int(RECORD_FORMAT)
+        w.pack_str(self.namespace_id)
+        w.pack_str(self.workflow_id)
+        w.pack_str(self.run_id)
+        w.pack_str(self.first_run_id)
+        w.pack_str(self.original_run_id)
+        w.pack_str(self.workflow_type)
+        w.pack_str(self.task_queue)
+        w.pack_int(self.execution_timeout_ms)
+        w.pack_int(self.run_timeout_ms)
+        w.pack_int(self.task_timeout_ms)
+        w.pack_int(self.expiration_ms)
+        w.pack_int(self.run_deadline_ms)
+        w.pack_int(self.backoff_until_ms)
+        w.pack_int(self.delete_at_ms)
+        w.pack_int(self.state)
+        w.pack_int(self.status)
+        w.pack_int(self.start_ns)
+        w.pack_int(self.execution_ns)
+        w.pack_int(self.close_ns)
+        w.pack_int(self.close_event_id)
+        w.pack_str(self.new_run_id)
+        w.pack_str(self.reset_run_id)
+        w.pack_bool(self.is_first_task_held)
+        w.pack_bool(self.is_close_attempted)
+        w.pack_bool(self.is_cancel_requested)
+        w.pack_int(self.next_event_id)
+        w.pack_int(self.history_size)
+        w.pack_int(self.transition_count)
+        w.pack_int(self.signal_count)
+        w.pack_int(self.attempt)
+        _pack_retry(w, self.retry)
+        w.pack_str(self.cron_schedule)
+        w.pack_str(self.parent_namespace_id)
+        w.pack_str(self.parent_workflow_id)
+        w.pack_str(self.parent_run_id)
+        w.pack_int(self.parent_initiated_id)
+        w.pack_str(self.root_workflow_id)
+        w.pack_str(self.root_run_id)
+        w.pack_str(self.create_request_id)
+        _pack_any(w, list(self.signal_request_ids))
+        _pack_any(w, self.memo)
+        _pack_any(w, self.search_attributes)
+        w.pack_int(self.task_scheduled_id)
+        w.pack_int(self.task_started_id)
+        w.pack_int(self.task_attempt)
+        w.pack_int(self.task_scheduled_ns)
+        w.pack_int(self.task_original_ns)
+        w.pack_int(self.task_started_ns)
+        w.pack_int(self.task_deadline_ms)
+        w.pack_int(self.task_not_before_ms)
+        w.pack_str(self.task_request_id)
+        w.pack_str(self.task_identity)
+        w.pack_int(self.task_owner_epoch)
+        w.pack_int(self.task_row_id)
+        w.pack_int(self.consecutive_failures)
+        w.pack_int(self.previous_started_id)
+        w.pack_str(self.sticky_queue)
+        w.pack_int(self.sticky_timeout_ms)
+        w.pack_array(len(self.activities))
+        for activity in self.activities.values():
+            activity.pack(w)
+        w.pack_array(len(self.timers))
+        for timer in self.timers.values():
+            w.pack_array(3)
+            w.pack_str(timer.timer_id)
+            w.pack_int(timer.started_event_id)
+            w.pack_int(timer.fire_ms)
+        w.pack_array(len(self.children))
+        for child in self.children.values():
+            w.pack_array(7)
+            w.pack_int(child.initiated_event_id)
+            w.pack_int(child.started_event_id)
+            w.pack_str(child.workflow_id)
+            w.pack_str(child.run_id)
+            w.pack_str(child.workflow_type)
+            w.pack_int(child.parent_close_policy)
+            w.pack_int(child.task_id)
+        _pack_externals(w, self.signals)
+        _pack_externals(w, self.cancels)
+        w.pack_array(len(self.buffered))
+        for event in self.buffered:
+            w.pack_bytes(_encode_buffered(event))
+        w.pack_int(self.buffered_size)
+        w.pack_int(self.timer_ms)
+        w.pack_int(self.close_task_id)
+        w.pack_bytes(self.close_body)
+        w.pack_bool(self.is_activity)
+        _pack_any(w, self.extra)
+        _pack_any(w, self.updates)
+        return w.finish()
 
     @staticmethod
     def decode(bytes data not None):
@@ -815,6 +899,35 @@ cdef dict _restore_externals(list records):
         external.initiated_event_id, external.request_id, external.task_id = item
         table[external.initiated_event_id] = external
     return table
+
+
+cdef int _pack_any(Writer w, object value) except -1:
+    """What few runs have, if it is there."""
+    if value is None:
+        return w.pack_nil()
+    return w.raw(_encode(value))
+
+
+cdef int _pack_retry(Writer w, RetryPolicy policy) except -1:
+    if policy is None:
+        return w.pack_nil()
+    w.pack_array(5)
+    w.pack_int(policy.initial_ms)
+    w.raw(_encode(policy.coefficient))
+    w.pack_int(policy.maximum_ms)
+    w.pack_int(policy.maximum_attempts)
+    return w.raw(_encode(policy.non_retryable))
+
+
+cdef int _pack_externals(Writer w, dict table) except -1:
+    cdef ExternalInfo external
+    w.pack_array(len(table))
+    for external in table.values():
+        w.pack_array(3)
+        w.pack_int(external.initiated_event_id)
+        w.pack_str(external.request_id)
+        w.pack_int(external.task_id)
+    return 0
 
 
 cdef bytes _encode_buffered(HistoryEvent event):

@@ -58,18 +58,27 @@ WORKFLOW_TASK_ROWS = (
 
 cdef object _encode = msgspec.msgpack.Encoder().encode
 cdef object messages = None
+# what most workflow tasks are made of
+cdef object _Scheduled = None
+cdef object _Started = None
+cdef object _Completed = None
+cdef object _TaskQueue = None
 
 
 def configure(namespace):
     """Hand in the API structs (an object with ``history``, ``common``, ``taskqueue`` and ``failure`` attributes)."""
-    global messages
+    global messages, _Scheduled, _Started, _Completed, _TaskQueue
     messages = namespace
+    _Scheduled = namespace.history.WorkflowTaskScheduledEventAttributes
+    _Started = namespace.history.WorkflowTaskStartedEventAttributes
+    _Completed = namespace.history.WorkflowTaskCompletedEventAttributes
+    _TaskQueue = namespace.taskqueue.TaskQueue
 
 
 # ---- start and close
 
 
-def start(MutableState s not None, attributes, int64_t now_ns, extras=None):
+cpdef object start(MutableState s, object attributes, int64_t now_ns, object extras=None):
     """Write WorkflowExecutionStarted."""
     cdef HistoryEvent event = s.write(1, attributes, now_ns)
     event._extras = extras
@@ -80,7 +89,7 @@ def write(MutableState s not None, int event_type, attributes, int64_t now_ns):
     s.write(event_type, attributes, now_ns)
 
 
-def close_run(MutableState s not None, int event_type, attributes, int64_t now_ns, extras=None):
+cpdef object close_run(MutableState s, int event_type, object attributes, int64_t now_ns, object extras=None):
     """Write a close event. Pending children stay listed until the engine has dealt with their close policies."""
     cdef HistoryEvent event
     s.flush_buffer()
@@ -134,15 +143,17 @@ cdef int64_t task_timeout_ms(MutableState s) noexcept:
 
 cdef object _task_queue(MutableState s):
     if s.sticky_queue:
-        return messages.taskqueue.TaskQueue(s.sticky_queue, STICKY, s.task_queue)
-    return messages.taskqueue.TaskQueue(s.task_queue, 1)
+        return _TaskQueue(s.sticky_queue, STICKY, s.task_queue)
+    return _TaskQueue(s.task_queue, 1)
 
 
 cdef bint schedule_task(MutableState s, int64_t now_ns) except -1:
     return schedule_workflow_task(s, now_ns)
 
 
-def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t original_ns=0, int64_t delay_ms=0):
+cpdef bint schedule_workflow_task(
+    MutableState s, int64_t now_ns, int64_t original_ns=0, int64_t delay_ms=0
+) except -1:
     """Make a workflow task pending unless one is, or the run is closed or held; returns whether it did.
 
     ``original_ns`` is the first scheduling of a heartbeat chain, ``delay_ms`` holds the dispatch of a retry back.
@@ -165,7 +176,7 @@ def schedule_workflow_task(MutableState s not None, int64_t now_ns, int64_t orig
     if s.task_attempt == 1:
         s.write(
             5,
-            messages.history.WorkflowTaskScheduledEventAttributes(_task_queue(s), task_timeout_ms(s) * MS, 1),
+            _Scheduled(_task_queue(s), task_timeout_ms(s) * MS, 1),
             now_ns,
         )
     else:
@@ -198,7 +209,7 @@ def schedule_speculative_task(MutableState s not None, int64_t now_ns, bint disp
             s.next_event_id,
             5,
             now_ns,
-            messages.history.WorkflowTaskScheduledEventAttributes(_task_queue(s), task_timeout_ms(s) * MS, 1),
+            _Scheduled(_task_queue(s), task_timeout_ms(s) * MS, 1),
         )
     ]
     s.task_deadline_ms = now_ns // MS + (
@@ -214,9 +225,9 @@ def discard_speculative_task(MutableState s not None):
     s._clear_task()
 
 
-def start_workflow_task(
-    MutableState s not None, int64_t now_ns, str request_id, str identity, bint from_sticky, int64_t owner_epoch=0
-):
+cpdef bint start_workflow_task(
+    MutableState s, int64_t now_ns, str request_id, str identity, bint from_sticky, int64_t owner_epoch=0
+) except -1:
     """Hand the pending workflow task to a worker. Returns False when there is none, or it is out already.
 
     A retry that saw new events since it was scheduled becomes a normal task again, with its own events.
@@ -229,7 +240,7 @@ def start_workflow_task(
         s.task_attempt = 1
         s.write(
             5,
-            messages.history.WorkflowTaskScheduledEventAttributes(_task_queue(s), task_timeout_ms(s) * MS, 1),
+            _Scheduled(_task_queue(s), task_timeout_ms(s) * MS, 1),
             now_ns,
         )
     s.task_request_id = request_id
@@ -248,25 +259,25 @@ def start_workflow_task(
 
 
 cdef object _started_attributes(MutableState s):
-    reasons = []
-    if s.history_size >= SUGGEST_SIZE:
-        reasons.append(SIZE_TOO_LARGE)
-    if s.next_event_id >= SUGGEST_EVENTS:
-        reasons.append(TOO_MANY_EVENTS)
-    if s.updates is not None and len(s.updates) >= SUGGEST_UPDATES:
-        reasons.append(TOO_MANY_UPDATES)
-    return messages.history.WorkflowTaskStartedEventAttributes(
-        s.task_scheduled_id,
-        s.task_identity,
-        s.task_request_id,
-        bool(reasons),
-        s.history_size,
-        suggest_continue_as_new_reasons=reasons,
-        target_worker_deployment_version_changed=s.extra is not None and "target" in s.extra,
+    cdef list reasons = None
+    cdef bint has_moved = s.extra is not None and "target" in s.extra
+    if s.history_size >= SUGGEST_SIZE or s.next_event_id >= SUGGEST_EVENTS or s.updates is not None:
+        reasons = []
+        if s.history_size >= SUGGEST_SIZE:
+            reasons.append(SIZE_TOO_LARGE)
+        if s.next_event_id >= SUGGEST_EVENTS:
+            reasons.append(TOO_MANY_EVENTS)
+        if s.updates is not None and len(s.updates) >= SUGGEST_UPDATES:
+            reasons.append(TOO_MANY_UPDATES)
+    if not reasons and not has_moved:
+        return _Started(s.task_scheduled_id, s.task_identity, s.task_request_id, False, s.history_size)
+    return _Started(
+        s.task_scheduled_id, s.task_identity, s.task_request_id, bool(reasons), s.history_size, None, 0,
+        reasons or [], has_moved,
     )
 
 
-def unwritten_events(MutableState s not None):
+cpdef list unwritten_events(MutableState s):
     """The Scheduled and Started events of a started task which no history holds: a worker gets them as a suffix.
 
     Such tasks are retries and speculative ones.
@@ -280,35 +291,38 @@ def unwritten_events(MutableState s not None):
             s.task_scheduled_id,
             5,
             s.task_scheduled_ns,
-            messages.history.WorkflowTaskScheduledEventAttributes(
-                messages.taskqueue.TaskQueue(s.task_queue, 1), task_timeout_ms(s) * MS, s.task_attempt
+            _Scheduled(
+                _TaskQueue(s.task_queue, 1), task_timeout_ms(s) * MS, s.task_attempt
             ),
         ),
         new_event(s.task_started_id, 6, s.task_started_ns, _started_attributes(s)),
     ]
 
 
-def complete_workflow_task(MutableState s not None, int64_t now_ns, str identity, sdk_metadata=None, **attributes):
-    """Write WorkflowTaskCompleted (a retry's Scheduled and Started first) and return its event id."""
+cpdef int64_t complete_workflow_task(
+    MutableState s, int64_t now_ns, str identity, object sdk_metadata=None, dict stamps=None
+) except -1:
+    """Write WorkflowTaskCompleted (a retry's Scheduled and Started first) and return its event id.
+
+    ``stamps`` are further attributes of the event, by name.
+    """
     cdef int64_t started_ns = s.task_started_ns
     cdef HistoryEvent event
     if s.task_attempt > 1:
         s.task_started_id = 0
         s.write(
             5,
-            messages.history.WorkflowTaskScheduledEventAttributes(
-                messages.taskqueue.TaskQueue(s.task_queue, 1), task_timeout_ms(s) * MS, s.task_attempt
+            _Scheduled(
+                _TaskQueue(s.task_queue, 1), task_timeout_ms(s) * MS, s.task_attempt
             ),
             s.task_scheduled_ns,
         )
         s.write(6, _started_attributes(s), started_ns)
-    event = s.write(
-        7,
-        messages.history.WorkflowTaskCompletedEventAttributes(
-            s.task_scheduled_id, s.task_started_id, identity, sdk_metadata=sdk_metadata, **attributes
-        ),
-        now_ns,
-    )
+    attributes = _Completed(s.task_scheduled_id, s.task_started_id, identity, "", None, sdk_metadata)
+    if stamps is not None:
+        for name, value in stamps.items():
+            setattr(attributes, name, value)
+    event = s.write(7, attributes, now_ns)
     return event.event_id
 
 

@@ -290,7 +290,7 @@ class WorkflowTasks:
             transitions.discard_speculative_task(s)
             response.reset_history_event_id = s.previous_started_id
         else:
-            completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, **stamps)
+            completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, stamps)
             if core.is_routing:
                 show_version(run)
         if _PROBLEMS in s.search_attributes:

@@ -112,8 +112,8 @@ class MemoryStore:
         versions: dict[_Run, int] = {}
         for update in updates:
             check_update(update)
-            key = update.key
-            run = (key[0], key[2])
+            namespace_id, _, run_id = update.key
+            run = (namespace_id, run_id)
             found = versions.get(run)
             if found is None:
                 stored = self._runs.get(run)
