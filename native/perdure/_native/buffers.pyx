@@ -31,13 +31,15 @@ cdef class Writer:
         return 0
 
     cdef int u8(self, int value) except -1:
-        self.reserve(1)
+        if self._size >= self._room:
+            self.reserve(1)
         self._data[self._size] = <uint8_t> value
         self._size += 1
         return 0
 
     cdef int varint(self, uint64_t value) except -1:
-        self.reserve(10)
+        if self._size + 10 > self._room:
+            self.reserve(10)
         while value >= 0x80:
             self._data[self._size] = <uint8_t> (value | 0x80)
             self._size += 1
@@ -69,7 +71,8 @@ cdef class Writer:
 
     cdef int _tagged(self, int tag, uint64_t value, int size) except -1:
         """A byte, then a number of so many bytes, high first."""
-        self.reserve(9)
+        if self._size + 9 > self._room:
+            self.reserve(9)
         self._data[self._size] = <uint8_t> tag
         self._size += 1
         while size > 0:
@@ -115,7 +118,8 @@ cdef class Writer:
             self._tagged(0xDA, <uint64_t> size, 2)
         else:
             self._tagged(0xDB, <uint64_t> size, 4)
-        self.reserve(size)
+        if self._size + size > self._room:
+            self.reserve(size)
         memcpy(self._data + self._size, data, size)
         self._size += size
         return 0

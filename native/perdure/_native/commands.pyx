@@ -472,8 +472,12 @@ cdef int64_t _check_operation(object a) except -1:
     _check_id(a.endpoint, "the endpoint of the Nexus operation", 32)
     _check_id(a.service, "the service of the Nexus operation", 32)
     _check_id(a.operation, "the name of the Nexus operation", 32)
-    for what in ("schedule_to_close_timeout", "schedule_to_start_timeout", "start_to_close_timeout"):
-        _check_duration(getattr(a, what), f"{what} of Nexus operation {a.operation!r}", 32)
+    _check_durations(
+        a,
+        ("schedule_to_close_timeout", "schedule_to_start_timeout", "start_to_close_timeout"),
+        f"Nexus operation {a.operation!r}",
+        32,
+    )
     for name, value in a.nexus_header.items():
         if name.lower() in DISALLOWED_HEADERS:
             raise CommandError(32, f"the header {name!r} of Nexus operation {a.operation!r} is the service's own")

@@ -1,24 +1,28 @@
-"""Activity tasks: dispatch, polls, heartbeats and answers."""
+"""Activity tasks: dispatch, polls, heartbeats and answers.
+
+Compiled as it is by the native build; ``activity_tasks.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
 from perdure._native import activities
+from perdure._native.activities import complete_activity, start_activity
 from perdure._native.commands import size_of
-from perdure._native.mutable_state import ActivityInfo
+from perdure._native.mutable_state import ActivityInfo, Status
 from perdure.api.common import v1 as common_v1
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.activity_operations import overlay
 from perdure.engine.backlog import DEFAULT_RANK
-from perdure.engine.core import Core
+from perdure.engine.core import Batch, Core
 from perdure.engine.deployments import Deployments
 from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import invalid_argument, not_found
-from perdure.engine.ids import TaskToken, decode_token, encode_token
-from perdure.engine.matching import Poller, Task, TaskQueue
+from perdure.engine.ids import decode_task, decode_token, encode_task
+from perdure.engine.matching import LocalPoller, StartedActivity, Task, TaskQueue
 from perdure.engine.namespaces import Namespaces, activities_of
 from perdure.engine.pausing import PAUSED
 from perdure.engine.queue_limits import QueueLimits
@@ -28,6 +32,10 @@ from perdure.engine.wiring import decode_payloads, encode
 from perdure.service import RPCError
 from perdure.store.api import RunKey, TaskKind
 
+_ACTIVITY = TaskKind.ACTIVITY
+_PAUSED = int(Status.PAUSED)
+_SHORT = limits.MAX_ID_LENGTH // 4
+_MAX_BLOB_SIZE = limits.MAX_BLOB_SIZE
 _GONE = "invalid activityID or activity already timed out or invoking workflow is completed"
 
 
@@ -36,28 +44,6 @@ def _too_large(message: str) -> failure_v1.Failure:
     return failure_v1.Failure(
         message=message, source="Server", server_failure_info=failure_v1.ServerFailureInfo(non_retryable=True)
     )
-
-
-class LocalPoller(Poller):
-    """A poll of a worker in this process: its attempts die with the process."""
-
-
-class StartedActivity:
-    """An attempt that was started for a waiting poll, in the transition that scheduled it, and is durable now."""
-
-    __slots__ = ("activity", "owner", "response", "run")
-
-    def __init__(
-        self, owner: ActivityTasks, run: Run, activity: ActivityInfo, response: ws.PollActivityTaskQueueResponse
-    ) -> None:
-        self.owner = owner
-        self.run = run
-        self.activity = activity
-        self.response = response
-
-    def give_back(self) -> None:
-        """The poll went away: the attempt waits for the next one."""
-        self.owner.release(self.run, self.activity)
 
 
 class ActivityTasks:
@@ -71,6 +57,8 @@ class ActivityTasks:
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
         self._namespaces = namespaces
+        self._ids = namespaces.ids
+        self._names = namespaces.names
         #: Whose activities go back to the worker with the answer to its workflow task, while they are dispatched.
         self._eager: EagerStarts | None = None
         core.on_dispatch_activity = self.dispatch
@@ -80,8 +68,9 @@ class ActivityTasks:
     def dispatch(self, run: Run, scheduled_event_id: int) -> None:
         """Give an activity that is due to a waiting poll, in this very transition, or let it wait in its queue."""
         core = self._core
-        activity = run.state.activities.get(scheduled_event_id)
-        if activity is None or activity.is_paused or run.state.status == PAUSED:
+        s = run.state
+        activity = s.activities.get(scheduled_event_id)
+        if activity is None or activity.is_paused or s.status == _PAUSED:
             return  # it is dispatched when the pause ends
         activity.task_id = core.next_task_id()
         run.touched.add(scheduled_event_id)
@@ -91,23 +80,25 @@ class ActivityTasks:
         if core.is_routing:
             queue = self.router.activity_queue(run, activity)
         else:
-            queue = core.matching.queue(run.key.namespace_id, TaskKind.ACTIVITY, activity.task_queue)
+            queue = core.matching.queue(s.namespace_id, _ACTIVITY, activity.task_queue)
         batch = core.forming(run)
         if activity.event is not None and not queue.tasks:
             poller = queue.reserve()
             if poller is not None:
                 response = self._start(run, activity, poller.identity, isinstance(poller, LocalPoller))
-                started = StartedActivity(self, run, activity, response)
-                batch.deliveries.append(lambda: _deliver(poller, started))
-                batch.failures.append(lambda error: _return_poller(queue, poller))
+                batch.started.append(StartedActivity(self, run, activity, response, queue, poller))
                 return
-        stamp = activity.stamp
+        self._let_wait(run, activity, queue, batch)
+
+    def _let_wait(self, run: Run, activity: ActivityInfo, queue: TaskQueue, batch: Batch) -> None:
+        """Put the activity into its queue once that is durable."""
+        task = Task(run.key, activity.scheduled_event_id, activity.stamp)
         rank = self.router.activity_rank(run, activity)
         if rank is not DEFAULT_RANK:
-            router, task = self.router, Task(run.key, scheduled_event_id, stamp)
+            router = self.router
             batch.deliveries.append(lambda: router.add(queue, int(TaskKind.ACTIVITY), task, rank))
-            return
-        batch.deliveries.append(lambda: queue.add(Task(run.key, scheduled_event_id, stamp)))
+        else:
+            batch.deliveries.append(lambda: queue.add(task))
 
     def start_eagerly(self, run: Run, eager: EagerStarts) -> None:
         """Touch the run; activities that its worker asked for are started at once, for that worker."""
@@ -145,73 +136,81 @@ class ActivityTasks:
         self, run: Run, activity: ActivityInfo, identity: str, is_local: bool
     ) -> ws.PollActivityTaskQueueResponse:
         core = self._core
+        s = run.state
         now = core.now()
-        owner_epoch = core.epoch if is_local else 0
-        activities.start_activity(activity, now, str(activity.task_id), identity, owner_epoch)
-        run.touched.add(activity.scheduled_event_id)
-        key = run.key
+        start_activity(activity, now, str(activity.task_id), identity, core.epoch if is_local else 0)
+        event_id = activity.scheduled_event_id
+        run.touched.add(event_id)
         assert activity.event is not None
         scheduled = activity.event.attributes
         response = ws.PollActivityTaskQueueResponse(
-            task_token=encode_token(
-                TaskToken(
-                    key.namespace_id, key.workflow_id, key.run_id, activity.scheduled_event_id, 0, activity.attempt
-                )
-            ),
-            workflow_namespace=self._namespaces.by_id(key.namespace_id).name,
-            workflow_type=common_v1.WorkflowType(run.state.workflow_type),
-            workflow_execution=common_v1.WorkflowExecution(key.workflow_id, key.run_id),
-            activity_type=scheduled.activity_type,
-            activity_id=activity.activity_id,
-            header=scheduled.header,
-            input=scheduled.input,
-            heartbeat_details=decode_payloads(activity.heartbeat_details) if activity.heartbeat_details else None,
-            scheduled_time=activity.first_scheduled_ns,
-            current_attempt_scheduled_time=activity.scheduled_ns,
-            started_time=now,
-            attempt=activity.attempt,
-            schedule_to_close_timeout=scheduled.schedule_to_close_timeout,
-            start_to_close_timeout=scheduled.start_to_close_timeout,
-            heartbeat_timeout=scheduled.heartbeat_timeout,
-            retry_policy=scheduled.retry_policy,
-            priority=scheduled.priority,
+            encode_task(s.namespace_id, s.workflow_id, s.run_id, event_id, 0, activity.attempt, 0),
+            self._names[s.namespace_id],
+            common_v1.WorkflowType(s.workflow_type),
+            common_v1.WorkflowExecution(s.workflow_id, s.run_id),
+            scheduled.activity_type,
+            activity.activity_id,
+            scheduled.header,
+            scheduled.input,
+            decode_payloads(activity.heartbeat_details) if activity.heartbeat_details else None,
+            activity.first_scheduled_ns,
+            activity.scheduled_ns,
+            now,
+            activity.attempt,
+            scheduled.schedule_to_close_timeout,
+            scheduled.start_to_close_timeout,
+            scheduled.heartbeat_timeout,
+            scheduled.retry_policy,
+            None,
+            scheduled.priority,
         )
         if activity.extra is not None:
             overlay(activity, response)
-        if run.state.extra is not None:
+        if s.extra is not None:
             response.priority = merged(response.priority, priority_of_run(run))
-        if run.state.is_activity:
+        if s.is_activity:
             response.workflow_namespace = ""
             response.workflow_type = response.workflow_execution = None
-            response.activity_run_id = key.run_id
+            response.activity_run_id = s.run_id
         return response
 
     # ---- polls
 
     async def poll(
-        self, request: ws.PollActivityTaskQueueRequest, *, is_local: bool, timeout: float
+        self, request: ws.PollActivityTaskQueueRequest, is_local: bool, timeout: float
     ) -> ws.PollActivityTaskQueueResponse:
         """Temporal's PollActivityTaskQueue. The attempt's start is durable before the answer."""
         core = self._core
-        name = limits.check_task_queue(request.task_queue)
-        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        identity = request.identity
+        message = request.task_queue
+        name = "" if message is None else message.name
+        if not 0 < len(name) <= _SHORT or name[0] == "/":
+            limits.check_task_queue(message)
+        namespace_id = self._ids.get(request.namespace) or self._namespaces.get(request.namespace).namespace_id
         part = name
         if request.deployment_options is not None:
             part = await self.deployments.polled_by(namespace_id, TaskKind.ACTIVITY, name, request.deployment_options)
         if request.task_queue_metadata is not None and request.task_queue_metadata.max_tasks_per_second:
             self.queue_limits.worker_rate(namespace_id, name, request.task_queue_metadata.max_tasks_per_second)
-        queue = core.matching.queue(namespace_id, TaskKind.ACTIVITY, part)
-        poller_type = LocalPoller if is_local else Poller
+        queue = core.matching.queue(namespace_id, _ACTIVITY, part)
         deadline = core.loop.time() + timeout
         while True:
-            task = await core.matching.poll(queue, request.identity, deadline - core.loop.time(), poller_type)
+            task = core.matching.take(queue, identity, is_local)
             if task is None:
-                return ws.PollActivityTaskQueueResponse()
+                poller = core.matching.enter(queue, identity, deadline - core.loop.time(), is_local)
+                try:
+                    task = await poller.future
+                except BaseException:
+                    core.matching.abandon(queue, poller)
+                    raise
+                core.matching.leave(queue, poller, task)
+                if task is None:
+                    return ws.PollActivityTaskQueueResponse()
             if isinstance(task, StartedActivity):
-                return task.response
+                return task.response  # type: ignore[no-any-return]
             assert isinstance(task, Task)
             try:
-                response = await self._take(task, name, request.identity, is_local)
+                response = await self._take(task, name, identity, is_local)
             except RPCError:
                 run = core.cached(task.key.run_id)
                 if run is None:
@@ -250,13 +249,24 @@ class ActivityTasks:
 
     # ---- answers
 
-    async def _by_token(self, task_token: bytes) -> tuple[Run, ActivityInfo]:
-        token = decode_token(task_token)
-        run = await self._core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
-        activity = None if run is None else run.state.activities.get(token.scheduled_event_id)
-        if run is None or activity is None or not activity.started_ns or activity.attempt != token.attempt:
+    def _find(self, task_token: bytes) -> tuple[Run, ActivityInfo] | None:
+        """The started attempt the token proves; None when its run is not in memory."""
+        namespace_id, workflow_id, run_id, scheduled_id, _, attempt, _ = decode_task(task_token)
+        run = self._core.find(namespace_id, workflow_id, run_id)
+        if run is None:
+            return None
+        activity = run.state.activities.get(scheduled_id)
+        if activity is None or activity.started_ns == 0 or activity.attempt != attempt:
             raise not_found(_GONE)
         return run, activity
+
+    async def _by_token(self, task_token: bytes) -> tuple[Run, ActivityInfo]:
+        token = decode_token(task_token)
+        await self._core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
+        found = self._find(task_token)
+        if found is None:
+            raise not_found(_GONE)
+        return found
 
     async def _by_id(
         self, namespace: str, workflow_id: str, run_id: str, activity_id: str, *, must_be_started: bool = True
@@ -280,17 +290,19 @@ class ActivityTasks:
         run.touched.add(activity.scheduled_event_id)
         self._core.touch(run)
 
-    async def _complete(
-        self, found: tuple[Run, ActivityInfo], result: common_v1.Payloads | None, identity: str
-    ) -> None:
-        run, activity = found
-        if result is not None and size_of(result) > limits.MAX_BLOB_SIZE:
+    def _complete(
+        self, run: Run, activity: ActivityInfo, result: common_v1.Payloads | None, identity: str
+    ) -> asyncio.Future[None] | None:
+        """Complete an activity; returns what to wait for before the answer."""
+        core = self._core
+        if result is not None and size_of(result) > _MAX_BLOB_SIZE:
             failure = _too_large("Complete result exceeds size limit.")
-            activities.fail_activity(run.state, activity, self._core.now(), failure, identity)
+            activities.fail_activity(run.state, activity, core.now(), failure, identity)
         else:
-            activities.complete_activity(run.state, activity, self._core.now(), result, identity)
-        self._finish(run, activity)
-        await self._core.durable(run)
+            complete_activity(run.state, activity, core.now(), result, identity)
+        run.touched.add(activity.scheduled_event_id)
+        core.touch_alone(run)
+        return core.waiter(run)
 
     async def _fail(
         self,
@@ -337,17 +349,22 @@ class ActivityTasks:
         self, request: ws.RespondActivityTaskCompletedRequest
     ) -> ws.RespondActivityTaskCompletedResponse:
         """Temporal's RespondActivityTaskCompleted."""
-        await self._complete(await self._by_token(request.task_token), request.result, request.identity)
+        run, activity = self._find(request.task_token) or await self._by_token(request.task_token)
+        waiter = self._complete(run, activity, request.result, request.identity)
+        if waiter is not None:
+            await waiter
         return ws.RespondActivityTaskCompletedResponse()
 
     async def complete_by_id(
         self, request: ws.RespondActivityTaskCompletedByIdRequest
     ) -> ws.RespondActivityTaskCompletedByIdResponse:
         """Temporal's RespondActivityTaskCompletedById."""
-        found = await self._by_id(
+        run, activity = await self._by_id(
             request.namespace, request.workflow_id, request.run_id, request.activity_id, must_be_started=False
         )
-        await self._complete(found, request.result, request.identity)
+        waiter = self._complete(run, activity, request.result, request.identity)
+        if waiter is not None:
+            await waiter
         return ws.RespondActivityTaskCompletedByIdResponse()
 
     async def fail(self, request: ws.RespondActivityTaskFailedRequest) -> ws.RespondActivityTaskFailedResponse:
@@ -397,15 +414,3 @@ class ActivityTasks:
         activity.owner_epoch = 0
         self._finish(run, activity)
         await self._core.durable(run)
-
-
-def _deliver(poller: Poller, started: StartedActivity) -> None:
-    if poller.future.done():
-        started.give_back()
-    else:
-        poller.future.set_result(started)
-
-
-def _return_poller(queue: TaskQueue, poller: Poller) -> None:
-    if not poller.future.done():
-        queue.pollers.appendleft(poller)

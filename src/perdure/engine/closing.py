@@ -1,4 +1,7 @@
-"""How runs end, and what follows: successors (retry, cron, continue-as-new), parents, children, retention."""
+"""How runs end, and what follows: successors (retry, cron, continue-as-new), parents, children, retention.
+
+Compiled as it is by the native build; ``closing.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from perdure._native import transitions
 from perdure._native.activities import decide_retry
 from perdure._native.commands import CommandError, resolve_retry_policy
 from perdure._native.mutable_state import MutableState
+from perdure._native.transitions import close_run
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import CommandType, ContinueAsNewInitiator, EventType, RetryState, TimeoutType
@@ -31,6 +35,11 @@ from perdure.store.api import RunKey
 _COMPLETE = int(CommandType.COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION)
 _FAIL = int(CommandType.COMMAND_TYPE_FAIL_WORKFLOW_EXECUTION)
 _CANCEL = int(CommandType.COMMAND_TYPE_CANCEL_WORKFLOW_EXECUTION)
+_COMPLETED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED)
+_FAILED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED)
+_CANCELED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED)
+_CONTINUED_AS_NEW = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW)
+_NS_PER_MS = NS_PER_MS
 _IN_PROGRESS = int(RetryState.RETRY_STATE_IN_PROGRESS)
 _TIMEOUT = int(RetryState.RETRY_STATE_TIMEOUT)
 _BAD_CONTINUE_AS_NEW = 11
@@ -221,14 +230,14 @@ class Closing:
         event: Any
         if kind == _COMPLETE:
             event = history_v1.WorkflowExecutionCompletedEventAttributes(a.result, completed_id, next_run_id)
-            event_type = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
+            event_type = _COMPLETED
         elif kind == _FAIL:
             retry_state = self._final_retry_state(s, a.failure) if successor is None else successor.retry_state
             event = history_v1.WorkflowExecutionFailedEventAttributes(a.failure, retry_state, completed_id, next_run_id)
-            event_type = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED
+            event_type = _FAILED
         elif kind == _CANCEL:
             event = history_v1.WorkflowExecutionCanceledEventAttributes(completed_id, a.details)
-            event_type = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED
+            event_type = _CANCELED
         else:
             assert successor is not None
             n = successor.attributes
@@ -248,11 +257,11 @@ class Closing:
                 memo=n.memo,
                 search_attributes=n.search_attributes,
             )
-            event_type = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+            event_type = _CONTINUED_AS_NEW
         groups = command.event_group_markers
         extras = history_v1.EventExtras(event_group_markers=groups) if groups else None
-        transitions.close_run(s, int(event_type), event, now, extras)
-        self._after_close(run, successor)
+        close_run(s, event_type, event, now, extras)
+        self._after_close(run, successor, False)
 
     def _final_retry_state(self, s: MutableState, failure: failure_v1.Failure) -> int:
         now_ms = self._core.now() // NS_PER_MS
@@ -268,7 +277,7 @@ class Closing:
             history_v1.WorkflowExecutionTerminatedEventAttributes(reason, details, identity),
             self._core.now(),
         )
-        self._after_close(run, None, by_reset=by_reset)
+        self._after_close(run, None, by_reset)
         self._core.on_forced_close(run)
 
     async def exceed(self, run: Run) -> None:
@@ -310,27 +319,29 @@ class Closing:
             ),
             self._core.now(),
         )
-        self._after_close(run, successor)
+        self._after_close(run, successor, False)
         self._core.on_forced_close(run)
         self._core.touch(run)
 
-    def _after_close(self, run: Run, successor: Successor | None, *, by_reset: bool = False) -> None:
+    def _after_close(self, run: Run, successor: Successor | None, by_reset: bool) -> None:
         s = run.state
-        s.delete_at_ms = s.close_ns // NS_PER_MS + self._namespaces.retention(run.key.namespace_id, s.workflow_type)
-        children = []
-        if not by_reset:
-            children = [
-                ChildToClose(child.workflow_id, child.run_id, child.parent_close_policy)
-                for child in s.children.values()
-                if child.started_event_id
-            ]
-        s.children.clear()
+        s.delete_at_ms = s.close_ns // _NS_PER_MS + self._namespaces.retention(s.namespace_id, s.workflow_type)
         notify_parent = successor is None and bool(s.parent_workflow_id) and not by_reset
-        if children or notify_parent:
-            body = msgspec.msgpack.encode(CloseTransfer(notify_parent, children))
-            self._core.add_transfer(run, CLOSE_TRANSFER, body)
-        for transfer_id in [key for key in run.transfers if key > CLOSE_TRANSFER]:  # below it are callbacks
-            self._core.finish_transfer(run, transfer_id)
+        if s.children or notify_parent:
+            children = []
+            if not by_reset:
+                children = [
+                    ChildToClose(child.workflow_id, child.run_id, child.parent_close_policy)
+                    for child in s.children.values()
+                    if child.started_event_id
+                ]
+            s.children.clear()
+            if children or notify_parent:
+                body = msgspec.msgpack.encode(CloseTransfer(notify_parent, children))
+                self._core.add_transfer(run, CLOSE_TRANSFER, body)
+        if run.transfers:
+            for transfer_id in [key for key in run.transfers if key > CLOSE_TRANSFER]:  # below it are callbacks
+                self._core.finish_transfer(run, transfer_id)
         if s.extra is not None and not by_reset:
             if successor is None:
                 self._core.on_chain_closed(run)

@@ -158,10 +158,11 @@ class ClusterCore(Core):
             run.batch = batch
         batch.runs[:0] = other.runs
         batch.documents[:0] = other.documents
+        batch.started[:0] = other.started
         batch.deliveries[:0] = other.deliveries
         batch.failures[:0] = other.failures
         batch.waiters[:0] = other.waiters
-        other.runs, other.documents = batch.runs, batch.documents
+        other.runs, other.documents, other.started = batch.runs, batch.documents, batch.started
         other.deliveries, other.failures, other.waiters = batch.deliveries, batch.failures, batch.waiters
         for name, found in self._of_section.items():
             if found is other:
@@ -252,17 +253,29 @@ class ClusterCore(Core):
                 self.forget(run)
                 lost.append(run.key)
                 run.fail_waiters(answer)
+        for started in batch.started:
+            started.fail()
         for fail in batch.failures:
             fail(answer)
         for waiter in batch.waiters:
             if not waiter.done():
                 waiter.set_exception(answer)
 
-    async def durable(self, run: Run) -> None:
-        """As :meth:`Core.durable`."""
+    def touch_alone(self, run: Run) -> None:
+        """As :meth:`Core.touch`: no run is left out of its request's commit."""
+        self.touch(run)
+
+    def waiter(self, run: Run) -> asyncio.Future[None] | None:
+        """As :meth:`Core.waiter`."""
         if run.is_gone:
             raise StaleError
-        await super().durable(run)
+        if run.batch is None:
+            if not run.unwritten:
+                return None
+            self.forming(run)
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        run.batch.waiters.append(waiter)  # type: ignore[union-attr]
+        return waiter
 
     async def settle(self) -> None:
         """As :meth:`Core.settle`."""

@@ -127,8 +127,10 @@ class ClusterEngine(Engine):
         namespaces.on_change = lambda: cluster.tell(f"d{_NAMESPACE}")
         for name in dir(self):
             method = getattr(type(self), name, None)
-            is_rpc = not name.startswith("_") and name not in _NOT_RPCS and asyncio.iscoroutinefunction(method)
-            if is_rpc and (hasattr(WorkflowService, name) or "request" in method.__code__.co_varnames[:2]):  # type: ignore[union-attr]
+            if name.startswith("_") or name in _NOT_RPCS or not callable(method):
+                continue
+            is_one_more = asyncio.iscoroutinefunction(method) and "request" in method.__code__.co_varnames[:2]
+            if hasattr(WorkflowService, name) or is_one_more:
                 wrapped = self._wrapped(name, getattr(self, name))
                 local[name] = wrapped
                 setattr(self, name, self._routed(name, wrapped))

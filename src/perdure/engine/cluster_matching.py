@@ -22,11 +22,12 @@ class ClusterTaskQueue(TaskQueue):
         #: Told when a task found no poller here.
         self.on_waiting = on_waiting
 
-    def add(self, task: Task) -> None:
+    def add(self, task: Task) -> bool:
         """As :meth:`TaskQueue.add`."""
-        super().add(task)
+        is_taken = super().add(task)
         if self.tasks:
             self.on_waiting(self)
+        return is_taken
 
     @property
     def waiting_polls(self) -> int:
@@ -61,8 +62,8 @@ class ClusterMatching(Matching):
         """Every queue."""
         return [queue for queue in self._queues.values() if isinstance(queue, ClusterTaskQueue)]
 
-    async def poll(self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller) -> Any:
-        """As :meth:`Matching.poll`."""
-        if not queue.tasks and isinstance(queue, ClusterTaskQueue):
+    def enter(self, queue: TaskQueue, identity: str, timeout: float, is_local: bool) -> Poller:
+        """As :meth:`Matching.enter`."""
+        if isinstance(queue, ClusterTaskQueue):
             self.on_poll(queue)
-        return await super().poll(queue, identity, timeout, poller_type)
+        return super().enter(queue, identity, timeout, is_local)

@@ -5,9 +5,12 @@ from libc.stdint cimport int64_t
 
 from perdure._native.events cimport HistoryEvent
 from perdure._native.mutable_state cimport MutableState
-from perdure.engine.matching cimport Matching, TaskQueue
+from perdure.engine.deadlines cimport Deadlines
+from perdure.engine.ids cimport RunIds
+from perdure.engine.matching cimport Matching, StartedActivity, TaskQueue
 from perdure.engine.run cimport Run
 from perdure.engine.run_timers cimport RunTimers
+from perdure.engine.updates cimport make_update
 
 
 cdef class Batch:
@@ -16,7 +19,9 @@ cdef class Batch:
         public int64_t marks
         public int64_t looks
         public int64_t looked_at
+        public bint is_whole
         public list runs
+        public list started
         public list deliveries
         public list documents
         public list failures
@@ -30,8 +35,8 @@ cdef class Core:
         public object loop
         public object now
         public int64_t epoch
-        public object run_ids
-        public object deadlines
+        public RunIds run_ids
+        public Deadlines deadlines
         public Matching matching
         public bint is_closed
         public object on_run_timed_out
@@ -61,6 +66,8 @@ cdef class Core:
     cpdef int64_t next_task_id(self)
     cpdef Run cached(self, str run_id)
     cpdef Run at_hand(self, object key)
+    @cython.locals(run=Run, s=MutableState, now=double)
+    cpdef Run find(self, str namespace_id, str workflow_id, str run_id)
     cpdef object add(self, Run run)
     cpdef object forget(self, Run run)
     cpdef object _count(self, Run run, int64_t state_bytes)
@@ -69,6 +76,8 @@ cdef class Core:
     @cython.locals(s=MutableState, events=list)
     cpdef object absorb(self, Run run)
     cpdef object touch(self, Run run)
+    @cython.locals(may_be_left_out=bint, was_dirty=bint)
+    cpdef object touch_alone(self, Run run)
     @cython.locals(batch=Batch)
     cpdef Batch forming(self, Run run)
     cpdef Batch put_document(self, object document)
@@ -78,9 +87,15 @@ cdef class Core:
     cpdef object _apply_effects(self, Run run, list effects)
     @cython.locals(s=MutableState, queue=TaskQueue)
     cpdef object dispatch_workflow_task(self, Run run)
-    @cython.locals(batch=Batch, run=Run)
+    @cython.locals(batch=Batch)
+    cpdef object waiter(self, Run run)
+    @cython.locals(batch=Batch)
     cpdef object _flush(self)
+    @cython.locals(run=Run, updates=list, taken=list, left=list, now=double)
+    cpdef list _take_updates(self, Batch batch, bint is_whole)
+    @cython.locals(batch=Batch, run=Run)
+    cpdef object _keep_forming(self, list runs)
     @cython.locals(s=MutableState, due=int64_t)
     cpdef object _take_update(self, Run run)
-    @cython.locals(run=Run)
+    @cython.locals(run=Run, started=StartedActivity)
     cpdef object _settled(self, Batch batch)

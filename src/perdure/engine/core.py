@@ -28,7 +28,7 @@ from perdure.engine.deadlines import Deadlines
 from perdure.engine.errors import unavailable, unreadable
 from perdure.engine.ids import RunIds
 from perdure.engine.limits import MAX_HISTORY_EVENTS, MAX_HISTORY_SIZE, MAX_STATE_SIZE
-from perdure.engine.matching import Matching, Task
+from perdure.engine.matching import Matching, StartedActivity, Task
 from perdure.engine.run import TRANSFER_QUEUE, Run
 from perdure.engine.run_timers import RunTimers
 from perdure.engine.updates import make_update
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from perdure.engine.routing import Router
 
 _CLOSED = int(RunState.CLOSED)
+_WORKFLOW = TaskKind.WORKFLOW
 # Plain numbers: looking a member of an enumeration up costs more than the comparison.
 _DISPATCH_WORKFLOW_TASK = int(Effect.DISPATCH_WORKFLOW_TASK)
 _DISPATCH_ACTIVITY = int(Effect.DISPATCH_ACTIVITY)
@@ -52,6 +53,8 @@ logger = logging.getLogger("perdure.engine")
 
 #: Commits handed to the store and not durable yet; while so many travel, the next batch keeps forming.
 MAX_TRAVELLING = 2
+#: For how many seconds a run may be left out of commits because its workflow task is about to be answered.
+MAX_LEFT_OUT = 0.05
 #: A batch that still grows is kept back for up to this many turns of the loop, and this many seconds.
 MAX_LOOKS = 8
 MAX_FORMING = 0.02
@@ -70,7 +73,10 @@ class Batch:
         self.runs: list[Run] = []
         #: What changes beside runs.
         self.documents: list[Document] = []
-        #: Called once durable.
+        #: Whether every run of it goes with this commit; else some may be left for the next one.
+        self.is_whole = False
+        #: Attempts that their polls get once durable, and what else is called then.
+        self.started: list[StartedActivity] = []
         self.deliveries: list[Callable[[], None]] = []
         #: Called with the error when the commit failed.
         self.failures: list[Callable[[Exception], None]] = []
@@ -153,12 +159,19 @@ class Core:
 
     def at_hand(self, key: RunKey) -> Run | None:
         """The run, if it is in memory; it counts as used."""
-        run = self._runs.get(key[2])
+        return self.find(key[0], key[1], key[2])
+
+    def find(self, namespace_id: str, workflow_id: str, run_id: str) -> Run | None:
+        """As :meth:`at_hand`."""
+        run = self._runs.get(run_id)
         if run is None:
             return None
-        self._runs.move_to_end(key[2])
-        run.used_at = self.loop.time()
-        return run if run.key[1] == key[1] and run.key[0] == key[0] else None
+        now = self.loop.time()
+        if run.used_at != now:
+            run.used_at = now
+            self._runs.move_to_end(run_id)
+        s = run.state
+        return run if s.workflow_id == workflow_id and s.namespace_id == namespace_id else None
 
     async def load(self, key: RunKey) -> Run | None:
         """The run, from memory or the store; None when there is none."""
@@ -271,12 +284,29 @@ class Core:
         self.forming(run)
         self.absorb(run)
 
+    def touch_alone(self, run: Run) -> None:
+        """As :meth:`touch`, for what concerns no other run and leaves the engine only as an answer.
+
+        If a worker of this process takes the run's workflow task this moment, a later commit may hold both.
+        """
+        may_be_left_out = not run.is_dirty or run.may_be_left_out
+        was_dirty = run.is_dirty
+        self.forming(run)
+        run.may_be_left_out = may_be_left_out
+        run.is_task_at_worker = False
+        self.absorb(run)
+        if not was_dirty:
+            run.changed_at = self.loop.time()
+            if not run.is_task_at_worker:
+                run.may_be_left_out = False
+
     def forming(self, run: Run) -> Batch:
         """The batch that will hold the run's newest change; the run goes with it."""
         if run.is_gone:
             raise unavailable("The run left memory while it was being changed. It is safe to try again.")
         batch = self._form()
         run.batch = batch
+        run.may_be_left_out = False
         if not run.is_dirty:
             run.is_dirty = True
             batch.runs.append(run)
@@ -286,6 +316,7 @@ class Core:
         """Keep a document; it becomes durable with the runs of the batch that is returned."""
         batch = self._form()
         batch.documents.append(document)
+        batch.is_whole = True
         return batch
 
     def _form(self) -> Batch:
@@ -326,11 +357,12 @@ class Core:
             self.on_dispatch_workflow_task(run)
             return
         if s.sticky_queue:
-            queue = self.matching.known(key.namespace_id, TaskKind.WORKFLOW, s.sticky_queue)
+            queue = self.matching.known(key[0], _WORKFLOW, s.sticky_queue)
             if queue is not None and queue.has_recent_poller(self.loop.time()):
-                queue.add(Task(key, s.task_scheduled_id))
+                run.is_task_at_worker = queue.add(Task(key, s.task_scheduled_id))
                 return
-        self.matching.queue(key.namespace_id, TaskKind.WORKFLOW, s.task_queue).add(Task(key, s.task_scheduled_id))
+        queue = self.matching.queue(key[0], _WORKFLOW, s.task_queue)
+        run.is_task_at_worker = queue.add(Task(key, s.task_scheduled_id))
 
     def add_transfer(self, run: Run, transfer_id: int, body: bytes = b"") -> None:
         """Owe another run something: recorded with this run's commit, carried out after it, repeated until done."""
@@ -373,20 +405,31 @@ class Core:
 
     async def durable(self, run: Run) -> None:
         """Wait until everything the run did so far is durable. Raises UNAVAILABLE when that failed."""
-        if run.unwritten and run.batch is None:
-            self.forming(run)
-        batch = run.batch
-        if batch is not None:
-            if run.is_gone:
-                raise unavailable("The store did not keep the change. It is safe to try again.")
-            waiter: asyncio.Future[None] = self.loop.create_future()
-            batch.waiters.append(waiter)
+        waiter = self.waiter(run)
+        if waiter is not None:
             await waiter
+
+    def waiter(self, run: Run) -> asyncio.Future[None] | None:
+        """What :meth:`durable` waits for; None: nothing."""
+        if run.batch is None:
+            if not run.unwritten:
+                return None
+            self.forming(run)
+        if run.is_gone:
+            raise unavailable("The store did not keep the change. It is safe to try again.")
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        if run.is_dirty:
+            run.waiters.append(waiter)
+        else:
+            batch: Batch = run.batch  # type: ignore[assignment]
+            batch.waiters.append(waiter)
+        return waiter
 
     async def settle(self) -> None:
         """Wait until everything that happened so far is durable; listing after it reads what was written."""
         batch = self._forming or (self._travelling[-1] if self._travelling else None)
         if batch is not None:
+            batch.is_whole = True
             waiter: asyncio.Future[None] = self.loop.create_future()
             batch.waiters.append(waiter)
             await waiter
@@ -411,17 +454,46 @@ class Core:
         self._forming = None
         self._travelling.append(batch)
         try:
-            updates = []
-            for run in batch.runs:
-                if not run.is_gone:
-                    updates.append(self._take_update(run))
+            updates = self._take_updates(batch, batch.is_whole or batch.marks == batch.looked_at)
         except Exception as error:
             logger.exception("a commit could not be formed")
             self._failed(batch, error)
             return
+        if not (updates or batch.documents or batch.waiters or batch.started or batch.deliveries):
+            self._settled(batch)
+            return
         task = self.loop.create_task(self._commit(batch, updates))
         self._tasks.add(task)
         task.add_done_callback(self._work_done)
+
+    def _take_updates(self, batch: Batch, is_whole: bool) -> list[RunUpdate]:
+        """What the batch makes durable: all of it, or what is not about to change again."""
+        now = self.loop.time()
+        updates: list[RunUpdate] = []
+        taken: list[Run] = []
+        left: list[Run] = []
+        for run in batch.runs:
+            if run.may_be_left_out and not is_whole and not run.is_gone and now - run.changed_at < MAX_LEFT_OUT:
+                left.append(run)
+                continue
+            run.may_be_left_out = False
+            taken.append(run)
+            if run.waiters:
+                batch.waiters += run.waiters
+                run.waiters = []
+            if not run.is_gone:
+                updates.append(self._take_update(run))
+        if left:
+            batch.runs = taken
+            self._keep_forming(left)
+        return updates
+
+    def _keep_forming(self, runs: list[Run]) -> None:
+        """Put runs that are dirty still into the next batch."""
+        batch = self._form()
+        for run in runs:
+            run.batch = batch
+        batch.runs += runs
 
     async def _commit(self, batch: Batch, updates: list[RunUpdate]) -> None:
         try:
@@ -459,6 +531,8 @@ class Core:
                     if not waiter.done():
                         waiter.set_result(None)
                 run.event_waiters.clear()
+        for started in batch.started:
+            started.deliver()
         for deliver in batch.deliveries:
             deliver()
         for waiter in batch.waiters:
@@ -491,6 +565,8 @@ class Core:
                 self.forget(run)
                 lost.append(run.key)
                 run.fail_waiters(answer)
+            for started in failed.started:
+                started.fail()
             for fail in failed.failures:
                 fail(answer)
             for waiter in failed.waiters:

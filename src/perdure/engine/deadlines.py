@@ -1,4 +1,7 @@
-"""When waiting is over: the deadlines of long polls, thousands at a time, on one timer of the event loop."""
+"""When waiting is over: the deadlines of long polls, thousands at a time, on one timer of the event loop.
+
+Compiled as it is by the native build; ``deadlines.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,28 @@ class Deadlines:
         self._wheel = TimerWheel(int(loop.time() * 1000))
         self._tick: asyncio.TimerHandle | None = None
 
-    async def wait(self, future: asyncio.Future[Any], seconds: float) -> Any:
-        """The future's result; None when it has none in time. The future is done afterwards, unless cancelled."""
+    def watch(self, future: asyncio.Future[Any], seconds: float) -> Any:
+        """Give the future the result None if it has none in time; returns what :meth:`unwatch` takes."""
         if seconds < 2 * COARSENESS:
-            timer = self._loop.call_later(seconds, _expire, future)
-            try:
-                return await future
-            finally:
-                timer.cancel()
-        handle = self._wheel.arm(int((self._loop.time() + seconds) * 1000), future)
+            return self._loop.call_later(seconds, _expire, future)
         if self._tick is None:
             self._tick = self._loop.call_later(COARSENESS, self._advance)
+        return self._wheel.arm(int((self._loop.time() + seconds) * 1000), future)
+
+    def unwatch(self, watch: Any) -> None:
+        """The future is done, or nobody waits for it."""
+        if isinstance(watch, int):
+            self._wheel.cancel(watch)
+        else:
+            watch.cancel()
+
+    async def wait(self, future: asyncio.Future[Any], seconds: float) -> Any:
+        """The future's result; None when it has none in time. The future is done afterwards, unless cancelled."""
+        watch = self.watch(future, seconds)
         try:
             return await future
         finally:
-            self._wheel.cancel(handle)
+            self.unwatch(watch)
 
     def _advance(self) -> None:
         for _, future in self._wheel.advance(int(self._loop.time() * 1000)):

@@ -6,9 +6,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import collector
@@ -46,6 +46,18 @@ def _seconds(timeout: timedelta | None) -> float | None:
     return None if timeout is None else timeout.total_seconds()
 
 
+#: How many forks lie between this process and the one that imported this.
+_forks = 0
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
@@ -54,7 +66,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
     def __init__(self, core: Core, namespaces: Namespaces, callback_addresses: Sequence[str] = ()) -> None:
         self._core = core
         self._namespaces = namespaces
-        self._pid = os.getpid()
+        self._forks = _forks
         self._loop = core.loop
         self._thread_id = threading.get_ident()
         self._add_nexus_rpcs(core, namespaces, callback_addresses)
@@ -144,7 +156,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
     def _check(self) -> None:
         if self._core.is_closed:
             raise unavailable("The engine is closed.")
-        if os.getpid() != self._pid:
+        if _forks != self._forks:
             raise unavailable("The engine belongs to the process that forked this one: connect again in this process.")
         if asyncio._get_running_loop() is not self._loop:
             self._refuse_loop()
@@ -190,12 +202,12 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
             ),
         )
 
-    async def start_workflow_execution(
+    def start_workflow_execution(
         self, request: ws.StartWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
-    ) -> ws.StartWorkflowExecutionResponse:
+    ) -> Coroutine[Any, Any, ws.StartWorkflowExecutionResponse]:
         """Temporal's StartWorkflowExecution."""
         self._check()
-        return await self._starts.start(request, is_local=True)
+        return self._starts.start(request, True)
 
     async def signal_with_start_workflow_execution(
         self,
@@ -269,16 +281,16 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._check()
         return await self._describing.count(request)
 
-    async def get_workflow_execution_history(
+    def get_workflow_execution_history(
         self,
         request: ws.GetWorkflowExecutionHistoryRequest,
         *,
         metadata: Metadata = None,
         timeout: timedelta | None = None,
-    ) -> ws.GetWorkflowExecutionHistoryResponse:
+    ) -> Coroutine[Any, Any, ws.GetWorkflowExecutionHistoryResponse]:
         """Temporal's GetWorkflowExecutionHistory."""
         self._check()
-        return await self._histories.read(request, _seconds(timeout), metadata)
+        return self._histories.read(request, _seconds(timeout), metadata)
 
     async def get_workflow_execution_history_reverse(
         self,
@@ -330,23 +342,23 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._check()
         return await self._multi_operations.execute(request, _seconds(timeout))
 
-    async def poll_workflow_task_queue(
+    def poll_workflow_task_queue(
         self, request: ws.PollWorkflowTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
-    ) -> ws.PollWorkflowTaskQueueResponse:
+    ) -> Coroutine[Any, Any, ws.PollWorkflowTaskQueueResponse]:
         """Temporal's PollWorkflowTaskQueue."""
         self._check()
-        return await self._workflow_tasks.poll(request, is_local=True, timeout=long_poll(timeout))
+        return self._workflow_tasks.poll(request, True, long_poll(timeout))
 
-    async def respond_workflow_task_completed(
+    def respond_workflow_task_completed(
         self,
         request: ws.RespondWorkflowTaskCompletedRequest,
         *,
         metadata: Metadata = None,
         timeout: timedelta | None = None,
-    ) -> ws.RespondWorkflowTaskCompletedResponse:
+    ) -> Coroutine[Any, Any, ws.RespondWorkflowTaskCompletedResponse]:
         """Temporal's RespondWorkflowTaskCompleted."""
         self._check()
-        return await self._workflow_tasks.complete(request)
+        return self._workflow_tasks.complete(request)
 
     async def respond_workflow_task_failed(
         self,
@@ -370,12 +382,12 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._check()
         return await self._queries.complete(request)
 
-    async def poll_activity_task_queue(
+    def poll_activity_task_queue(
         self, request: ws.PollActivityTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
-    ) -> ws.PollActivityTaskQueueResponse:
+    ) -> Coroutine[Any, Any, ws.PollActivityTaskQueueResponse]:
         """Temporal's PollActivityTaskQueue."""
         self._check()
-        return await self._activity_tasks.poll(request, is_local=True, timeout=long_poll(timeout))
+        return self._activity_tasks.poll(request, True, long_poll(timeout))
 
     async def record_activity_task_heartbeat(
         self,
@@ -399,16 +411,16 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._check()
         return await self._activity_tasks.heartbeat_by_id(request)
 
-    async def respond_activity_task_completed(
+    def respond_activity_task_completed(
         self,
         request: ws.RespondActivityTaskCompletedRequest,
         *,
         metadata: Metadata = None,
         timeout: timedelta | None = None,
-    ) -> ws.RespondActivityTaskCompletedResponse:
+    ) -> Coroutine[Any, Any, ws.RespondActivityTaskCompletedResponse]:
         """Temporal's RespondActivityTaskCompleted."""
         self._check()
-        return await self._activity_tasks.complete(request)
+        return self._activity_tasks.complete(request)
 
     async def respond_activity_task_completed_by_id(
         self,

@@ -1,4 +1,7 @@
-"""Reading histories: pages, long polls, close events, reverse."""
+"""Reading histories: pages, long polls, close events, reverse.
+
+Compiled as it is by the native build; ``histories.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from perdure._native.events import HistoryEvent, decode_batch
+from perdure._native.mutable_state import RunState
 from perdure._native.transitions import unwritten_events
 from perdure.api.enums.v1 import HistoryEventFilterType
 from perdure.api.history import v1 as history_v1
@@ -22,6 +26,7 @@ from perdure.store.api import RunKey
 
 #: What Temporal's tools for people call themselves.
 _TOOLS = ("temporal-cli", "temporal-ui")
+_CLOSED = int(RunState.CLOSED)
 _CLOSE_EVENT = int(HistoryEventFilterType.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 
 
@@ -68,6 +73,7 @@ class Histories:
     def __init__(self, core: Core, namespaces: Namespaces) -> None:
         self._core = core
         self._namespaces = namespaces
+        self._ids = namespaces.ids
 
     async def read(
         self,
@@ -81,6 +87,9 @@ class Histories:
         """
         core = self._core
         wait = LONG_POLL if timeout is None else max(min(LONG_POLL, timeout - 1), 0.01)
+        closing = self._that_closes(request)
+        if closing is not None:
+            return await self._close_event(closing, request.wait_new_event, wait)
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         execution = request.execution
         position: PageToken | None = None
@@ -105,6 +114,16 @@ class Histories:
             run = await core.load(run.key) or run
         is_tool = metadata is not None and metadata.get("client-name") in _TOOLS
         return await self._page(run, request, first, position, is_tool)
+
+    def _that_closes(self, request: ws.GetWorkflowExecutionHistoryRequest) -> Run | None:
+        """The run in memory whose close event is asked for; None when the request is another."""
+        execution = request.execution
+        if request.history_event_filter_type != _CLOSE_EVENT or request.next_page_token or execution is None:
+            return None
+        namespace_id = self._ids.get(request.namespace)
+        if namespace_id is None or not execution.run_id:
+            return None
+        return self._core.find(namespace_id, execution.workflow_id, execution.run_id)
 
     async def _page(
         self,
@@ -138,21 +157,45 @@ class Histories:
 
     async def _close_event(self, run: Run, wait_new_event: bool, wait: float) -> ws.GetWorkflowExecutionHistoryResponse:
         core = self._core
-        if run.is_open and wait_new_event:
-            waiter: asyncio.Future[None] = core.loop.create_future()
-            run.close_waiters.append(waiter)
-            await core.deadlines.wait(waiter, wait)
-            if waiter in run.close_waiters:
-                run.close_waiters.remove(waiter)
-            if run.is_open:
-                return ws.GetWorkflowExecutionHistoryResponse(
-                    history=history_v1.History(), next_page_token=_encode(PageToken(run.key.run_id, 1, 0))
-                )
+        if wait_new_event:
+            waiter = self._wait_for_close(run)
+            if waiter is not None:
+                watch = core.deadlines.watch(waiter, wait)
+                try:
+                    await waiter
+                finally:
+                    core.deadlines.unwatch(watch)
+                    if waiter in run.close_waiters:
+                        run.close_waiters.remove(waiter)
+                if run.is_open:
+                    return ws.GetWorkflowExecutionHistoryResponse(
+                        history_v1.History(), [], _encode(PageToken(run.key.run_id, 1, 0))
+                    )
         if run.is_open:
-            return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History())
-        await core.durable(run)
-        event = await core.event(run, run.state.close_event_id)
-        return ws.GetWorkflowExecutionHistoryResponse(history=history_v1.History([event]))
+            return ws.GetWorkflowExecutionHistoryResponse(history_v1.History())
+        waiter = core.waiter(run)
+        if waiter is not None:
+            await waiter
+        event = self._close_event_at_hand(run)
+        if event is None:
+            event = await core.event(run, run.state.close_event_id)
+        return ws.GetWorkflowExecutionHistoryResponse(history_v1.History([event]))
+
+    def _wait_for_close(self, run: Run) -> asyncio.Future[None] | None:
+        """A future that is done when the run's end is durable; None when the run has ended."""
+        if run.state.state == _CLOSED:
+            return None
+        waiter: asyncio.Future[None] = self._core.loop.create_future()
+        run.close_waiters.append(waiter)
+        return waiter
+
+    def _close_event_at_hand(self, run: Run) -> HistoryEvent | None:
+        """The event that closed the run, if memory has it."""
+        tail = run.tail
+        if not tail:
+            return None
+        event: HistoryEvent = tail[-1]
+        return event if event.event_id == run.state.close_event_id else None
 
     async def _wait_for_events(self, run: Run, wait: float) -> None:
         waiter: asyncio.Future[None] = self._core.loop.create_future()

@@ -13,13 +13,19 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from perdure.engine.deadlines import Deadlines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from perdure.engine.deadlines import Deadlines
+    from perdure._native.mutable_state import ActivityInfo
+    from perdure.engine.activity_tasks import ActivityTasks
+    from perdure.engine.run import Run
     from perdure.store.api import RunKey, TaskKind
 
 STICKY_WORKER_TIMEOUT = 10.0
+#: A queue whose newest poll came from this process and is no older than these seconds will be polled again at once.
+SERVED_SECONDS = 0.05
 #: Seconds over which the rates of a queue are measured, in steps of so many.
 RATE_WINDOW, RATE_STEP = 30.0, 5.0
 
@@ -36,11 +42,17 @@ class Task(NamedTuple):
 
 
 class Poller:
-    """A poll that waits. ``task`` is what it was given; a poll can be reserved before its task is durable."""
+    """A poll that waits. A poll can be reserved before its task is durable."""
 
-    def __init__(self, future: asyncio.Future[object], identity: str) -> None:
+    def __init__(self, future: asyncio.Future[Any], identity: str) -> None:
         self.future = future
         self.identity = identity
+        #: What keeps its deadline.
+        self.watch: Any = None
+
+
+class LocalPoller(Poller):
+    """A poll of a worker in this process: its attempts die with the process."""
 
 
 class TaskQueue:
@@ -50,8 +62,9 @@ class TaskQueue:
         self.name = name
         self.tasks: deque[Task] = deque()
         self.pollers: deque[Poller] = deque()
-        #: Loop time of the newest poll.
+        #: Loop time of the newest poll, and of the newest one of a worker in this process.
         self.last_poll = float("-inf")
+        self.last_local_poll = float("-inf")
         #: identity -> loop time of its newest poll.
         self.identities: dict[str, float] = {}
         #: How many tasks have come and gone, now and when each step of the rates' window began.
@@ -77,14 +90,16 @@ class TaskQueue:
                 return (self.added - added) / seconds, (self.dispatched - dispatched) / seconds
         return 0.0, 0.0
 
-    def add(self, task: Task) -> None:
-        """Hand the task to the poller that waits longest, or keep it."""
+    def add(self, task: Task) -> bool:
+        """Hand the task to the poller that waits longest, or keep it; whether a worker of this process deals with it now."""
         poller = self.reserve()
         if poller is None:
-            self.count(monotonic(), 1, 0)
+            now = monotonic()
+            self.count(now, 1, 0)
             self.tasks.append(task)
-        else:
-            poller.future.set_result(task)
+            return now - self.last_local_poll < SERVED_SECONDS
+        poller.future.set_result(task)
+        return isinstance(poller, LocalPoller)
 
     def put_back(self, task: Task) -> None:
         """Hand out again, first, a task whose poller went away."""
@@ -112,6 +127,36 @@ class TaskQueue:
             if not poller.future.done():
                 return True
         return False
+
+
+class StartedActivity:
+    """An attempt that was started for a waiting poll, in the transition that scheduled it; the poll gets it once durable."""
+
+    def __init__(
+        self, owner: ActivityTasks, run: Run, activity: ActivityInfo, response: Any, queue: TaskQueue, poller: Poller
+    ) -> None:
+        self.owner = owner
+        self.run = run
+        self.activity = activity
+        self.response = response
+        self.queue = queue
+        self.poller = poller
+
+    def deliver(self) -> None:
+        """It is durable: the poll gets it."""
+        if self.poller.future.done():
+            self.give_back()
+        else:
+            self.poller.future.set_result(self)
+
+    def fail(self) -> None:
+        """It is not: the poll waits on."""
+        if not self.poller.future.done():
+            self.queue.pollers.appendleft(self.poller)
+
+    def give_back(self) -> None:
+        """The poll went away: the attempt waits for the next one."""
+        self.owner.release(self.run, self.activity)
 
 
 class Matching:
@@ -148,34 +193,62 @@ class Matching:
         """The queues in which tasks wait, with their kind."""
         return [(kind, queue) for (_, kind, _), queue in self._queues.items() if queue.tasks]
 
-    async def poll(self, queue: TaskQueue, identity: str, timeout: float, poller_type: type[Poller] = Poller) -> Any:
-        """The next task of a queue; None when there was none in time. A cancelled poll puts its task back."""
+    def take(self, queue: TaskQueue, identity: str, is_local: bool) -> Any:
+        """A poll comes: the next task of a queue, if one waits."""
         now = self._loop.time()
         queue.last_poll = now
+        if is_local:
+            queue.last_local_poll = now
         queue.identities[identity] = now
         if queue.tasks:
             queue.count(now, 0, 1)
             return queue.tasks.popleft()
-        future: asyncio.Future[object] = self._loop.create_future()
+        return None
+
+    def enter(self, queue: TaskQueue, identity: str, timeout: float, is_local: bool) -> Poller:
+        """The poll begins to wait. Its future has the task, or None in the end; :meth:`leave` must follow."""
+        future: asyncio.Future[Any] = self._loop.create_future()
         while queue.pollers and queue.pollers[0].future.done():
             queue.pollers.popleft()
-        queue.pollers.append(poller_type(future, identity))
-        try:
-            result = await self._deadlines.wait(future, timeout)
-            if result is not None:
-                queue.count(self._loop.time(), 1, 1)
-            return result
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                task = future.result()
-                queue.count(self._loop.time(), 1, 1)
-                if isinstance(task, Task):
-                    queue.put_back(task)
-                elif task is not None:
-                    task.give_back()  # type: ignore[attr-defined]
-            raise
-        finally:
-            queue.last_poll = self._loop.time()
+        poller = LocalPoller(future, identity) if is_local else Poller(future, identity)
+        poller.watch = self._deadlines.watch(future, timeout)
+        queue.pollers.append(poller)
+        return poller
+
+    def leave(self, queue: TaskQueue, poller: Poller, task: Any) -> None:
+        """The poll waits no more: it has its task, or None."""
+        now = self._loop.time()
+        queue.last_poll = now
+        if isinstance(poller, LocalPoller):
+            queue.last_local_poll = now
+        self._deadlines.unwatch(poller.watch)
+        if task is not None:
+            queue.count(now, 1, 1)
+
+    def abandon(self, queue: TaskQueue, poller: Poller) -> None:
+        """The poll was cancelled: its task, if it has one, goes to another."""
+        future = poller.future
+        task = None
+        if future.done() and not future.cancelled() and future.exception() is None:
+            task = future.result()
+        self.leave(queue, poller, task)
+        if isinstance(task, Task):
+            queue.put_back(task)
+        elif task is not None:
+            task.give_back()
+
+    async def poll(self, queue: TaskQueue, identity: str, timeout: float) -> Any:
+        """The next task of a queue; None when there was none in time. A cancelled poll puts its task back."""
+        task = self.take(queue, identity, False)
+        if task is None:
+            poller = self.enter(queue, identity, timeout, False)
+            try:
+                task = await poller.future
+            except BaseException:
+                self.abandon(queue, poller)
+                raise
+            self.leave(queue, poller, task)
+        return task
 
     def drop_queue(self, namespace_id: str, kind: TaskKind, name: str) -> list[Task]:
         """Forget a (sticky) queue: its polls end empty, its tasks are returned."""

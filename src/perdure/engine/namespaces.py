@@ -66,6 +66,9 @@ class Namespaces:
         #: Namespace id -> workflow type -> how long its runs are kept.
         self._retention: dict[str, dict[str, int]] = {}
         self._changing = asyncio.Lock()
+        #: Name -> id, and id -> name, where the id may be that of a namespace's standalone activities.
+        self.ids: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         #: The id of a namespace's standalone activities -> the namespace's own.
         self.activity_ids: dict[str, str] = {}
 
@@ -82,6 +85,7 @@ class Namespaces:
         before = self._by_id.get(namespace.namespace_id)
         if before is not None and before.name != namespace.name:
             del self._by_name[before.name]
+            del self.ids[before.name]
         by_type = {
             name.removeprefix(RETENTION_PREFIX): parse_duration(value) // NS_PER_MS
             for name, value in namespace.data.items()
@@ -94,6 +98,8 @@ class Namespaces:
         self._by_id[namespace.namespace_id] = namespace
         activities = activities_of(namespace.namespace_id)
         self._by_id[activities] = namespace
+        self.ids[namespace.name] = namespace.namespace_id
+        self.names[namespace.namespace_id] = self.names[activities] = namespace.name
         self.activity_ids[activities] = namespace.namespace_id
         self._by_id[operations_of(namespace.namespace_id)] = namespace
 
@@ -153,6 +159,7 @@ class Namespaces:
         del self._by_id[namespace.namespace_id]
         activities = activities_of(namespace.namespace_id)
         del self._by_id[activities]
+        del self.ids[namespace.name], self.names[namespace.namespace_id], self.names[activities]
         del self.activity_ids[activities]
         del self._by_id[operations_of(namespace.namespace_id)]
 

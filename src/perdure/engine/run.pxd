@@ -21,6 +21,10 @@ cdef class Run:
         public object batch
         public int64_t in_flight
         public bint is_dirty
+        public list waiters
+        public bint may_be_left_out
+        public bint is_task_at_worker
+        public double changed_at
         public bint is_gone
         public bint is_new_current
         public bint visibility_changed

@@ -68,6 +68,13 @@ class Run:
         self.batch: Batch | None = None
         self.in_flight = 0
         self.is_dirty = False
+        #: Who waits for the commit that will hold the newest change, while no batch has left with it.
+        self.waiters: list[asyncio.Future[None]] = []
+        #: Whether that commit may be the next but one, when (loop time) the change came, and whether a worker of this
+        #: process was about to take the workflow task then: see ``Core.touch_alone``.
+        self.may_be_left_out = False
+        self.changed_at = 0.0
+        self.is_task_at_worker = False
         self.is_gone = False
         self.is_new_current = False
         self.visibility_changed = False
@@ -187,7 +194,7 @@ class Run:
 
     def fail_waiters(self, error: Exception) -> None:
         """Tell everybody who waits for this run that it will not come."""
-        waiters: list[asyncio.Future[Any]] = [*self.close_waiters, *self.event_waiters]
+        waiters: list[asyncio.Future[Any]] = [*self.waiters, *self.close_waiters, *self.event_waiters]
         waiters += [query.future for query in self.queries.values()]
         for waiter in waiters:
             if not waiter.done():

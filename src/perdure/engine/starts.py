@@ -1,4 +1,7 @@
-"""Starting workflows: policies, deduplication, signal-with-start."""
+"""Starting workflows: policies, deduplication, signal-with-start.
+
+Compiled as it is by the native build; ``starts.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import uuid
 
 from perdure import _cron as cron
 from perdure._native import transitions
-from perdure._native.commands import resolve_retry_policy
+from perdure._native.commands import resolve_retry_policy, size_of
 from perdure._native.mutable_state import MutableState
 from perdure.api.common import v1 as common_v1
 from perdure.api.deployment import v1 as deployment_v1
@@ -51,6 +54,8 @@ _CLOSED_CLEANLY = (
 _STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 _SIGNALED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
 _OPTIONS_UPDATED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED)
+_SHORT = limits.MAX_ID_LENGTH // 4
+_MAX_BLOB_SIZE = limits.MAX_BLOB_SIZE
 RUNNING = int(WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING)
 
 
@@ -81,7 +86,7 @@ class Starts:
         self._tasks = tasks
 
     async def start(
-        self, request: ws.StartWorkflowExecutionRequest, *, is_local: bool
+        self, request: ws.StartWorkflowExecutionRequest, is_local: bool
     ) -> ws.StartWorkflowExecutionResponse:
         """Temporal's StartWorkflowExecution. The run is durable before the answer.
 
@@ -120,9 +125,8 @@ class Starts:
                     first_execution_run_id=s.first_run_id,
                 )
         run = self.replace(namespace_id, current, request)
-        response = ws.StartWorkflowExecutionResponse(
-            run_id=run.key.run_id, started=True, status=RUNNING, first_execution_run_id=run.key.run_id
-        )
+        run_id = run.key.run_id
+        response = ws.StartWorkflowExecutionResponse(run_id, None, True, None, RUNNING, run_id)
         if request.links or request.completion_callbacks:
             response.link = event_link(request, run)
         if request.request_eager_execution and run.state.task_scheduled_id:
@@ -130,7 +134,9 @@ class Starts:
                 run, request.identity, is_sticky=True, is_local=is_local
             )
             core.touch(run)
-        await core.durable(run)
+        waiter = core.waiter(run)
+        if waiter is not None:
+            await waiter
         return response
 
     def _attach(self, current: Run, request: ws.StartWorkflowExecutionRequest) -> common_v1.Link | None:
@@ -228,9 +234,11 @@ class Starts:
         """Terminate the current run where it is open, and create the new one, in one commit."""
         core = self._core
         run_id = core.run_ids.new(core.now())
+        is_alone = signal is None
         if current is not None and current.is_open:
             self._terminate(current, run_id)
-        return self.create(RunKey(namespace_id, request.workflow_id, run_id), request, signal)
+            is_alone = False
+        return self._create(RunKey(namespace_id, request.workflow_id, run_id), request, signal, None, is_alone)
 
     def _terminate(self, current: Run, new_run_id: str) -> None:
         note = common_v1.Payload({"encoding": b"json/plain"}, b'"terminated by new runID: %s"' % new_run_id.encode())
@@ -253,6 +261,16 @@ class Starts:
         parent: Parent | None = None,
     ) -> Run:
         """Create a run: its Started event, then its signal, then its first workflow task where nothing holds it."""
+        return self._create(key, request, signal, parent, False)
+
+    def _create(
+        self,
+        key: RunKey,
+        request: StartRequest,
+        signal: history_v1.WorkflowExecutionSignaledEventAttributes | None,
+        parent: Parent | None,
+        is_alone: bool,
+    ) -> Run:
         core = self._core
         now = core.now()
         attributes = _started_attributes(key, request, now, parent)
@@ -271,7 +289,10 @@ class Starts:
         if state.backoff_until_ms == 0:
             transitions.schedule_workflow_task(state, now)
         core.add(run)
-        core.touch(run)
+        if is_alone:
+            core.touch_alone(run)
+        else:
+            core.touch(run)
         return run
 
 
@@ -301,25 +322,47 @@ def _without_links_of_callbacks(request: ws.StartWorkflowExecutionRequest) -> li
     return [link for link in request.links if link not in carried]
 
 
+def _is_short(text: str) -> bool:
+    """Whether a text is there and within the limit of ids, whatever its letters."""
+    return 0 < len(text) <= _SHORT
+
+
 def check_start(request: StartRequest) -> None:
     """Refuse what cannot start; durations of the request are cut to a century."""
-    limits.check_id(request.workflow_id, "WorkflowId")
-    limits.check_id("" if request.workflow_type is None else request.workflow_type.name, "WorkflowType")
-    limits.check_task_queue(request.task_queue)
-    limits.check_id(request.request_id, "RequestId", required=False)
-    limits.check_id(request.identity, "Identity", required=False)
-    request.workflow_execution_timeout = limits.check_duration(
-        request.workflow_execution_timeout, "WorkflowExecutionTimeout"
-    )
-    request.workflow_run_timeout = limits.check_duration(request.workflow_run_timeout, "WorkflowRunTimeout")
-    request.workflow_task_timeout = limits.check_duration(request.workflow_task_timeout, "WorkflowTaskTimeout")
-    request.workflow_start_delay = limits.check_duration(request.workflow_start_delay, "WorkflowStartDelay")
-    limits.check_retry_policy(request.retry_policy)
-    limits.check_payloads(request.input, "Input")
-    limits.check_memo(request.memo)
-    limits.check_search_attributes(request.search_attributes)
-    limits.check_user_metadata(request.user_metadata)
-    check_priority(request.priority)
+    workflow_type = request.workflow_type
+    task_queue = request.task_queue
+    if not _is_short(request.workflow_id):
+        limits.check_id(request.workflow_id, "WorkflowId")
+    if workflow_type is None or not _is_short(workflow_type.name):
+        limits.check_id("" if workflow_type is None else workflow_type.name, "WorkflowType")
+    if task_queue is None or not _is_short(task_queue.name) or task_queue.name[0] == "/":
+        limits.check_task_queue(task_queue)
+    if not _is_short(request.request_id):
+        limits.check_id(request.request_id, "RequestId", required=False)
+    if not _is_short(request.identity):
+        limits.check_id(request.identity, "Identity", required=False)
+    if request.workflow_execution_timeout is not None:
+        request.workflow_execution_timeout = limits.check_duration(
+            request.workflow_execution_timeout, "WorkflowExecutionTimeout"
+        )
+    if request.workflow_run_timeout is not None:
+        request.workflow_run_timeout = limits.check_duration(request.workflow_run_timeout, "WorkflowRunTimeout")
+    if request.workflow_task_timeout is not None:
+        request.workflow_task_timeout = limits.check_duration(request.workflow_task_timeout, "WorkflowTaskTimeout")
+    if request.workflow_start_delay is not None:
+        request.workflow_start_delay = limits.check_duration(request.workflow_start_delay, "WorkflowStartDelay")
+    if request.retry_policy is not None:
+        limits.check_retry_policy(request.retry_policy)
+    if size_of(request.input) > _MAX_BLOB_SIZE:
+        limits.check_payloads(request.input, "Input")
+    if request.memo is not None:
+        limits.check_memo(request.memo)
+    if request.search_attributes is not None:
+        limits.check_search_attributes(request.search_attributes)
+    if request.user_metadata is not None:
+        limits.check_user_metadata(request.user_metadata)
+    if request.priority is not None:
+        check_priority(request.priority)
     if request.cron_schedule:
         if request.workflow_start_delay:
             raise invalid_argument("CronSchedule and WorkflowStartDelay may not be used together.")

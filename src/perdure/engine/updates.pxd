@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from perdure._native.mutable_state cimport ActivityInfo, MutableState
-from perdure._native.events cimport HistoryEvent
+from perdure._native.events cimport HistoryEvent, encode_batch
 from perdure.engine.run cimport Run
 
 

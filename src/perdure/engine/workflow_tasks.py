@@ -1,4 +1,8 @@
-"""Workflow tasks: polls and answers."""
+"""Workflow tasks: polls and answers.
+
+What most tasks need is done without waiting, in typed functions; the coroutines around them wait where something must be
+read or checked elsewhere. Compiled as it is by the native build; ``workflow_tasks.pxd`` declares the attributes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,15 @@ from typing import Any, NoReturn
 
 from perdure._cron import Cron
 from perdure._native import commands, transitions
-from perdure._native.commands import CLOSE_COMMANDS, CommandError
+from perdure._native.commands import CLOSE_COMMANDS, CommandError, apply, check_sequence, leaves_buffered
+from perdure._native.events import HistoryEvent
+from perdure._native.mutable_state import RunState
+from perdure._native.transitions import (
+    complete_workflow_task,
+    schedule_workflow_task,
+    start_workflow_task,
+    unwritten_events,
+)
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import CommandType, WorkflowTaskFailedCause
@@ -16,26 +28,29 @@ from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.activity_tasks import ActivityTasks
-from perdure.engine.closing import Closing
+from perdure.engine.closing import Closing, Successor
 from perdure.engine.core import Core
 from perdure.engine.deployments import Deployments
 from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import invalid_argument, not_found
 from perdure.engine.histories import first_page
-from perdure.engine.ids import TaskToken, decode_token, encode_token
+from perdure.engine.ids import decode_task, decode_token, encode_task
 from perdure.engine.limits import NS_PER_MS
-from perdure.engine.matching import Poller, Task
+from perdure.engine.matching import Task, TaskQueue
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.queries import Queries
 from perdure.engine.routing import show_version, stated_version, version_stamps
 from perdure.engine.run import Run
 from perdure.engine.wiring import encode
-from perdure.engine.workflow_updates import WorkflowUpdates, may_discard
+from perdure.engine.workflow_updates import Plan, WorkflowUpdates, may_discard
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, TaskKind
 
 _LOST = "Workflow task not found."
+_CLOSED = int(RunState.CLOSED)
+_SHORT = limits.MAX_ID_LENGTH // 4
+_WORKFLOW = TaskKind.WORKFLOW
 _UNHANDLED_COMMAND = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND)
 _BAD_START_CHILD = int(WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_START_CHILD_EXECUTION_ATTRIBUTES)
 _START_CHILD = int(CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION)
@@ -85,6 +100,8 @@ class WorkflowTasks:
     ) -> None:
         self._core = core
         self._namespaces = namespaces
+        self._ids = namespaces.ids
+        self._names = namespaces.names
         self._closing = closing
         self._queries = queries
         self._updates = updates
@@ -92,38 +109,67 @@ class WorkflowTasks:
     # ---- polls
 
     async def poll(
-        self, request: ws.PollWorkflowTaskQueueRequest, *, is_local: bool, timeout: float
+        self, request: ws.PollWorkflowTaskQueueRequest, is_local: bool, timeout: float
     ) -> ws.PollWorkflowTaskQueueResponse:
         """Temporal's PollWorkflowTaskQueue."""
         core = self._core
-        name = limits.check_task_queue(request.task_queue)
-        namespace_id = self._namespaces.get(request.namespace).namespace_id
-        is_sticky = request.task_queue is not None and request.task_queue.kind == _STICKY
-        part = name
-        if request.deployment_options is not None and not is_sticky:
-            part = await self.deployments.polled_by(namespace_id, TaskKind.WORKFLOW, name, request.deployment_options)
-        queue = core.matching.queue(namespace_id, TaskKind.WORKFLOW, part)
+        identity = request.identity
+        queue = self._queue(request)
+        if queue is None:
+            queue = await self._versioned_queue(request)
+        is_sticky = request.task_queue.kind == _STICKY  # type: ignore[union-attr]
         deadline = core.loop.time() + timeout
         while True:
-            task = await core.matching.poll(queue, request.identity, deadline - core.loop.time(), Poller)
+            task = core.matching.take(queue, identity, is_local)
             if task is None:
-                return ws.PollWorkflowTaskQueueResponse()
+                poller = core.matching.enter(queue, identity, deadline - core.loop.time(), is_local)
+                try:
+                    task = await poller.future
+                except BaseException:
+                    core.matching.abandon(queue, poller)
+                    raise
+                core.matching.leave(queue, poller, task)
+                if task is None:
+                    return ws.PollWorkflowTaskQueueResponse()
             assert isinstance(task, Task)
-            try:
-                run = await core.load(task.key)
-            except BaseException:
-                queue.put_back(task)
-                raise
+            run = core.at_hand(task.key)
             if run is None:
-                continue
+                try:
+                    run = await core.load(task.key)
+                except BaseException:
+                    queue.put_back(task)
+                    raise
+                if run is None:
+                    continue
             if task.query:
                 response = await self._queries.query_task(run, task, is_sticky, is_local)
-            elif is_sticky and run.state.sticky_queue != name:
+            elif is_sticky and run.state.sticky_queue != queue.name:
                 continue  # what waits here was sent to the normal queue when the run left this one
             else:
-                response = await self.start(run, request.identity, is_sticky=is_sticky, is_local=is_local)
+                response = self._start(run, identity, is_sticky, is_local, True)
+                if response is not None and response.history is None:
+                    await self._add_history(run, response, is_sticky, is_local, True)
             if response is not None:
                 return response
+
+    def _queue(self, request: ws.PollWorkflowTaskQueueRequest) -> TaskQueue | None:
+        """The queue a poll is for; None when that depends on the version of its worker."""
+        message = request.task_queue
+        name = "" if message is None else message.name
+        if not 0 < len(name) <= _SHORT or name[0] == "/":
+            limits.check_task_queue(message)
+        if request.deployment_options is not None and message.kind != _STICKY:  # type: ignore[union-attr]
+            return None
+        namespace_id = self._ids.get(request.namespace) or self._namespaces.get(request.namespace).namespace_id
+        return self._core.matching.queue(namespace_id, _WORKFLOW, name)
+
+    async def _versioned_queue(self, request: ws.PollWorkflowTaskQueueRequest) -> TaskQueue:
+        name = limits.check_task_queue(request.task_queue)
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        options = request.deployment_options
+        assert options is not None
+        part = await self.deployments.polled_by(namespace_id, TaskKind.WORKFLOW, name, options)
+        return self._core.matching.queue(namespace_id, TaskKind.WORKFLOW, part)
 
     async def start(
         self, run: Run, identity: str, *, is_sticky: bool, is_local: bool, resend: bool = True
@@ -132,54 +178,81 @@ class WorkflowTasks:
 
         With ``resend`` it carries updates again that an earlier task carried in vain.
         """
+        response = self._start(run, identity, is_sticky, is_local, resend)
+        if response is not None and response.history is None:
+            await self._add_history(run, response, is_sticky, is_local, resend)
+        return response
+
+    def _start(
+        self, run: Run, identity: str, is_sticky: bool, is_local: bool, resend: bool
+    ) -> ws.PollWorkflowTaskQueueResponse | None:
+        """As :meth:`start`; without a history when that must be read from the store."""
         core = self._core
         s = run.state
-        owner_epoch = core.epoch if is_local else 0
-        now = core.now()
         task_id = core.next_task_id()
         if core.is_routing:
             core.router.note_target(run)
-        if not transitions.start_workflow_task(s, now, str(task_id), identity, is_sticky, owner_epoch):
+        if not start_workflow_task(s, core.now(), str(task_id), identity, is_sticky, core.epoch if is_local else 0):
             return None
         core.absorb(run)
-        core.timers.arm_workflow_task(run)
+        core.timers.arm(run.key, s.task_deadline_ms)
+        start = 0
+        if s.speculative is not None:
+            start = task_id
+        elif not is_local:
+            core.forming(run)  # a worker elsewhere holds its task also when this process starts anew
+        response = ws.PollWorkflowTaskQueueResponse(
+            encode_task(
+                s.namespace_id, s.workflow_id, s.run_id, s.task_scheduled_id, s.task_started_id, s.task_attempt, start
+            ),
+            common_v1.WorkflowExecution(s.workflow_id, s.run_id),
+            common_v1.WorkflowType(s.workflow_type),
+            s.previous_started_id,
+            s.task_started_id,
+            s.task_attempt,
+            0,
+            None,
+            b"",
+            None,
+            taskqueue_v1.TaskQueue(s.task_queue, 1),
+            s.task_scheduled_ns,
+            s.task_started_ns,
+        )
+        if run.queries:
+            response.queries = {name: query.query for name, query in run.queries.items()}
         first = s.previous_started_id + 1 if is_sticky else 1
-        started_id = s.task_started_id
-        attempt = s.task_attempt
-        scheduled_id = s.task_scheduled_id
-        is_speculative = s.speculative is not None
-        suffix = transitions.unwritten_events(s) if attempt > 1 or is_speculative else None
-        end, page_token = s.next_event_id, b""
+        end = s.next_event_id
         if not is_local:
-            if not is_speculative:
-                core.forming(run)  # a worker elsewhere holds its task also when this process starts anew
-            end, page_token = first_page(run, first)
+            end, response.next_page_token = first_page(run, first)
+        events = run.tail_from(first)
+        if events is not None:
+            self._set_history(run, response, events[: end - first], resend)
+        return response
+
+    async def _add_history(
+        self, run: Run, response: ws.PollWorkflowTaskQueueResponse, is_sticky: bool, is_local: bool, resend: bool
+    ) -> None:
+        """Give a task the history that memory does not have; the task is taken back when that fails."""
+        s = run.state
+        scheduled_id, started_id, attempt = s.task_scheduled_id, s.task_started_id, s.task_attempt
+        first = s.previous_started_id + 1 if is_sticky else 1
+        end = s.next_event_id if is_local else first_page(run, first)[0]
         try:
-            events = await core.read_events(run, first, end)
+            events = await self._core.read_events(run, first, end)
         except BaseException:
             self._take_back(run, scheduled_id, started_id, attempt)
             raise
-        if suffix is not None and not page_token:
-            events = events + suffix
-        key = run.key
-        token = TaskToken(key.namespace_id, key.workflow_id, key.run_id, scheduled_id, started_id, attempt)
-        if is_speculative:
-            token = token._replace(start=task_id)
-        return ws.PollWorkflowTaskQueueResponse(
-            task_token=encode_token(token),
-            workflow_execution=common_v1.WorkflowExecution(key.workflow_id, key.run_id),
-            workflow_type=common_v1.WorkflowType(s.workflow_type),
-            previous_started_event_id=s.previous_started_id,
-            started_event_id=started_id,
-            attempt=attempt,
-            history=history_v1.History(events),
-            next_page_token=page_token,
-            workflow_execution_task_queue=taskqueue_v1.TaskQueue(s.task_queue, 1),
-            scheduled_time=s.task_scheduled_ns,
-            started_time=s.task_started_ns,
-            queries={name: query.query for name, query in run.queries.items()} if run.queries else {},
-            messages=[] if run.updates is None else run.updates.messages(started_id, resend),
-        )
+        self._set_history(run, response, events, resend)
+
+    def _set_history(
+        self, run: Run, response: ws.PollWorkflowTaskQueueResponse, events: list[HistoryEvent], resend: bool
+    ) -> None:
+        s = run.state
+        if (s.task_attempt > 1 or s.speculative is not None) and not response.next_page_token:
+            events = events + unwritten_events(s)
+        response.history = history_v1.History(events)
+        if run.updates is not None:
+            response.messages = run.updates.messages(response.started_event_id, resend)
 
     def _take_back(self, run: Run, scheduled_id: int, started_id: int, attempt: int) -> None:
         """Hand a task out again that did not reach its worker: it counts as timed out."""
@@ -205,22 +278,34 @@ class WorkflowTasks:
 
     # ---- answers
 
+    def _held_at_hand(self, task_token: bytes) -> Run | None:
+        """The run whose started workflow task the token proves; None when it is not in memory."""
+        namespace_id, workflow_id, run_id, scheduled_id, started_id, attempt, start = decode_task(task_token)
+        run = self._core.find(namespace_id, workflow_id, run_id)
+        if run is None:
+            return None
+        s = run.state
+        if (
+            s.state != _CLOSED
+            and s.task_started_id != 0
+            and s.task_started_id == started_id
+            and s.task_scheduled_id == scheduled_id
+            and s.task_attempt == attempt
+            and ((s.speculative is None and start == 0) or s.task_request_id == str(start))
+        ):
+            return run
+        raise not_found(_LOST)
+
     async def _held(self, task_token: bytes) -> Run:
         """The run whose started workflow task the token proves."""
-        token = decode_token(task_token)
-        run = await self._core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
-        if run is not None:
-            s = run.state
-            if (
-                run.is_open
-                and s.task_started_id
-                and s.task_started_id == token.started_event_id
-                and s.task_scheduled_id == token.scheduled_event_id
-                and s.task_attempt == token.attempt
-                and ((s.speculative is None and not token.start) or s.task_request_id == str(token.start))
-            ):
-                return run
-        raise not_found(_LOST)
+        run = self._held_at_hand(task_token)
+        if run is None:
+            token = decode_token(task_token)
+            await self._core.load(RunKey(token.namespace_id, token.workflow_id, token.run_id))
+            run = self._held_at_hand(task_token)
+            if run is None:
+                raise not_found(_LOST)
+        return run
 
     async def complete(
         self, request: ws.RespondWorkflowTaskCompletedRequest
@@ -231,51 +316,108 @@ class WorkflowTasks:
         for: what the commands set off waits for the commit by itself.
         """
         core = self._core
-        run = await self._held(request.task_token)
-        s = run.state
-        problem = commands.check_sequence(request.commands)
-        if problem is not None:
-            raise invalid_argument(problem)
-        closes = bool(request.commands) and request.commands[-1].command_type in CLOSE_COMMANDS
-        is_heartbeat = request.force_create_new_workflow_task and not request.commands and not request.messages
-        original_ns = s.task_original_ns
-        held = (s.task_started_id, s.task_attempt)
-        now = core.now()
-        if is_heartbeat and now > original_ns + limits.WORKFLOW_TASK_HEARTBEAT_TIMEOUT:
-            transitions.time_out_workflow_task(s, now)
-            core.touch(run)
-            raise not_found("workflow task heartbeat timeout")
-        namespace = self._namespaces.by_id(run.key.namespace_id).name
-        plan = sent = None
+        run = self._held_at_hand(request.task_token)
+        if run is None:
+            run = await self._held(request.task_token)
+        plan = endpoints = successor = None
         try:
-            if closes and commands.leaves_buffered(s, request.commands):
-                raise CommandError(_UNHANDLED_COMMAND, "UnhandledCommand")
-            if request.messages:
-                plan = self._updates.plan(run, request, closes)
-                sent = plan.sent
-            commands.check(s, request.commands, namespace, sent)
-            endpoints = await self._check_rest(run, request.commands)
-            if closes:
-                options = request.deployment_options
-                stated = None if options is None else stated_version(request.versioning_behavior, options)
-                successor = await self._closing.prepare(run, request.commands[-1], stated)
-            else:
-                successor = None
+            if not self._check(run, request):
+                plan, endpoints, successor = await self._prepare(run, request)
         except CommandError as error:
-            if run.is_gone or (s.task_started_id, s.task_attempt) != held:
-                raise not_found(_LOST) from None
-            await self._refuse(run, error, request.identity)
-        if run.is_gone or (s.task_started_id, s.task_attempt) != held:
-            raise not_found(_LOST)
-        if closes and commands.leaves_buffered(s, request.commands):
-            await self._refuse(run, CommandError(_UNHANDLED_COMMAND, "UnhandledCommand"), request.identity)
-
+            self._refuse(run, error, request.identity)
+        s = run.state
         was_local = s.task_owner_epoch != 0
         eager: EagerStarts | None = None
         if not was_local and request.commands and not core.is_routing:
             eager = EagerStarts.of(request)
-        identity = request.identity
-        stamps: dict[str, Any] = {}
+        response = self._apply(run, request, plan, endpoints, successor, eager)
+        if request.return_new_workflow_task and s.task_scheduled_id and not s.task_started_id and not core.is_routing:
+            response.workflow_task = await self.start(
+                run,
+                request.identity,
+                is_sticky=True,
+                is_local=was_local,
+                resend=not request.force_create_new_workflow_task,
+            )
+        if eager is not None and eager.started:
+            response.activity_tasks = await self.activity_tasks.hand_over(run, eager)
+        return response
+
+    def _check(self, run: Run, request: ws.RespondWorkflowTaskCompletedRequest) -> bool:
+        """Check an answer; False when :meth:`_prepare` has more to look at. Raises CommandError."""
+        s = run.state
+        batch = request.commands
+        problem = check_sequence(batch)
+        if problem is not None:
+            raise invalid_argument(problem)
+        if not batch or request.messages or s.buffered or s.cron_schedule or s.retry is not None:
+            return False
+        for command in batch:
+            if command.command_type in _CHECKED_HERE:
+                return False
+        commands.check(s, batch, self._names[s.namespace_id])
+        return True
+
+    async def _prepare(
+        self, run: Run, request: ws.RespondWorkflowTaskCompletedRequest
+    ) -> tuple[Plan | None, dict[str, str] | None, Successor | None]:
+        """Check an answer that brings more than commands, or commands that name what is kept elsewhere.
+
+        Returns what becomes of its messages, the ids of Nexus endpoints, and the run that follows.
+        """
+        core = self._core
+        s = run.state
+        batch = request.commands
+        closes = bool(batch) and batch[-1].command_type in CLOSE_COMMANDS
+        held = (s.task_started_id, s.task_attempt)
+        if request.force_create_new_workflow_task and not batch and not request.messages:
+            now = core.now()
+            if now > s.task_original_ns + limits.WORKFLOW_TASK_HEARTBEAT_TIMEOUT:
+                transitions.time_out_workflow_task(s, now)
+                core.touch(run)
+                raise not_found("workflow task heartbeat timeout")
+        plan = sent = successor = None
+        try:
+            if closes and leaves_buffered(s, batch):
+                raise CommandError(_UNHANDLED_COMMAND, "UnhandledCommand")
+            if request.messages:
+                plan = self._updates.plan(run, request, closes)
+                sent = plan.sent
+            commands.check(s, batch, self._names[s.namespace_id], sent)
+            endpoints = await self._check_rest(run, batch)
+            if closes:
+                options = request.deployment_options
+                stated = None if options is None else stated_version(request.versioning_behavior, options)
+                successor = await self._closing.prepare(run, batch[-1], stated)
+        except CommandError:
+            if run.is_gone or (s.task_started_id, s.task_attempt) != held:
+                raise not_found(_LOST) from None
+            raise
+        if run.is_gone or (s.task_started_id, s.task_attempt) != held:
+            raise not_found(_LOST)
+        if closes and leaves_buffered(s, batch):
+            raise CommandError(_UNHANDLED_COMMAND, "UnhandledCommand")
+        return plan, endpoints, successor
+
+    def _apply(
+        self,
+        run: Run,
+        request: ws.RespondWorkflowTaskCompletedRequest,
+        plan: Plan | None,
+        endpoints: dict[str, str] | None,
+        successor: Successor | None,
+        eager: EagerStarts | None,
+    ) -> ws.RespondWorkflowTaskCompletedResponse:
+        """Carry an answer out that was found right."""
+        core = self._core
+        s = run.state
+        now = core.now()
+        batch = request.commands
+        forces_task = request.force_create_new_workflow_task
+        original_ns = 0
+        if forces_task and not batch and not request.messages:
+            original_ns = s.task_original_ns
+        stamps: dict[str, Any] | None = None
         if request.binary_checksum or request.worker_version_stamp is not None or request.metering_metadata is not None:
             stamps = {
                 "binary_checksum": request.binary_checksum,
@@ -283,42 +425,44 @@ class WorkflowTasks:
                 "metering_metadata": request.metering_metadata,
             }
         if request.versioning_behavior or request.deployment_options is not None:
-            stamps.update(version_stamps(request))
+            stamps = (stamps or {}) | version_stamps(request)
         response = ws.RespondWorkflowTaskCompletedResponse()
         completed_id = 0
         if s.speculative is not None and may_discard(run, request, plan):
             transitions.discard_speculative_task(s)
             response.reset_history_event_id = s.previous_started_id
         else:
-            completed_id = transitions.complete_workflow_task(s, now, identity, request.sdk_metadata, stamps)
+            completed_id = complete_workflow_task(s, now, request.identity, request.sdk_metadata, stamps)
             if core.is_routing:
                 show_version(run)
-        if _PROBLEMS in s.search_attributes:
+        if s.search_attributes and _PROBLEMS in s.search_attributes:
             del s.search_attributes[_PROBLEMS]
             run.visibility_changed = True
         sticky = request.sticky_attributes
-        if sticky is not None and sticky.worker_task_queue is not None and sticky.worker_task_queue.name:
+        s.sticky_queue = ""
+        if sticky is not None and sticky.worker_task_queue is not None:
             s.sticky_queue = sticky.worker_task_queue.name
             s.sticky_timeout_ms = (sticky.schedule_to_start_timeout or 0) // NS_PER_MS
-        else:
-            s.sticky_queue = ""
-        close_command, needs_task = commands.apply(s, request.commands, completed_id, now, namespace, sent, endpoints)
+        sent = None if plan is None else plan.sent
+        close_command, needs_task = apply(
+            s, batch, completed_id, now, self._names[s.namespace_id], sent, endpoints
+        )
         if plan is not None or run.updates is not None:
             if plan is not None:
                 for event_type, attributes in plan.rest:
                     commands.apply_message(s, event_type, attributes, now)
-            self._updates.settle(run, plan, close_command is not None, request.force_create_new_workflow_task)
+            self._updates.settle(run, plan, close_command is not None, forces_task)
         if close_command is not None:
             self._closing.by_command(run, close_command, completed_id, now, successor)
         else:
             s.is_close_attempted = False
-            if request.force_create_new_workflow_task or s.buffered or needs_task:
-                transitions.schedule_workflow_task(s, now, original_ns if is_heartbeat else 0)
+            if forces_task or s.buffered or needs_task:
+                schedule_workflow_task(s, now, original_ns)
             elif run.updates is not None and run.updates.admitted:
                 if request.return_new_workflow_task:
                     transitions.schedule_speculative_task(s, now, False)
                 else:
-                    transitions.schedule_workflow_task(s, now)
+                    schedule_workflow_task(s, now)
         if eager is not None:
             self.activity_tasks.start_eagerly(run, eager)
         elif completed_id or s.new_events:
@@ -327,15 +471,9 @@ class WorkflowTasks:
             core.absorb(run)
         if request.query_results or run.queries:
             self._queries.answer(run, request.query_results)
-        if request.return_new_workflow_task and s.task_scheduled_id and not s.task_started_id and not core.is_routing:
-            response.workflow_task = await self.start(
-                run, identity, is_sticky=True, is_local=was_local, resend=not request.force_create_new_workflow_task
-            )
-        if eager is not None and eager.started:
-            response.activity_tasks = await self.activity_tasks.hand_over(run, eager)
         return response
 
-    async def _refuse(self, run: Run, error: CommandError, identity: str) -> NoReturn:
+    def _refuse(self, run: Run, error: CommandError, identity: str) -> NoReturn:
         """A completion with a bad command: the task fails (or the run ends), and the worker is told."""
         core = self._core
         s = run.state

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from perdure.api.enums.v1 import HistoryEventFilterType
 from perdure.api.workflowservice import v1 as ws
+from perdure.service import WorkflowService
 from perdure.testing._clock import SkippingClock
 from perdure.testing._test_service import TestServiceRpcs
 from perdure.testing._time_skipping import TimeSkipping
@@ -49,7 +50,7 @@ class TimeSkippingService(TestServiceRpcs):
     def __getattr__(self, name: str) -> Any:
         """Another method of the engine's, such that its calls are noticed."""
         method = getattr(self._engine, name)
-        if not inspect.iscoroutinefunction(method):
+        if not inspect.iscoroutinefunction(method) and not hasattr(WorkflowService, name):
             return method
         skipping = self.skipping
 
