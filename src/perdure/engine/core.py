@@ -77,7 +77,7 @@ class Batch:
         self.is_whole = False
         #: Attempts that their polls get once durable, and what else is called then.
         self.started: list[StartedActivity] = []
-        self.deliveries: list[Callable[[], None]] = []
+        self.deliveries: list[Callable[[], object]] = []
         #: Called with the error when the commit failed.
         self.failures: list[Callable[[Exception], None]] = []
         self.waiters: list[asyncio.Future[None]] = []
@@ -560,10 +560,9 @@ class Core:
         lost: list[RunKey] = []
         for failed in batches:
             for run in failed.runs:
-                if run.is_gone:
-                    continue
-                self.forget(run)
-                lost.append(run.key)
+                if not run.is_gone:
+                    self.forget(run)
+                    lost.append(run.key)
                 run.fail_waiters(answer)
             for started in failed.started:
                 started.fail()

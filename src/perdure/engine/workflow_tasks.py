@@ -444,9 +444,7 @@ class WorkflowTasks:
             s.sticky_queue = sticky.worker_task_queue.name
             s.sticky_timeout_ms = (sticky.schedule_to_start_timeout or 0) // NS_PER_MS
         sent = None if plan is None else plan.sent
-        close_command, needs_task = apply(
-            s, batch, completed_id, now, self._names[s.namespace_id], sent, endpoints
-        )
+        close_command, needs_task = apply(s, batch, completed_id, now, self._names[s.namespace_id], sent, endpoints)
         if plan is not None or run.updates is not None:
             if plan is not None:
                 for event_type, attributes in plan.rest:

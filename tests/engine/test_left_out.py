@@ -1,0 +1,68 @@
+"""A run whose workflow task is about to be answered may be left for the next commit; whoever waits, waits for that one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from perdure.engine.core import MAX_LOOKS
+from perdure.engine.matching import LocalPoller
+from perdure.service import RPCError
+from tests.engine.driver import Driver
+
+
+async def started_and_taken(d: Driver) -> tuple[asyncio.Task[str], asyncio.Task[object]]:
+    """A start whose batch forms yet, and the poll that is about to get its workflow task."""
+    polling = asyncio.ensure_future(d.poll())
+    core = d.engine.core
+    while not any(isinstance(poller, LocalPoller) for _, queue in core.matching._queues.items() for poller in queue.pollers):
+        await asyncio.sleep(0)
+    starting = asyncio.ensure_future(d.start())
+    while core._forming is None:
+        await asyncio.sleep(0)
+    return starting, polling
+
+
+def grown(d: Driver) -> None:
+    """The forming batch has grown again and again, so it leaves now."""
+    batch = d.engine.core._forming
+    assert batch is not None
+    batch.looks = MAX_LOOKS
+    batch.marks += 1
+    d.engine.core._flush()
+
+
+async def test_it_goes_with_the_next_commit(d: Driver) -> None:
+    starting, polling = await started_and_taken(d)
+    grown(d)
+    core = d.engine.core
+    assert core._forming is not None
+    (run,) = core._forming.runs
+    assert run.is_dirty and not starting.done()
+    await core.settle()
+    assert not run.is_dirty
+    assert await starting == run.key.run_id
+    assert await core.store.load_run(run.key) is not None
+    await polling
+
+
+async def test_a_quiet_batch_leaves_nothing_out(d: Driver) -> None:
+    starting, polling = await started_and_taken(d)
+    await starting
+    assert d.engine.core._forming is None
+    await polling
+
+
+async def test_who_waits_hears_of_a_failed_commit(d: Driver) -> None:
+    starting, polling = await started_and_taken(d)
+    grown(d)
+    core = d.engine.core
+    batch = core._forming
+    assert batch is not None
+    core._forming = None
+    core._travelling.append(batch)
+    core._failed(batch, RuntimeError("no room"))
+    with pytest.raises(RPCError, match="no room"):
+        await starting
+    polling.cancel()
