@@ -224,9 +224,10 @@ class WorkflowTasks:
         end = s.next_event_id
         if not is_local:
             end, response.next_page_token = first_page(run, first)
-        events = run.tail_from(first)
-        if events is not None:
-            self._set_history(run, response, events[: end - first], resend)
+        if is_local:
+            events = run.tail_from(first)
+            if events is not None:
+                self._set_history(run, response, events[: end - first], resend)
         return response
 
     async def _add_history(
