@@ -16,6 +16,7 @@ cdef class Closing:
     cdef:
         public Core _core
         public object _namespaces
+        public object callbacks
 
     @cython.locals(s=MutableState, kind=int, event_type=int)
     cpdef object by_command(self, Run run, object command, int64_t completed_id, int64_t now, object successor)
