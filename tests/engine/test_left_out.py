@@ -16,7 +16,9 @@ async def started_and_taken(d: Driver) -> tuple[asyncio.Task[str], asyncio.Task[
     """A start whose batch forms yet, and the poll that is about to get its workflow task."""
     polling = asyncio.ensure_future(d.poll())
     core = d.engine.core
-    while not any(isinstance(poller, LocalPoller) for _, queue in core.matching._queues.items() for poller in queue.pollers):
+    while not any(
+        isinstance(poller, LocalPoller) for _, queue in core.matching._queues.items() for poller in queue.pollers
+    ):
         await asyncio.sleep(0)
     starting = asyncio.ensure_future(d.start())
     while core._forming is None:
