@@ -32,8 +32,8 @@ cpdef object store_error(int code, str what):
         return StoreCorruptError(f"{what}: data.mdb in it is cut off")
     if code == INCOMPLETE:
         return StoreCorruptError(
-            f"{what}: data.mdb was not closed in order, and the files checkpoint, log-0 and log-1 that belong to it are "
-            "missing or another store's: copy the whole folder"
+            f"{what}: data.mdb was not closed in order, and the files checkpoint, log-0 and log-1 that belong to it "
+            "are missing or another store's: copy the whole folder"
         )
     if code == LOG_DAMAGED:
         return StoreCorruptError(f"{what}: the log (log-0, log-1) is missing or damaged")

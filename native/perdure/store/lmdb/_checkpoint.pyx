@@ -1,26 +1,26 @@
 """Checkpoints: which snapshot of ``data.mdb`` is on the device, and where the log goes on from it.
 
-Commits write ``data.mdb`` without syncing it, so the device may hold any mixture of its pages. What opening can rely on
-is the checkpoint: a transaction of LMDB whose pages are on the device, with copies of the two meta pages that lead to
-them. Copy-on-write keeps such a transaction's pages as they are; they would be reused once nobody reads them, so a read
-transaction of our own, the *pin*, stays with them until the next checkpoint holds.
+Commits write ``data.mdb`` without syncing it, so the device may hold any mixture of its pages. What opening can rely
+on is the checkpoint: a transaction of LMDB whose pages are on the device, with copies of the two meta pages that lead
+to them. Copy-on-write keeps such a transaction's pages as they are; they would be reused once nobody reads them, so a
+read transaction of our own, the *pin*, stays with them until the next checkpoint holds.
 
-A checkpoint is taken between two write transactions: pin the newest one, copy the meta pages, begin the other segment of
-the log. Then, in the helper thread and while commits go on in that segment, sync the segment and ``data.mdb`` and write
-slot ``sequence % 2`` of the file ``checkpoint``. Until that slot is on the device the other one counts, with its pin and
-its segment, which the new one continues.
+A checkpoint is taken between two write transactions: pin the newest one, copy the meta pages, begin the other segment
+of the log. Then, in the helper thread and while commits go on in that segment, sync the segment and ``data.mdb`` and
+write slot ``sequence % 2`` of the file ``checkpoint``. Until that slot is on the device the other one counts, with
+its pin and its segment, which the new one continues.
 """
 
 from libc.errno cimport EIO, EINTR, errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdint cimport uint32_t
+from libc.string cimport memcmp, memcpy
 from posix.types cimport off_t
 from posix.unistd cimport pread
 
 from perdure.store.lmdb._api cimport MDB_PANIC, MDB_RDONLY, MDB_envinfo, MDB_stat, mdb
 from perdure.store.lmdb._home cimport (
-    ASKED, ENDED, IDLE, META_SIZE, REPLAY, SLOT_SIZE, Helper, Home, Snapshot, pthread_cond_signal, pthread_cond_wait, pthread_create, pthread_join,
-    pthread_mutex_lock, pthread_mutex_unlock,
+    ASKED, ENDED, IDLE, META_SIZE, REPLAY, SLOT_SIZE, Helper, Home, Snapshot, pthread_cond_signal, pthread_cond_wait,
+    pthread_create, pthread_join, pthread_mutex_lock, pthread_mutex_unlock,
 )
 from perdure.store.lmdb._log cimport (
     SEGMENT_SIZE, crc32c, log_lengthen, log_start, sync_file, write_at,

@@ -1,16 +1,16 @@
 """An LMDB environment with one writer thread of its own, on the C functions inside the ``lmdb`` package's extension.
 
-The loop thread builds a :class:`~perdure.store.lmdb._batch.Batch` and submits it. The writer (``_writer``) takes everything
-that waits, applies it in one write transaction, commits, and writes a byte to a pipe; the loop then drains what is done,
-in the order of submission. A batch whose versions do not hold is left out of the transaction and fails alone. While one
-transaction is on its way to the disk the next batches gather.
+The loop thread builds a :class:`~perdure.store.lmdb._batch.Batch` and submits it. The writer (``_writer``) takes
+everything that waits, applies it in one write transaction, commits, and writes a byte to a pipe; the loop then drains
+what is done, in the order of submission. A batch whose versions do not hold is left out of the transaction and fails
+alone. While one transaction is on its way to the disk the next batches gather.
 
 Python objects are touched by the loop thread alone; the writer runs without the GIL and never takes it.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset, strdup
 
@@ -21,8 +21,8 @@ from perdure.store.lmdb._api cimport (
 from perdure.store.lmdb._batch cimport DATABASES, Batch, Buffer
 from perdure.store.lmdb._checkpoint cimport lengthen_ahead, start_helper, stop_helper
 from perdure.store.lmdb._home cimport (
-    COMMITTED, FAILED, FORMAT, STALE, Home, Node, nanoseconds, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal,
-    pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
+    COMMITTED, FAILED, FORMAT, STALE, Home, Node, nanoseconds, pthread_cond_destroy, pthread_cond_init,
+    pthread_cond_signal, pthread_create, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
     pthread_mutex_unlock,
 )
 from perdure.store.lmdb._log cimport SEGMENTS

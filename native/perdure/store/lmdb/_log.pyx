@@ -48,10 +48,10 @@ cdef uint32_t[8][256] _table
 
 cdef void _make_table() noexcept nogil:
     cdef uint32_t value
-    cdef int i, j
+    cdef int i, j, _bit
     for i in range(256):
         value = <uint32_t> i
-        for j in range(8):
+        for _bit in range(8):
             value = (value >> 1) ^ (<uint32_t> POLYNOMIAL if value & 1 else 0)
         _table[0][i] = value
     for i in range(256):

@@ -1,12 +1,13 @@
 """Opening and closing a store's folder.
 
-Opening looks at the newest slot of ``checkpoint``. If it says *replay* (the store was not closed in order), the meta pages
-in it are put back into ``data.mdb`` before LMDB sees the file, and the records of the log are applied; then ``data.mdb``
-is synced and the slot says *trust*. In either case a new checkpoint is taken before the first commit. Being killed
-anywhere in this leaves the checkpoint that was there, so opening simply begins again. Closing in order ends with *trust*.
+Opening looks at the newest slot of ``checkpoint``. If it says *replay* (the store was not closed in order), the meta
+pages in it are put back into ``data.mdb`` before LMDB sees the file, and the records of the log are applied; then
+``data.mdb`` is synced and the slot says *trust*. In either case a new checkpoint is taken before the first commit.
+Being killed anywhere in this leaves the checkpoint that was there, so opening simply begins again. Closing in order
+ends with *trust*.
 
-While the store is open, ``data.mdb`` holds the row ``log``, the number that the checkpoint has too: a copy of ``data.mdb``
-without its log, or with another's, is refused.
+While the store is open, ``data.mdb`` holds the row ``log``, the number that the checkpoint has too: a copy of
+``data.mdb`` without its log, or with another's, is refused.
 """
 
 from libc.errno cimport EIO, EINTR, ENOENT, ENOMEM, errno
@@ -21,13 +22,14 @@ from posix.unistd cimport close, fsync, pread, unlink
 
 from perdure.store.lmdb._api cimport (
     CUT_OFF, FOREIGN, INCOMPLETE, LOG_DAMAGED, MDB_CORRUPTED, MDB_DUPFIXED, MDB_DUPSORT, MDB_MAP_FULL, MDB_NORDAHEAD,
-    MDB_NOSUBDIR, MDB_NOSYNC, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, NEWER, SHARED, MDB_env, MDB_envinfo, MDB_stat, MDB_txn, MDB_val, mdb,
+    MDB_NOSUBDIR, MDB_NOSYNC, MDB_NOTFOUND, MDB_NOTLS, MDB_RDONLY, NEWER, SHARED, MDB_env, MDB_envinfo, MDB_stat,
+    MDB_txn, MDB_val, mdb,
 )
 from perdure.store.lmdb._apply cimport apply, is_sound
 from perdure.store.lmdb._batch cimport BUCKET, DATABASES, META, TERM
 from perdure.store.lmdb._checkpoint cimport (
-    begin_checkpoint, end_checkpoint, read_metas, read_snapshot,
-    wait_for_helper, write_checkpoint, write_metas, write_snapshot,
+    begin_checkpoint, end_checkpoint, read_metas, read_snapshot, wait_for_helper, write_checkpoint, write_metas,
+    write_snapshot,
 )
 from perdure.store.lmdb._home cimport (
     FORMAT, REPLAY, SLOT_SIZE, TRUST, Home, Node, Snapshot, pthread_mutex_lock, pthread_mutex_unlock,
@@ -502,8 +504,8 @@ cdef int _open(Home* home, unsigned int create) noexcept nogil:
     if rc == 0:
         known = read_snapshot(home.checkpoint_fd, &home.snapshot)
     if known:
-        # A process that was killed may have written the slot and not synced it: before data.mdb changes, the device must
-        # know of this checkpoint, not only of the one before.
+        # A process that was killed may have written the slot and not synced it: before data.mdb changes, the device
+        # must know of this checkpoint, not only of the one before.
         rc = write_snapshot(home.checkpoint_fd, &home.snapshot)
         if rc:
             return rc

@@ -1,19 +1,19 @@
-"""Committing: batches are applied to ``data.mdb`` without syncing it, and go into the log, whose sync is the commit's only
-one. See ``_log`` and ``_checkpoint`` for why that is enough.
+"""Committing: batches are applied to ``data.mdb`` without syncing it, and go into the log, whose sync is the commit's
+only one. See ``_log`` and ``_checkpoint`` for why that is enough.
 
 Two threads commit, never at once, and neither needs the GIL.
 
-The *writer* takes everything that waits, in one write transaction: checks versions, applies, writes one record, commits,
-syncs the record. Then the batches are reported.
+The *writer* takes everything that waits, in one write transaction: checks versions, applies, writes one record,
+commits, syncs the record. Then the batches are reported.
 
 The *loop's own thread* commits a small batch that comes while the writer is idle, which saves waking two threads. It
 keeps one write transaction open over many such commits: each applies its entries, writes its record and syncs it; the
-transaction itself, whose pages cost more than the record, is committed now and then, and before the writer has to work.
-The loop's reads go through the open transaction, so they see every commit.
+transaction itself, whose pages cost more than the record, is committed now and then, and before the writer has to
+work. The loop's reads go through the open transaction, so they see every commit.
 
-What goes wrong leaves nothing of the commit. A record that could not be written is not counted, and the transaction is
-aborted; the batches that an open transaction had before are applied again (``logged``). When a sync fails, nobody knows
-what the device has: the folder is opened again, from the checkpoint and the records before the failed one.
+What goes wrong leaves nothing of the commit. A record that could not be written is not counted, and the transaction
+is aborted; the batches that an open transaction had before are applied again (``logged``). When a sync fails, nobody
+knows what the device has: the folder is opened again, from the checkpoint and the records before the failed one.
 """
 
 from libc.errno cimport EINTR, ENOSPC, errno
@@ -29,7 +29,7 @@ from perdure.store.lmdb._checkpoint cimport (
     wait_for_helper,
 )
 from perdure.store.lmdb._home cimport (
-    COMMITTED, FAILED, PENDING, STALE, Home, Node, Queue, nanoseconds, pthread_cond_wait, pthread_mutex_lock,
+    COMMITTED, FAILED, PENDING, Home, Node, Queue, nanoseconds, pthread_cond_wait, pthread_mutex_lock,
     pthread_mutex_unlock, pthread_equal, pthread_self,
 )
 from perdure.store.lmdb._log cimport (
