@@ -25,7 +25,7 @@ def _settings(url: str) -> Settings:
 
 @command.command("migrate")
 @click.argument("url", envvar="PERDURE_STORE")
-@click.option("--partitions", type=click.IntRange(1, 256), help="Parts of each table, when they are made (4).")
+@click.option("--partitions", type=click.IntRange(1, 256), help="Parts of each table, when they are made (1).")
 def migrate_command(url: str, partitions: int | None) -> None:
     """Make the tables at URL, or bring them to this version of perdure. Several may try at once."""
     settings = _settings(url)

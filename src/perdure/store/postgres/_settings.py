@@ -11,7 +11,7 @@ The URL is libpq's. These options of its query are ours; all others (``sslmode``
 ``statement_timeout``   milliseconds after which the server ends a statement
 ``application_name``    how the server names our connections (``perdure``)
 ``lease``               seconds after which a process that fell silent is taken for dead (10)
-``partitions``          parts of each table when the schema is made (4)
+``partitions``          parts of each table when the schema is made (1)
 ``migrate``             ``auto`` makes and updates the tables at opening, ``off`` leaves that to ``perdure store migrate``
 ``pooler``              ``transaction`` for PgBouncer in that mode: no prepared statements, no settings of a session
 ``replica``             the URL of a read replica that answers listings and counts
@@ -50,7 +50,7 @@ class Settings:
     command_timeout: float = 60.0
     reconnect_timeout: float = 30.0
     lease: float = 10.0
-    partitions: int = 4
+    partitions: int = 1
     migrate: bool = True
     is_pooled: bool = False
     """Behind a pooler that gives each transaction another connection of the server."""
