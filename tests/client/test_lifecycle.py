@@ -23,7 +23,7 @@ from tests.client.conftest import FakeService
 def home(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> FakeService:
     """What every URL leads to."""
 
-    async def connect(url: str, *, durability: str | None = None) -> FakeService:
+    async def connect(url: str, *, durability: str | None = None, config: object = None) -> FakeService:
         service.requests.append((url, durability))
         return service
 
