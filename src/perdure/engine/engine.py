@@ -21,6 +21,7 @@ from perdure.engine.describing import Describing
 from perdure.engine.errors import unavailable
 from perdure.engine.histories import Histories
 from perdure.engine.idle_queues import IdleQueues
+from perdure.engine.imports import Imports, ImportWorkflowExecutionRequest, ImportWorkflowExecutionResponse
 from perdure.engine.limits import SERVER_VERSION, long_poll
 from perdure.engine.messages import Messages
 from perdure.engine.multi_operations import MultiOperations
@@ -90,6 +91,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._describing = Describing(core, namespaces)
         self._describing.queue_limits = self._queue_limits
         self._resets = Resets(core, namespaces, closing)
+        self._imports = Imports(core, namespaces)
         self._transfers = Transfers(core, namespaces, self._starts, closing)
         self._transfers.nexus_tasks = self._nexus_tasks
         self._transfers.callbacks = self._starts.callbacks = self._standalone.callbacks = self._callbacks
@@ -309,6 +311,17 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         """Temporal's ResetWorkflowExecution."""
         self._check()
         return await self._resets.reset(request)
+
+    async def import_workflow_execution(
+        self,
+        request: ImportWorkflowExecutionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ImportWorkflowExecutionResponse:
+        """Take in a run of another home, see :meth:`Imports.take`; no RPC of Temporal's."""
+        self._check()
+        return await self._imports.take(request)
 
     async def delete_workflow_execution(
         self, request: ws.DeleteWorkflowExecutionRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
