@@ -112,7 +112,11 @@ def test_the_keyword_states_the_durability_too() -> None:
         (5, TypeError, "a home is a URL such as 'lmdb:./data' or 'memory:', not int"),
         ("", ValueError, "not a home perdure knows"),
         ("./data", ValueError, "for a folder write 'lmdb:./data'"),
-        ("redis://x", ValueError, "not a home perdure knows: use 'lmdb:PATH', 'memory:', 'postgresql://...' or 'temporal://host:port'"),
+        (
+            "redis://x",
+            ValueError,
+            "not a home perdure knows: use 'lmdb:PATH', 'memory:', 'postgresql://...' or 'temporal://host:port'",
+        ),
         ("lmdb:", ValueError, "names no folder"),
         ("lmdb://host/x", ValueError, "names a host"),
         ("lmdb:a\0b", ValueError, "names no folder"),

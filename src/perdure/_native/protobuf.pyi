@@ -1,7 +1,5 @@
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, final
-
-_T = TypeVar("_T")
+from typing import Any, final
 
 class DecodeError(ValueError): ...
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import nexusrpc
 from nexusrpc.handler import StartOperationContext, service_handler, sync_operation
-
 from sdk import exceptions, nexus, workflow
 
 ENDPOINT = "replay-nexus"

@@ -246,7 +246,7 @@ class TracingWorkflowInboundInterceptor(perdure.worker.WorkflowInboundIntercepto
             **(additional_attributes or {}),
         }
         propagation = self.propagation()
-        carrier = self._complete(
+        carrier: dict[str, Any] | None = self._complete(
             _CompletedSpan(
                 parent=propagation.carrier(),
                 name=name,
