@@ -12,6 +12,7 @@ import perdure
 #: Command -> its module's name below this package, and what it does in a line.
 COMMANDS = {
     "server": ("_server", "Serve a home over Temporal's gRPC API."),
+    "migrate": ("_migrate", "Move runs from one home to another."),
     "store": ("_store", "Make and update the tables of a PostgreSQL home."),
 }
 
