@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -224,6 +227,87 @@ def _die(patch: pytest.MonkeyPatch, service: WorkflowService, when: str) -> None
         return answer
 
     patch.setattr(service, "terminate_workflow_execution", dying)
+
+
+@pytest.mark.usefixtures("kept")
+async def test_a_run_that_went_on_meanwhile_is_not_closed(
+    source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with working(source) as client:
+        await asleep(await client.start_workflow(Sleeps.run, 1000.0, id="w", task_queue=QUEUE))
+    async with homes(source, target) as (of, to):
+        client = await Client.connect(source)
+        take = to.import_workflow_execution  # type: ignore[attr-defined]
+
+        async def taking(request: Any) -> Any:
+            answer = await take(request)
+            await client.get_workflow_handle("w").signal(Sleeps.say, "wait")
+            return answer
+
+        monkeypatch.setattr(to, "import_workflow_execution", taking)
+        report = await migrate_runs(of, to, close_source=True)
+        assert report.closed == 0
+        assert "went on at the source" in report.refused[0][2]
+        assert (await client.get_workflow_handle("w").describe()).status == WorkflowExecutionStatus.RUNNING
+        await client.close()
+
+
+async def test_runs_come_from_a_server(source: str, target: str) -> None:
+    pytest.importorskip("grpc", reason="needs perdure[server]")
+    from perdure.server import Server
+
+    async with Server(source, port=0) as server:
+        url = f"temporal://{server.address}"
+        async with working(url) as client:
+            await client.execute_workflow(Adds.run, 1, id="c", task_queue=QUEUE)
+            await asleep(await client.start_workflow(Sleeps.run, 1.0, id="w", task_queue=QUEUE))
+        report = await move(url, target, close_source=True)
+        assert (report.copied, report.moved, report.closed, report.refused) == (1, 1, 1, [])
+        assert await events(url, "c") == await events(target, "c") == await events(source, "c")
+        assert (await move(url, target, close_source=True)).already == 2
+    async with working(target) as client:
+        moved = client.get_workflow_handle_for(Sleeps.run, "w")
+        await moved.signal(Sleeps.say, "here")
+        assert await moved.result() == "here"
+        await Replayer(workflows=WORKFLOWS).replay_workflow(await moved.fetch_history())
+
+
+_KILLED = """
+import os, sys
+from perdure.cli import _migrate, main
+
+close = _migrate._close
+calls = []
+
+async def dying(*arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+        os._exit(9)
+    await close(*arguments)
+
+_migrate._close = dying
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
+    source, target = f"lmdb:{tmp_path / 'a'}", f"lmdb:{tmp_path / 'b'}"
+
+    async def fill() -> None:
+        async with working(source) as client:
+            for number in range(3):
+                await asleep(await client.start_workflow(Sleeps.run, 1000.0, id=f"w{number}", task_queue=QUEUE))
+
+    asyncio.run(fill())
+    words = ["migrate", "--from", source, "--to", target, "--close-source"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", _KILLED, *words], env=environment, check=False)
+    assert killed.returncode == 9
+    code, output = invoke(*words[1:])
+    assert (code, output) == (
+        0,
+        "default: 0 copied, 1 open ones moved, 2 terminated at the source, 2 there already, 0 not moved\n",
+    )
 
 
 async def test_other_namespaces_are_made_with_their_retention(source: str, target: str) -> None:

@@ -155,6 +155,8 @@ def _print(namespace: str, report: Report, is_export: bool, dry_run: bool) -> No
         parts.append(f"{report.closed} {would}terminated at the source")
     parts += [f"{report.already} there already", f"{len(report.refused)} not moved"]
     click.echo(f"{namespace}: {', '.join(parts)}")
+    if report.moved > report.closed and not dry_run:
+        click.echo(f"open at both homes now: {report.moved - report.closed}; --close-source ends those at the source")
 
 
 async def migrate_runs(
