@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perdure.api.common import v1 as common_v1
+from perdure.api.workflowservice import v1 as ws
 from perdure.engine.imports import ImportWorkflowExecutionRequest
 from perdure.service import RPCError, RPCStatusCode
+from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
 from tests.engine.driver import (
+    Clock,
     Driver,
     S,
     complete,
@@ -127,6 +131,41 @@ async def test_a_run_that_has_not_begun_waits_for_its_delay(source: Driver, d: D
     assert not await d.has_workflow_task()
     await d.advance(1.1)
     await d.turn(complete())
+
+
+async def test_a_cron_run_begins_at_its_minute(source: Driver, d: Driver) -> None:
+    run_id = await source.start(cron_schedule="* * * * *")
+    assert await taken(source, d, run_id)
+    await d.advance(58)
+    assert not await d.has_workflow_task()
+    await d.advance(2.1)
+    await d.turn(complete())
+    assert (await d.describe()).workflow_execution_info.execution.run_id != run_id  # type: ignore[union-attr]
+
+
+async def test_a_paused_run_stays_where_it_is(source: Driver, d: Driver) -> None:
+    run_id = await source.start()
+    await source.turn()
+    await source.engine.pause_workflow_execution(ws.PauseWorkflowExecutionRequest("default", "w"))
+    with pytest.raises(RPCError, match="paused"):
+        await taken(source, d, run_id)
+
+
+async def test_a_run_survives_the_restart_after_it_came(tmp_path: Path) -> None:
+    clock = Clock()
+    async with driving(await MemoryStore.open(), clock) as source:
+        run_id = await source.start()
+        await source.turn(start_timer(seconds=1000))
+        await source.signal()
+        async with driving(await LMDBStore.open(tmp_path / "target"), clock) as target:
+            assert await taken(source, target, run_id)
+    async with driving(await LMDBStore.open(tmp_path / "target"), clock) as target:
+        await target.turn()
+        await target.advance(1001)
+        await target.engine.core.timers.load_horizon()
+        await target.advance(0.1)
+        await target.turn(complete())
+        assert "TimerFired" in await target.names()
 
 
 async def test_a_timeout_keeps_its_moment(source: Driver, d: Driver) -> None:
