@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.service._activity_service import ActivityService
@@ -20,18 +20,20 @@ class WorkflowService(ActivityService, DeploymentService, NamespaceService, Nexu
     ``timeout`` bounds the whole call (DEADLINE_EXCEEDED after it); long polls answer empty shortly before it ends.
     ``metadata`` are headers for homes that have a wire; in process they are ignored.
     A cancelled poll loses no task.
+
+    The methods on the hot path are plain functions that return a coroutine, so that a home may save a frame.
     """
 
     #: True when tasks are handed over in this process's memory and need no poll round trips.
     in_process: bool
 
-    async def start_workflow_execution(
+    def start_workflow_execution(
         self,
         request: ws.StartWorkflowExecutionRequest,
         *,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
-    ) -> ws.StartWorkflowExecutionResponse:
+    ) -> Coroutine[Any, Any, ws.StartWorkflowExecutionResponse]:
         """Temporal's StartWorkflowExecution."""
         ...
 
@@ -115,13 +117,13 @@ class WorkflowService(ActivityService, DeploymentService, NamespaceService, Nexu
         """Temporal's CountWorkflowExecutions."""
         ...
 
-    async def get_workflow_execution_history(
+    def get_workflow_execution_history(
         self,
         request: ws.GetWorkflowExecutionHistoryRequest,
         *,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
-    ) -> ws.GetWorkflowExecutionHistoryResponse:
+    ) -> Coroutine[Any, Any, ws.GetWorkflowExecutionHistoryResponse]:
         """Temporal's GetWorkflowExecutionHistory."""
         ...
 
@@ -185,23 +187,23 @@ class WorkflowService(ActivityService, DeploymentService, NamespaceService, Nexu
         """Temporal's PollWorkflowExecutionUpdate."""
         ...
 
-    async def poll_workflow_task_queue(
+    def poll_workflow_task_queue(
         self,
         request: ws.PollWorkflowTaskQueueRequest,
         *,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
-    ) -> ws.PollWorkflowTaskQueueResponse:
+    ) -> Coroutine[Any, Any, ws.PollWorkflowTaskQueueResponse]:
         """Temporal's PollWorkflowTaskQueue."""
         ...
 
-    async def respond_workflow_task_completed(
+    def respond_workflow_task_completed(
         self,
         request: ws.RespondWorkflowTaskCompletedRequest,
         *,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
-    ) -> ws.RespondWorkflowTaskCompletedResponse:
+    ) -> Coroutine[Any, Any, ws.RespondWorkflowTaskCompletedResponse]:
         """Temporal's RespondWorkflowTaskCompleted."""
         ...
 
@@ -225,13 +227,13 @@ class WorkflowService(ActivityService, DeploymentService, NamespaceService, Nexu
         """Temporal's RespondQueryTaskCompleted."""
         ...
 
-    async def poll_activity_task_queue(
+    def poll_activity_task_queue(
         self,
         request: ws.PollActivityTaskQueueRequest,
         *,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
-    ) -> ws.PollActivityTaskQueueResponse:
+    ) -> Coroutine[Any, Any, ws.PollActivityTaskQueueResponse]:
         """Temporal's PollActivityTaskQueue."""
         ...
 
@@ -255,13 +257,13 @@ class WorkflowService(ActivityService, DeploymentService, NamespaceService, Nexu
         """Temporal's RecordActivityTaskHeartbeatById."""
         ...
 
-    async def respond_activity_task_completed(
+    def respond_activity_task_completed(
         self,
         request: ws.RespondActivityTaskCompletedRequest,
         *,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: timedelta | None = None,
-    ) -> ws.RespondActivityTaskCompletedResponse:
+    ) -> Coroutine[Any, Any, ws.RespondActivityTaskCompletedResponse]:
         """Temporal's RespondActivityTaskCompleted."""
         ...
 
