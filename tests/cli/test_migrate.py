@@ -230,6 +230,19 @@ def _die(patch: pytest.MonkeyPatch, service: WorkflowService, when: str) -> None
 
 
 @pytest.mark.usefixtures("kept")
+async def test_a_run_that_was_moved_does_not_come_back_to_die(source: str, target: str) -> None:
+    async with working(source) as client:
+        await asleep(await client.start_workflow(Sleeps.run, 1000.0, id="w", task_queue=QUEUE))
+    assert (await move(source, target, close_source=True)).moved == 1
+    back = await move(target, source, close_source=True)
+    assert (back.moved, back.closed, back.already) == (0, 0, 0)
+    assert "moved away" in back.refused[0][2]
+    client = await Client.connect(target)
+    assert (await client.get_workflow_handle("w").describe()).status == WorkflowExecutionStatus.RUNNING
+    await client.close()
+
+
+@pytest.mark.usefixtures("kept")
 async def test_a_run_that_went_on_meanwhile_is_not_closed(
     source: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,10 +24,12 @@ from perdure.api.history import v1 as history_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.imports import (
+    MOVED_BY,
     ImportWorkflowExecutionRequest,
     ImportWorkflowExecutionResponse,
     fold,
     obstacle,
+    was_moved_away,
 )
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
 from perdure.store.api import StoreError
@@ -45,8 +47,6 @@ _OF_THE_END = frozenset(
         _TERMINATED,
     )
 )
-#: Who terminates a run that was moved: a second migration knows it by that.
-IDENTITY = "perdure migrate"
 _PAGE = 500
 
 Import = Callable[[ImportWorkflowExecutionRequest], Awaitable[ImportWorkflowExecutionResponse]]
@@ -200,8 +200,7 @@ async def _take(
         report.refused.append((workflow_id, run_id, "A worker has its workflow task."))
         return
     events = await _history(source, workflow_id, run_id)
-    last = events[-1]
-    if last.event_type == _TERMINATED and last.attributes.identity == IDENTITY:
+    if was_moved_away(events[-1]):
         report.already += 1
         return
     request = ImportWorkflowExecutionRequest(
@@ -242,7 +241,7 @@ async def _close(source: Source, workflow_id: str, run_id: str, copied: list[His
             source.namespace,
             common_v1.WorkflowExecution(workflow_id, run_id),
             "moved to another home",
-            identity=IDENTITY,
+            identity=MOVED_BY,
         )
     )
     late = [e for e in (await _history(source, workflow_id, run_id))[len(copied) :] if e.event_type not in _OF_THE_END]

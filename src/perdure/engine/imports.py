@@ -25,6 +25,9 @@ _STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 #: A workflow task ended so, and nothing says in the history that the next one is due.
 _UNDONE = frozenset((int(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED), int(EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)))
 _TASK_COMPLETED = int(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
+_TERMINATED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED)
+#: The identity that terminates a run because another home has it.
+MOVED_BY = "perdure migrate"
 _CLOSED = int(RunState.CLOSED)
 _PAUSED = int(Status.PAUSED)
 #: What of a run's extras its history brings along completely.
@@ -148,6 +151,9 @@ class Imports:
         await self._core.durable(run)
         if await self._core.read_events(run, 1, len(events) + 1) != events:
             raise RPCError("The target has this run, but it went another way there.", RPCStatusCode.ALREADY_EXISTS)
+        last = await self._core.event(run, run.state.next_event_id - 1)
+        if was_moved_away(last) and not was_moved_away(events[-1]):
+            raise RPCError("The target has this run as one that was moved away from it.", RPCStatusCode.ALREADY_EXISTS)
         return ImportWorkflowExecutionResponse(False)
 
     def _add(self, key: RunKey, state: MutableState, events: list[HistoryEvent], current: Run | None) -> Run:
@@ -175,6 +181,11 @@ class Imports:
         if is_dispatched:
             core.dispatch_workflow_task(run)
         return run
+
+
+def was_moved_away(last: HistoryEvent) -> bool:
+    """Whether the last event of a history says that the run goes on at another home."""
+    return last.event_type == _TERMINATED and last.attributes.identity == MOVED_BY
 
 
 def _is_task_undone(events: list[HistoryEvent]) -> bool:
