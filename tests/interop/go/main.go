@@ -83,7 +83,7 @@ func run(address, queue, counter string, words []string) (any, error) {
 		})
 		return "replayed", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 45*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	connection, err := client.DialContext(ctx, client.Options{HostPort: address, Logger: quiet{}})
 	if err != nil {
