@@ -347,7 +347,9 @@ cdef int check_commands(MutableState s, list commands, str namespace, dict sent)
             _check_id("" if a.workflow_type is None else a.workflow_type.name, "the child's workflow type", 16)
             _check_namespace(a.namespace, namespace, 16)
             _check_queue(a.task_queue, 16)
-            _check_durations(a, ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"), f"child {a.workflow_id!r}", 16)
+            _check_durations(
+                a, ("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"), f"child {a.workflow_id!r}", 16
+            )
             _check_retry(a.retry_policy, 16)
             size += _check_size(payloads_size(a.input), f"the input of child {a.workflow_id!r}")
             size += _check_fields(a.memo, "fields", f"the memo of child {a.workflow_id!r}")

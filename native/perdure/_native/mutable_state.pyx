@@ -717,7 +717,6 @@ cdef class MutableState:
         """This state as bytes for the store, which hears nothing of a speculative workflow task."""
         cdef TimerInfo timer
         cdef ChildInfo child
-        cdef ExternalInfo external
         cdef ActivityInfo activity
         cdef HistoryEvent event
         cdef Writer w
