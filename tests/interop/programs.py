@@ -86,7 +86,7 @@ class PyCounter:
         self.total += number
 
     @workflow.signal
-    def finish(self, nothing: None = None) -> None:  # Go always sends an argument, a nil at least.
+    def finish(self) -> None:
         self.is_finished = True
 
     @workflow.query

@@ -203,6 +203,14 @@ def test_a_signal_that_cannot_be_decoded_is_dropped(caplog: pytest.LogCaptureFix
     assert "dropping the signal" in caplog.text
 
 
+def test_a_null_is_no_argument_of_a_handler_without_parameters() -> None:
+    server = MiniServer(Listener)
+    server.turn()
+    server.signal("end", None)  # What Go's clients send where there is nothing to send.
+    server.turn()
+    assert server.result == []
+
+
 @workflow.defn
 class Canceller:
     @workflow.run

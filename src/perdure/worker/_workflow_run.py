@@ -365,6 +365,9 @@ class WorkflowRun(WorkflowNexus):
         self, defn: _HandlerDefinition, name: str, payloads: Sequence[common_v1.Payload] | None
     ) -> list[Any]:
         if defn.name is not None:
+            # Go's clients send a null where there is no argument.
+            if defn.arg_types == [] and payloads and len(payloads) == 1 and _is_null(payloads[0]):
+                return []
             return self._values(payloads, defn.arg_types)
         if defn.dynamic_vararg:
             return [name, *self._values(payloads, None)]
@@ -601,6 +604,11 @@ class WorkflowRun(WorkflowNexus):
             "stays in memory; let it re-raise what ends it.",
             self.run_id,
         )
+
+
+def _is_null(payload: common_v1.Payload) -> bool:
+    """Whether a payload is what every SDK makes of no value."""
+    return payload.metadata.get("encoding") == b"binary/null"
 
 
 def _not_the_process(error: BaseException) -> RuntimeError:
