@@ -137,7 +137,17 @@ IN_WORKFLOWS_ONLY = [
     if inspect.isfunction(getattr(workflow, name))
     and name
     not in {
-        *("as_completed", "current_update_info", "defn", "dynamic_config", "in_workflow", "init", "query", "run"),
+        *(
+            "as_completed",
+            "create_nexus_client",
+            "current_update_info",
+            "defn",
+            "dynamic_config",
+            "in_workflow",
+            "init",
+            "query",
+            "run",
+        ),
         *("signal", "update", "wait"),
     }
 ]

@@ -51,7 +51,7 @@ def test_every_workload_runs_on_perdure(tmp_path: Path) -> None:
 
 
 def test_a_peer_that_is_not_there_says_so(tmp_path: Path) -> None:
-    results, shown = run("--peers", "python sdk", "--workloads", "chain", output=tmp_path / "results.json")
+    results, shown = run("--peers", "python sdk, dev server", "--workloads", "chain", output=tmp_path / "results.json")
     assert {(row["status"], row["note"]) for row in results["rows"]} == {
         ("not installed", "no temporal server on the path")
     }

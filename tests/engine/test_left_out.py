@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from perdure.engine.core import MAX_LOOKS
 from perdure.engine.matching import LocalPoller
 from perdure.service import RPCError
-from tests.engine.driver import Driver
+from perdure.store.api import Durability, Store
+from perdure.store.lmdb import LMDBStore
+from perdure.store.memory import MemoryStore
+from tests.engine.driver import Driver, driving
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+async def d(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+    """A driven engine that owns its store: one of a cluster leaves nothing out."""
+    store: Store
+    if request.param == "memory":
+        store = await MemoryStore.open()
+    else:
+        store = await LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS)
+    async with driving(store) as driver:
+        yield driver
 
 
 async def started_and_taken(d: Driver) -> tuple[asyncio.Task[str], asyncio.Task[object]]:
