@@ -13,8 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.postgres import Server, binaries
-
 from .peers import Peer
 
 
@@ -30,6 +28,8 @@ def executable(server: str) -> str | None:
     if server == "perdure":
         return sys.executable
     if server == "postgres":
+        from tests.support.postgres import binaries  # needs asyncpg, which other peers' pythons lack
+
         found = binaries()
         return None if found is None else str(found / "postgres")
     variable, program = {"temporal": ("TEMPORAL", "temporal"), "restate": ("RESTATE_SERVER", "restate-server")}[server]
@@ -64,6 +64,8 @@ def running(peer: Peer, folder: Path) -> Iterator[tuple[str, int]]:
         return
     if peer.server == "postgres":
         # Everything as the server comes: fsync and synchronous_commit are on.
+        from tests.support.postgres import Server
+
         database = Server({})
         try:
             yield database.url, database.pid
