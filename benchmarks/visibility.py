@@ -87,24 +87,36 @@ def filters(runs: int) -> list[str]:
     ]
 
 
+def make_key(number: int) -> RunKey:
+    """The key of the n-th run."""
+    run_id = uuid.UUID(int=0x018F_0000_0000_7000_8000_0000_0000_0000 + number * 0x9E37_79B9 % 2**32)
+    return RunKey(NAMESPACE, f"order-{number}", str(run_id))
+
+
 def make_record(number: int, rng: random.Random) -> VisibilityRecord:
     """The record of the n-th run."""
     start = (START + number) * SECOND
-    key = RunKey(NAMESPACE, f"order-{number}", str(uuid.UUID(int=0x018F_0000_0000_7000_8000_0000_0000_0000 + number)))
+    key = make_key(number)
     is_open = rng.random() < 0.05
+    length = 0 if is_open else 5 + 6 * int(rng.expovariate(0.3))
+    execution = start + (rng.randint(1, 600) * SECOND if rng.random() < 0.1 else 0)
+    root = number // 1000 * 1000 if number % 10 == 9 else number
+    parent = make_key(root) if root != number else RunKey("", "", "")
     return VisibilityRecord(
         key,
         f"Type{number % 10}",
         f"queue-{number % 4}",
         1 if is_open else rng.choices((2, 3, 5, 7), (90, 6, 2, 2))[0],
         start,
-        start,
-        0 if is_open else start + rng.randint(1, 3600 * SECOND),
-        11,
-        1400,
-        4,
-        root_workflow_id=key.workflow_id,
-        root_run_id=key.run_id,
+        execution,
+        0 if is_open else execution + int(rng.expovariate(1 / 600) * SECOND) + 1,
+        length,
+        length * 120 + rng.randint(0, 99) if length else 0,
+        length // 3,
+        parent_workflow_id=parent.workflow_id,
+        parent_run_id=parent.run_id,
+        root_workflow_id=f"order-{root}",
+        root_run_id=make_key(root).run_id,
         search_attributes=make_attributes(rng) if number % 2 else b"",
     )
 
