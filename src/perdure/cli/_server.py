@@ -6,12 +6,15 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+
+from perdure.cli import _web_ui
+from perdure.cli._web_ui import WebUI
 
 if TYPE_CHECKING:
     from perdure.server import Auth, Server, ServerTLS
@@ -32,6 +35,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-ca", type=_FILE, help="Clients must show a certificate that this CA signed, PEM.")
 @click.option("--auth-config", type=_FILE, help="Who may call, and what: a TOML file, see docs/server.md.")
 @click.option("--allow-insecure", is_flag=True, help="Listen beyond this machine without TLS or without auth.")
+@click.option("--ui-port", type=click.IntRange(1, 65535), help="Start Temporal's Web UI there, too.")
+@click.option("--ui-program", type=_FILE, help="Its program; ui-server on PATH unless given.")
 @click.option("--time-skipping", is_flag=True, help="Skip the time that workflows sleep, for tests; memory: only.")
 @click.option("--drain-seconds", default=10.0, show_default=True, help="How long calls may take to finish at the end.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="info", show_default=True)
@@ -45,6 +50,8 @@ def command(
     tls_ca: Path | None,
     auth_config: Path | None,
     allow_insecure: bool,
+    ui_port: int | None,
+    ui_program: Path | None,
     time_skipping: bool,
     drain_seconds: float,
     log_level: str,
@@ -58,9 +65,18 @@ def command(
     )
     if time_skipping and store != "memory:":
         raise click.UsageError("--time-skipping needs --store memory: the clock of a home on disk is the real one.")
+    if ui_program is not None and ui_port is None:
+        raise click.UsageError("--ui-program needs --ui-port: where the Web UI listens.")
+    if ui_port is not None and (auth_config is not None or tls_ca is not None):
+        raise click.UsageError(
+            "--ui-port does not go with --auth-config or --tls-ca: the Web UI it starts has no login and no certificate. "
+            "Run Temporal's ui-server with a configuration of its own, see docs/server.md."
+        )
     try:
         from perdure.server import Server
 
+        namespaces = namespaces or ("default",)
+        program = None if ui_port is None else _web_ui.find(ui_program)
         tls, auth = _tls(tls_cert, tls_key, tls_ca), _auth(auth_config)
 
         def serve(home: str | WorkflowService) -> Server:
@@ -70,13 +86,19 @@ def command(
                 port,
                 tls=tls,
                 auth=auth,
-                namespaces=namespaces or ("default",),
+                namespaces=namespaces,
                 allow_insecure=allow_insecure,
                 drain_seconds=drain_seconds,
             )
 
+        def show(address: str) -> AbstractAsyncContextManager[WebUI | None]:
+            if program is None or ui_port is None:
+                return nullcontext()
+            return WebUI(program, host, ui_port, address, tls_cert, namespaces[0])
+
         serve(store)  # says what does not fit before anything is opened
-        _run(_serve(serve, store, time_skipping, f"{'TLS' if tls else 'no TLS'}, {'auth' if auth else 'no auth'}"))
+        access = f"{'TLS' if tls else 'no TLS'}, {'auth' if auth else 'no auth'}"
+        _run(_serve(serve, show, store, time_skipping, access))
     except (ValueError, RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -107,14 +129,20 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(
-    serve: Callable[[str | WorkflowService], Server], store: str, time_skipping: bool, access: str
+    serve: Callable[[str | WorkflowService], Server],
+    show: Callable[[str], AbstractAsyncContextManager[WebUI | None]],
+    store: str,
+    time_skipping: bool,
+    access: str,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with _home(store, time_skipping) as home, serve(home) as server:
+    async with _home(store, time_skipping) as home, serve(home) as server, show(server.address) as ui:
         click.echo(f"perdure serves {store} on {server.address} ({access})")
+        if ui is not None:
+            click.echo(f"Temporal's Web UI is at {ui.url}")
         await stop.wait()
         click.echo("perdure finishes what is under way and stops")
 
