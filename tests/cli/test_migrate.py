@@ -23,6 +23,7 @@ from perdure.client import Client, WorkflowExecutionStatus, WorkflowHandle, Work
 from perdure.connect import connect
 from perdure.service import WorkflowService
 from perdure.worker import Replayer, Worker
+from tests.support.homes import STORES, home_url
 
 QUEUE = "q"
 
@@ -110,10 +111,10 @@ async def events(url: str, workflow_id: str, run_id: str | None = None) -> list[
         await client.close()
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where runs come from."""
-    return f"memory:{tmp_path.name}" if request.param == "memory" else f"lmdb:{tmp_path / 'source'}"
+    return f"memory:{tmp_path.name}" if request.param == "memory" else home_url(request.param, tmp_path / "source")
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from perdure.common import (
 )
 from perdure.exceptions import ActivityAlreadyStartedError, ApplicationError, CancelledError, TerminatedError
 from perdure.service import RPCError, RPCStatusCode
+from tests.support.homes import STORES, home_url
 
 QUEUE = "queue"
 LONG = timedelta(seconds=60)
@@ -107,12 +108,11 @@ class Callable_:
         return value + 1
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
     global started, stopped
     started, stopped = asyncio.Queue(), asyncio.Queue()
-    url = "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'store'}?durability=process"
-    async with await Client.connect(url) as connected:
+    async with await Client.connect(home_url(request.param, tmp_path)) as connected:
         yield connected
 
 

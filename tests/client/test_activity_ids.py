@@ -9,6 +9,7 @@ import pytest
 
 from perdure import Client, Worker, activity, workflow
 from perdure.worker import Replayer
+from tests.support.homes import STORES, home_url
 
 _LIMIT = timedelta(seconds=30)
 
@@ -33,11 +34,10 @@ class Reuses:
         return found
 
 
-@pytest.mark.parametrize("home", ["memory", "lmdb"])
+@pytest.mark.parametrize("home", STORES)
 async def test_an_id_is_free_when_its_activity_has_ended(home: str, tmp_path: Path) -> None:
-    url = "memory:activity-ids" if home == "memory" else f"lmdb:{tmp_path}/store"
     async with (
-        await Client.connect(url) as client,
+        await Client.connect(home_url(home, tmp_path)) as client,
         Worker(client, task_queue="q", workflows=[Reuses], activities=[add], max_cached_workflows=0),
     ):
         handle = await client.start_workflow(Reuses.run, id="w", task_queue="q")

@@ -14,6 +14,7 @@ from perdure import connect as connect_module
 from perdure.connect import Target, connect, parse
 from perdure.service import WorkflowService
 from perdure.store.api import Durability
+from tests.support.homes import memory_only
 
 
 class FakeEngine:
@@ -142,6 +143,7 @@ async def test_contradicting_durability(engines: list[FakeEngine]) -> None:
         await connect("lmdb:x?durability=full", durability="process")
 
 
+@memory_only
 async def test_private_memory_engines_differ(engines: list[FakeEngine]) -> None:
     first, second = await connect("memory:"), await connect("memory:")
     assert engines == [first, second]
@@ -165,6 +167,7 @@ async def test_an_engine_is_shared_until_the_last_lets_go(engines: list[FakeEngi
     assert connect_module._registry == {}
 
 
+@memory_only
 async def test_named_memory_engines_are_shared(engines: list[FakeEngine]) -> None:
     first, second, other = [await connect(url) for url in ("memory:a", "memory:a", "memory:b")]
     assert len(engines) == 2

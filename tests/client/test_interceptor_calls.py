@@ -27,6 +27,7 @@ from perdure.client import (
 from perdure.common import WorkflowIDConflictPolicy
 from perdure.worker import ActivityInboundInterceptor, WorkflowInboundInterceptor, WorkflowInterceptorClassInput
 from perdure.worker import Interceptor as WorkerInterceptor
+from tests.support.homes import STORES, home_url
 
 calls: Counter[str] = Counter()
 _HELD = timedelta(seconds=300)
@@ -86,11 +87,10 @@ class Cart:
         assert item
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
-    url = "memory:interceptor-calls" if request.param == "memory" else f"lmdb:{tmp_path}/store"
     async with (
-        await Client.connect(url, interceptors=[Counts()]) as client,
+        await Client.connect(home_url(request.param, tmp_path), interceptors=[Counts()]) as client,
         Worker(client, task_queue="q", workflows=[Cart], activities=[double]),
     ):
         calls.clear()

@@ -45,6 +45,7 @@ from perdure.common import (
 from perdure.converter import DataConverter
 from perdure.service import RPCError, RPCStatusCode
 from perdure.testing import WorkflowEnvironment
+from tests.support.homes import STORES, home_url
 
 COLOUR = SearchAttributeKey.for_keyword("Colour")
 HOURLY = ScheduleSpec(intervals=[ScheduleIntervalSpec(timedelta(hours=1))])
@@ -81,10 +82,9 @@ def paused(action: ScheduleActionStartWorkflow | None = None) -> Schedule:
     return Schedule(action or report(), HOURLY, state=ScheduleState(paused=True))
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
-    url = "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'data'}"
-    async with await Client.connect(url) as client:
+    async with await Client.connect(home_url(request.param, tmp_path, durability="full")) as client:
         yield client
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from perdure.client import Client
+from tests.support.homes import STORES, home_url
 
 Connect = Callable[..., Awaitable[Client]]
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'home'}"
+    return home_url(request.param, tmp_path, durability="full")
 
 
 @pytest.fixture

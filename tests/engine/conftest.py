@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,22 +12,22 @@ from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
 from perdure.store.postgres import PostgresStore, SharedPostgresStore
 from tests.engine.driver import Driver, driving
-from tests.support.postgres import leave_place, place_in
+from tests.support.homes import STORES
+from tests.support.postgres import place_in
 
 
-@pytest.fixture(params=["memory", "lmdb", "postgresql"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Awaitable[Store]]]:
+@pytest.fixture(params=STORES)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[Store]]:
     """Opens the store under test; the persistent one finds its place again when opened twice."""
 
     async def open_it() -> Store:
         if request.param == "memory":
             return await MemoryStore.open()
         if request.param == "postgresql":
-            return await PostgresStore.open(await place_in(tmp_path), durability=Durability.PROCESS)
+            return await PostgresStore.open(place_in(tmp_path), durability=Durability.PROCESS)
         return await LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS)
 
-    yield open_it
-    leave_place(tmp_path)
+    return open_it
 
 
 @pytest.fixture
@@ -36,6 +36,6 @@ async def d(open_store: Callable[[], Awaitable[Store]], tmp_path: Path) -> Async
     store = await open_store()
     if isinstance(store, PostgresStore):
         await store.close()
-        store = await SharedPostgresStore.open(await place_in(tmp_path), durability=Durability.PROCESS)
+        store = await SharedPostgresStore.open(place_in(tmp_path), durability=Durability.PROCESS)
     async with driving(store) as driver:
         yield driver

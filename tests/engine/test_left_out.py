@@ -15,9 +15,10 @@ from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
 from tests.engine.driver import Driver, driving
+from tests.support.homes import STORES
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=[store for store in STORES if store != "postgresql"])
 async def d(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
     """A driven engine that owns its store: one of a cluster leaves nothing out."""
     store: Store

@@ -12,12 +12,13 @@ pytest.importorskip("grpc", reason="needs perdure[server]")
 
 from perdure.client import Client
 from perdure.server import Server
+from tests.support.homes import STORES, home_url
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of the home that is served; everybody in the process who opens it gets the same one."""
-    return f"memory:{uuid.uuid4().hex}" if request.param == "memory" else f"lmdb:{tmp_path / 'store'}"
+    return f"memory:{uuid.uuid4().hex}" if request.param == "memory" else home_url(request.param, tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every test of Nexus runs over the memory store and over LMDB."""
+"""Every test of Nexus runs over every store."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ import pytest
 from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
+from perdure.store.postgres import SharedPostgresStore
 from tests.engine.driver import Clock
 from tests.nexus.driver import NexusDriver, driving
+from tests.support.homes import STORES, home_url
+from tests.support.postgres import place_in
 
 Open = Callable[[], Awaitable[Store]]
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Opens the store under test; LMDB's is found again when it is opened twice."""
+    """Opens the store under test; what a persistent one keeps is found again when it is opened twice."""
 
     async def open_it() -> Store:
         if request.param == "memory":
             return await MemoryStore.open()
+        if request.param == "postgresql":
+            return await SharedPostgresStore.open(place_in(tmp_path), durability=Durability.PROCESS)
         return await LMDBStore.open(tmp_path / "store", durability=Durability.PROCESS)
 
     return open_it
@@ -36,10 +41,10 @@ async def d(open_store: Open) -> AsyncIterator[NexusDriver]:
         yield driver
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The home of a test that is about workers."""
-    return "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'home'}"
+    return home_url(request.param, tmp_path)
 
 
 @pytest.fixture

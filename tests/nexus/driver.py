@@ -15,7 +15,8 @@ from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
-from perdure.store.api import Store
+from perdure.engine.cluster_engine import ClusterEngine
+from perdure.store.api import Capability, Store
 from tests.engine.driver import Clock, Driver, command, queue
 
 URL = "temporal://system"
@@ -144,7 +145,8 @@ class NexusDriver(Driver):
 async def driving(store: Store, clock: Clock | None = None, **options: Any) -> AsyncIterator[NexusDriver]:
     """An engine over a store, closed at the end."""
     clock = clock or Clock()
-    engine = await Engine.open(store, clock=clock, **options)
+    kind = ClusterEngine if Capability.SHARED in store.capabilities else Engine
+    engine = await kind.open(store, clock=clock, **options)
     try:
         yield NexusDriver(engine, clock)
     finally:

@@ -8,7 +8,7 @@ import pytest
 from perdure.client import Client
 from perdure.engine.cluster_engine import ClusterEngine
 from perdure.store.postgres import SharedPostgresStore
-from tests.support.postgres import leave_place, place_in, with_options
+from tests.support.postgres import place_in, with_options
 
 Join = Callable[[], Awaitable[ClusterEngine]]
 
@@ -17,7 +17,7 @@ Join = Callable[[], Awaitable[ClusterEngine]]
 async def join(tmp_path: Path) -> AsyncIterator[Join]:
     """Opens one more node over the same database."""
     engines: list[ClusterEngine] = []
-    place = with_options(await place_in(tmp_path), lease=1)
+    place = with_options(place_in(tmp_path), lease=1)
 
     async def one() -> ClusterEngine:
         engine = await ClusterEngine.open(await SharedPostgresStore.open(place))
@@ -28,7 +28,6 @@ async def join(tmp_path: Path) -> AsyncIterator[Join]:
     for engine in engines:
         await engine.close()
         await engine.store.close()  # of one that was abandoned
-    leave_place(tmp_path)
 
 
 @pytest.fixture

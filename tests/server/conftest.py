@@ -14,12 +14,13 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 
 from perdure.server import Server
+from tests.support.homes import STORES, home_url
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of the home that is served."""
-    return "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'store'}?durability=process"
+    return home_url(request.param, tmp_path)
 
 
 @pytest.fixture

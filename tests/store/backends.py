@@ -40,7 +40,7 @@ async def _lmdb_process(folder: Path) -> Store:
 
 
 async def _postgres(folder: Path) -> Store:
-    return await PostgresStore.open(await place_in(folder))
+    return await PostgresStore.open(place_in(folder))
 
 
 def _fail_lmdb(store: LMDBStore, count: int) -> None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from perdure.store.api import Capability, Store
 from tests.store.backends import BACKENDS, Backend
-from tests.support.postgres import leave_place
 
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
@@ -39,9 +38,3 @@ async def store(backend: Backend, tmp_path: Path) -> AsyncIterator[Store]:
     store = await backend.open(tmp_path)
     yield store
     await store.close()
-
-
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path) -> Iterator[None]:
-    yield
-    leave_place(tmp_path)

@@ -6,6 +6,7 @@ the tests make and drop schemas ``perdure_test_*`` in its database.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import ctypes
@@ -15,7 +16,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +161,23 @@ _free: list[str] = []
 _TABLES = ("node", "namespace", "document", "current_run", "run", "history", "task", "visibility", "outbox", "message")
 
 
-async def place_in(folder: os.PathLike[str]) -> str:
+def place_in(folder: os.PathLike[str]) -> str:
     """The URL of a schema that stands for a folder: empty at first, the same when it is asked for again."""
     name = os.fspath(folder)
     if name not in _places:
-        _places[name] = await _emptied(_free.pop()) if _free else new_place()
+        if _free:
+            place = _free.pop()
+            _on_the_side(_empty(place))
+        else:
+            place = new_place()
+        _places[name] = place
     return _places[name]
+
+
+def leave_places() -> None:
+    """A test is over: its schemas are for other ones."""
+    _free.extend(_places.values())
+    _places.clear()
 
 
 def leave_place(folder: os.PathLike[str]) -> None:
@@ -173,10 +187,21 @@ def leave_place(folder: os.PathLike[str]) -> None:
         _free.append(place)
 
 
-async def _emptied(place: str) -> str:
+async def _empty(place: str) -> None:
     settings = Settings.parse(place)
     connection = await asyncpg.connect(settings.dsn)
     statements = [f"DELETE FROM {settings.schema}.{table}" for table in _TABLES]
     await connection.execute("; ".join([*statements, f"UPDATE {settings.schema}.counter SET value = 0"]))
     await connection.close()
-    return place
+
+
+_aside: asyncio.AbstractEventLoop | None = None
+
+
+def _on_the_side(work: Coroutine[Any, Any, None]) -> None:
+    """Do something on an event loop of another thread, and wait for it."""
+    global _aside
+    if _aside is None:
+        _aside = asyncio.new_event_loop()
+        threading.Thread(target=_aside.run_forever, name="perdure-tests-postgres", daemon=True).start()
+    asyncio.run_coroutine_threadsafe(work, _aside).result(60)

@@ -30,6 +30,7 @@ from perdure.converter import DataConverter, PayloadCodec
 from perdure.service import RPCError
 from perdure.testing import WorkflowEnvironment
 from perdure.worker import Worker
+from tests.support.homes import STORES, home_url
 
 DAY = timedelta(days=1)
 COLOR = SearchAttributeKey.for_keyword("Color")
@@ -66,9 +67,9 @@ async def test_activities_are_mocked_by_name() -> None:
             assert await env.client.execute_workflow(Pays.run, 7, id="w", task_queue="tq") == "charged 7"
 
 
-@pytest.mark.parametrize("store", ["memory", "lmdb"])
+@pytest.mark.parametrize("store", STORES)
 async def test_a_local_environment_has_the_real_clock(store: str, tmp_path: Path) -> None:
-    url = None if store == "memory" else f"lmdb:{tmp_path}"
+    url = None if store == "memory" else home_url(store, tmp_path)
     async with await WorkflowEnvironment.start_local(url=url) as env:
         assert not env.supports_time_skipping
         before = datetime.now(UTC)

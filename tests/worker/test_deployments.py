@@ -20,6 +20,7 @@ from perdure.common import (
     WorkerDeploymentVersion,
 )
 from perdure.worker import WorkerDeploymentConfig
+from tests.support.homes import STORES, home_url
 
 QUEUE = "queue"
 
@@ -88,10 +89,9 @@ def worker(client: Client, build_id: str, behavior: VersioningBehavior) -> Worke
     )
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
-    url = "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'store'}?durability=process"
-    async with await Client.connect(url) as connected:
+    async with await Client.connect(home_url(request.param, tmp_path)) as connected:
         yield connected
 
 

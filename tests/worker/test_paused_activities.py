@@ -15,6 +15,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.client import WorkflowExecutionStatus, WorkflowFailureError
 from perdure.common import RetryPolicy
 from perdure.exceptions import ActivityError, ApplicationError, CancelledError
+from tests.support.homes import STORES, home_url
 
 EXECUTION = common_v1.WorkflowExecution("w")
 started: asyncio.Queue[int]
@@ -48,13 +49,12 @@ class Holds:
         )
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Client]:
     global started, stopped
     started, stopped = asyncio.Queue(), asyncio.Queue()
-    url = "memory:" if request.param == "memory" else f"lmdb:{tmp_path / 'store'}?durability=process"
     async with (
-        await Client.connect(url) as connected,
+        await Client.connect(home_url(request.param, tmp_path)) as connected,
         Worker(
             connected,
             task_queue="q",

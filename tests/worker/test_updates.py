@@ -33,6 +33,7 @@ from perdure.common import RawValue, WorkflowIDConflictPolicy
 from perdure.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from perdure.service import RPCStatusCode
 from perdure.worker import Replayer, Worker
+from tests.support.homes import STORES, home_url
 
 SOON = timedelta(seconds=20)
 VALIDATED: list[int] = []
@@ -186,9 +187,9 @@ class Continues:
         return value
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"lmdb:{tmp_path}/data"
+    return home_url(request.param, tmp_path, durability="full")
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""The homes that tests run over, and the one switch for them.
+
+``PERDURE_STORES`` names them, ``memory,lmdb,postgresql`` unless set. Tests that are about homes get each of those. When
+``memory`` is not among them, all that a test opens as ``memory:``, or as an environment that skips time, is in truth the
+first of those that are: so ``PERDURE_STORES=postgresql pytest`` runs everything over PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from perdure import connect
+from perdure.engine import Engine
+from perdure.engine.cluster_engine import ClusterEngine
+from perdure.store.api import Durability
+from perdure.store.lmdb import LMDBStore
+from perdure.store.postgres import SharedPostgresStore
+from perdure.testing import _service
+from perdure.testing._clock import SkippingClock
+from tests.support.postgres import place_in
+
+_KNOWN = ("memory", "lmdb", "postgresql")
+
+
+def _chosen() -> tuple[str, ...]:
+    names = tuple(name for name in os.environ.get("PERDURE_STORES", "").split(",") if name)
+    unknown = sorted(set(names) - set(_KNOWN))
+    if unknown:
+        raise pytest.UsageError(f"PERDURE_STORES names {unknown[0]!r}; there are {', '.join(_KNOWN)}")
+    return names or _KNOWN
+
+
+#: What a fixture that is about homes is parametrised with.
+STORES = _chosen()
+#: What ``memory:`` stands for.
+INSTEAD_OF_MEMORY = "memory" if "memory" in STORES else STORES[0]
+
+#: For tests that are about homes in memory themselves.
+memory_only = pytest.mark.skipif(INSTEAD_OF_MEMORY != "memory", reason="about homes in memory")
+
+
+def home_url(store: str, folder: Path, *, durability: str = "process") -> str:
+    """The URL of a home of a test's own; the same one for the same folder, except in memory without a name."""
+    if store == "memory":
+        return "memory:"
+    if store == "lmdb":
+        return f"lmdb:{folder / 'store'}?durability={durability}"
+    return f"{place_in(folder)}&durability={durability}"
+
+
+class Instead:
+    """Opens another home where a test asks for one in memory."""
+
+    def __init__(self, store: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._store = store
+        self._folder = folder
+        self._count = 0
+        self._engines: list[Engine] = []
+        self._open = connect._open
+        monkeypatch.setattr(connect, "_open", self._opened)
+        monkeypatch.setattr(_service.TimeSkippingService, "open", self._skipping)
+
+    def _next(self) -> Path:
+        self._count += 1
+        return self._folder / f"instead-{self._count}"
+
+    async def _opened(self, target: connect.Target) -> Engine:
+        if target.scheme == "memory":
+            target = connect.parse(home_url(self._store, self._next()))
+        engine = await self._open(target)
+        self._engines.append(engine)
+        return engine
+
+    async def _skipping(self, retention: timedelta) -> _service.TimeSkippingService:
+        clock = SkippingClock()
+        engine: Engine
+        if self._store == "lmdb":
+            store = await LMDBStore.open(self._next(), durability=Durability.PROCESS)
+            engine = await Engine.open(store, clock=clock, retention=retention)
+        else:
+            shared = await SharedPostgresStore.open(place_in(self._next()), durability=Durability.PROCESS)
+            engine = await ClusterEngine.open(shared, clock=clock, retention=retention)
+        self._engines.append(engine)
+        return _service.TimeSkippingService(engine, clock)
+
+    async def close(self) -> None:
+        """Close what the test left open, as one in memory may be."""
+        loop = asyncio.get_running_loop()
+        for engine in self._engines:
+            core = getattr(engine, "core", None)
+            if core is not None and core.loop is loop:
+                await engine.close()
