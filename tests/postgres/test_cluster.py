@@ -9,9 +9,12 @@ import pytest
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client, WorkflowUpdateStage
+from perdure.engine.cluster_core import ClusterCore, StaleError
 from perdure.engine.cluster_engine import ClusterEngine
 from perdure.exceptions import WorkflowAlreadyStartedError
 from perdure.service import RPCError
+from perdure.store.api import StaleRunError
+from perdure.store.postgres import SharedPostgresStore
 from perdure.worker import Worker
 from tests.engine.fragile import abandon
 from tests.postgres.cluster_workflows import WORKFLOWS, Collect, Double, Parent, Sleep, double
@@ -135,10 +138,9 @@ async def test_a_node_that_was_taken_for_dead_joins_again(two: Two) -> None:
         await handle.signal(Collect.add, 1)
         epoch = a.core.epoch
         # As if it had stood still for longer than its lease.
-        await b.store.connections.fetch(  # type: ignore[attr-defined]
-            f"DELETE FROM {b.store.settings.schema}.node WHERE epoch = $1",
-            epoch,  # type: ignore[attr-defined]
-        )
+        store = b.store
+        assert isinstance(store, SharedPostgresStore)
+        await store.connections.fetch(f"DELETE FROM {store.settings.schema}.node WHERE epoch = $1", epoch)
         await handle.signal(Collect.add, 2)
         assert a.core.epoch > epoch
         assert await handle.query(Collect.count) == 2
@@ -185,3 +187,35 @@ async def test_namespaces_and_their_attributes_are_known_everywhere(two: Two) ->
         except RPCError:
             await asyncio.sleep(0.01)
     assert info is not None and info.name == "shop"
+
+
+async def test_who_waits_at_a_run_that_is_gone_hears_of_the_next_failure(join: Join) -> None:
+    node = await join()
+    core = node.core
+    assert isinstance(core, ClusterCore)
+    handle = await Client(node).start_workflow(Sleep.run, 60.0, id="w", task_queue="q")
+    run = core.cached(handle.first_execution_run_id or "")
+    assert run is not None
+    commits: list[asyncio.Future[None]] = []
+
+    def submit(*_: Any) -> asyncio.Future[None]:
+        commits.append(core.loop.create_future())
+        return commits[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core.store, "submit", submit)
+        for count in (1, 2):
+            core.touch(run)
+            while len(commits) < count:
+                await asyncio.sleep(0)
+        commits[0].set_exception(StaleRunError(run.key, 1, 2))
+        while not run.is_gone:
+            await asyncio.sleep(0)
+        # Whoever found the run before it left memory waits at it now.
+        waiter: asyncio.Future[None] = core.loop.create_future()
+        run.close_waiters.append(waiter)
+        commits[1].set_exception(StaleRunError(run.key, 1, 2))
+        while not core.is_settled:
+            await asyncio.sleep(0)
+    assert waiter.done()
+    assert isinstance(waiter.exception(), StaleError)

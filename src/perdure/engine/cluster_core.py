@@ -247,19 +247,10 @@ class ClusterCore(Core):
             self.spawn(self.reload(lost))
 
     def _fail_batch(self, batch: Batch, answer: RPCError, lost: list[RunKey]) -> None:
+        """As :meth:`Core._fail_batch`; whether the store has runs of their ids is to be asked again."""
         for run in batch.runs:
             self._absent.discard(run.key[:2])
-            if not run.is_gone:
-                self.forget(run)
-                lost.append(run.key)
-                run.fail_waiters(answer)
-        for started in batch.started:
-            started.fail()
-        for fail in batch.failures:
-            fail(answer)
-        for waiter in batch.waiters:
-            if not waiter.done():
-                waiter.set_exception(answer)
+        super()._fail_batch(batch, answer, lost)
 
     def touch_alone(self, run: Run) -> None:
         """As :meth:`Core.touch`: no run is left out of its request's commit."""

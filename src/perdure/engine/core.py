@@ -559,21 +559,25 @@ class Core:
         answer = unavailable(f"The store did not keep the change: {error}. It is safe to try again.")
         lost: list[RunKey] = []
         for failed in batches:
-            for run in failed.runs:
-                if not run.is_gone:
-                    self.forget(run)
-                    lost.append(run.key)
-                run.fail_waiters(answer)
-            for started in failed.started:
-                started.fail()
-            for fail in failed.failures:
-                fail(answer)
-            for waiter in failed.waiters:
-                if not waiter.done():
-                    waiter.set_exception(answer)
+            self._fail_batch(failed, answer, lost)
         if not self.is_closed:
             logger.error("commit of %d runs failed: %s", len(lost), error)
             self.spawn(self.reload(lost))
+
+    def _fail_batch(self, batch: Batch, answer: RPCError, lost: list[RunKey]) -> None:
+        """Tell all that waited for a batch; runs of it that are in memory leave it, and ``lost`` gets their keys."""
+        for run in batch.runs:
+            if not run.is_gone:
+                self.forget(run)
+                lost.append(run.key)
+            run.fail_waiters(answer)
+        for started in batch.started:
+            started.fail()
+        for fail in batch.failures:
+            fail(answer)
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_exception(answer)
 
     async def reload(self, keys: Iterable[RunKey]) -> None:
         """Pick dropped runs up again from what the store has of them; later and later while commits keep failing."""
