@@ -361,6 +361,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "workflowservice.GetWorkflowExecutionHistoryReverseRequest": {"maximum_page_size": "int32"},
     "workflowservice.ListActivityExecutionsRequest": {"page_size": "int32"},
+    "workflowservice.ListArchivedWorkflowExecutionsRequest": {"page_size": "int32"},
     "workflowservice.ListBatchOperationsRequest": {"page_size": "int32"},
     "workflowservice.ListClosedWorkflowExecutionsRequest": {"maximum_page_size": "int32"},
     "workflowservice.ListNamespacesRequest": {"page_size": "int32"},

@@ -17,6 +17,7 @@ from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.replication import v1 as replication_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
+from perdure.engine.archival_settings import archival_changes
 from perdure.engine.batches import BATCH
 from perdure.engine.core import Core
 from perdure.engine.errors import invalid_argument, namespace_already_exists, namespace_not_found
@@ -96,12 +97,14 @@ class NamespaceRequests:
         _check_data(request.data)
         if any(namespace.name == name for namespace in self._namespaces.all()):
             raise namespace_already_exists(name)
+        archival = await archival_changes(request)
         await self._namespaces.register(
             name,
             retention,
             description=request.description,
             owner_email=request.owner_email,
             data=dict(request.data),
+            **archival,
         )
         return ws.RegisterNamespaceResponse()
 
@@ -162,6 +165,7 @@ class NamespaceRequests:
                 changes["retention_ms"] = _check_retention(config.workflow_execution_retention_ttl)
             if config.custom_search_attribute_aliases:
                 changes.update(_alias(namespace, config.custom_search_attribute_aliases))
+            changes.update(await archival_changes(config, namespace))
         if changes:
             namespace = await self._namespaces.change(namespace.namespace_id, **changes)
         described = _described(namespace)
@@ -358,6 +362,10 @@ def _described(namespace: Namespace) -> ws.DescribeNamespaceResponse:
         ),
         config=namespace_v1.NamespaceConfig(
             workflow_execution_retention_ttl=namespace.retention_ms * NS_PER_MS // NS_PER_S * NS_PER_S,
+            history_archival_state=namespace.history_archival_state,
+            history_archival_uri=namespace.history_archival_uri,
+            visibility_archival_state=namespace.visibility_archival_state,
+            visibility_archival_uri=namespace.visibility_archival_uri,
             custom_search_attribute_aliases=dict(namespace.aliases),
         ),
         replication_config=replication_v1.NamespaceReplicationConfig(

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.workflowservice import v1 as ws
+from perdure.engine.archival import Archival
 from perdure.engine.batches import Batches
 from perdure.engine.core import Core
 from perdure.engine.describing import Describing
+from perdure.engine.histories import Histories
 from perdure.engine.namespace_requests import NamespaceRequests
 from perdure.engine.namespaces import Namespaces
 
@@ -24,6 +26,7 @@ class NamespaceRpcs:
     """Every method checks that the engine is open and asks its component."""
 
     _describing: Describing
+    _histories: Histories
 
     def _check(self) -> None:
         raise NotImplementedError
@@ -31,6 +34,7 @@ class NamespaceRpcs:
     def _add_namespace_rpcs(self, core: Core, namespaces: Namespaces, service: WorkflowService) -> None:
         self._batches = Batches(core, namespaces, service)
         self._namespace_requests = NamespaceRequests(core, namespaces, service)
+        self._archival = Archival(core, namespaces, self._histories)
 
     async def _open_namespace_rpcs(self) -> None:
         self._namespace_requests.open()
@@ -120,6 +124,17 @@ class NamespaceRpcs:
         """Temporal's ListClosedWorkflowExecutions."""
         self._check()
         return await self._describing.list_closed(request)
+
+    async def list_archived_workflow_executions(
+        self,
+        request: ws.ListArchivedWorkflowExecutionsRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.ListArchivedWorkflowExecutionsResponse:
+        """Temporal's ListArchivedWorkflowExecutions."""
+        self._check()
+        return await self._archival.list_executions(request)
 
     async def start_batch_operation(
         self, request: ws.StartBatchOperationRequest, *, metadata: Metadata = None, timeout: timedelta | None = None

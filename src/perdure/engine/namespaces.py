@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from perdure.api.common import v1 as common_v1
-from perdure.api.enums.v1 import NamespaceState
+from perdure.api.enums.v1 import ArchivalState, NamespaceState
 from perdure.engine.errors import invalid_argument, namespace_not_found, namespace_not_registered
 from perdure.engine.limits import NS_PER_MS
 from perdure.store.api import NamespaceRecord, Store
@@ -22,6 +23,8 @@ DEFAULT_RETENTION_MS = 3 * 24 * 3600 * 1000
 RETENTION_PREFIX = "retention:"
 REGISTERED = int(NamespaceState.NAMESPACE_STATE_REGISTERED)
 DELETED = int(NamespaceState.NAMESPACE_STATE_DELETED)
+ARCHIVAL_DISABLED = int(ArchivalState.ARCHIVAL_STATE_DISABLED)
+ENABLED = int(ArchivalState.ARCHIVAL_STATE_ENABLED)
 
 _RESERVED_PREFIX = "Temporal"
 _NOTHING = (b"", b"null", b"[]")
@@ -44,6 +47,16 @@ class Namespace(msgspec.Struct, array_like=True):
     aliases: dict[str, str] = {}
     #: When a deleted namespace's runs are to go, in milliseconds since the epoch.
     delete_at_ms: int = 0
+    #: Whether closed runs go to an archive, and to which; a URI stays once it is set.
+    history_archival_state: int = ARCHIVAL_DISABLED
+    history_archival_uri: str = ""
+    visibility_archival_state: int = ARCHIVAL_DISABLED
+    visibility_archival_uri: str = ""
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether closed runs go to an archive."""
+        return self.state != DELETED and ENABLED in (self.history_archival_state, self.visibility_archival_state)
 
 
 def activities_of(namespace_id: str) -> str:
@@ -71,6 +84,11 @@ class Namespaces:
         self.names: dict[str, str] = {}
         #: The id of a namespace's standalone activities -> the namespace's own.
         self.activity_ids: dict[str, str] = {}
+        #: Namespace id -> namespace: those whose closed runs are archived, and those that have an archive of histories.
+        self.archived: dict[str, Namespace] = {}
+        self.with_archive: dict[str, Namespace] = {}
+        #: Told when a namespace is archived.
+        self.on_archival: Callable[[], None] = lambda: None
 
     async def open(self, default_retention_ms: int | None) -> None:
         """Read them, and make ``default`` on a new store."""
@@ -102,6 +120,15 @@ class Namespaces:
         self.names[namespace.namespace_id] = self.names[activities] = namespace.name
         self.activity_ids[activities] = namespace.namespace_id
         self._by_id[operations_of(namespace.namespace_id)] = namespace
+        self._take_archival(namespace)
+
+    def _take_archival(self, namespace: Namespace) -> None:
+        self.archived.pop(namespace.namespace_id, None)
+        if namespace.history_archival_uri:
+            self.with_archive[namespace.namespace_id] = namespace
+        if namespace.is_archived:
+            self.archived[namespace.namespace_id] = namespace
+            self.on_archival()
 
     async def _put(self, namespace: Namespace) -> None:
         record = NamespaceRecord(namespace.namespace_id, namespace.name, msgspec.msgpack.encode(namespace))
@@ -162,6 +189,8 @@ class Namespaces:
         del self.ids[namespace.name], self.names[namespace.namespace_id], self.names[activities]
         del self.activity_ids[activities]
         del self._by_id[operations_of(namespace.namespace_id)]
+        self.archived.pop(namespace.namespace_id, None)
+        self.with_archive.pop(namespace.namespace_id, None)
 
     def all(self) -> list[Namespace]:
         """Every namespace, by name."""

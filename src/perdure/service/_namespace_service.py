@@ -102,6 +102,16 @@ class NamespaceService(Protocol):
         """Temporal's ListOpenWorkflowExecutions."""
         ...
 
+    async def list_archived_workflow_executions(
+        self,
+        request: ws.ListArchivedWorkflowExecutionsRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.ListArchivedWorkflowExecutionsResponse:
+        """Temporal's ListArchivedWorkflowExecutions."""
+        ...
+
     async def list_closed_workflow_executions(
         self,
         request: ws.ListClosedWorkflowExecutionsRequest,

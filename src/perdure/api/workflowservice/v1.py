@@ -584,6 +584,22 @@ class ListActivityExecutionsResponse(Message):
     next_page_token: bytes = b""
 
 
+class ListArchivedWorkflowExecutionsRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListArchivedWorkflowExecutionsRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+
+
+class ListArchivedWorkflowExecutionsResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListArchivedWorkflowExecutionsResponse``."""
+
+    executions: list[workflow_v1.WorkflowExecutionInfo] = []
+    next_page_token: bytes = b""
+
+
 class ListBatchOperationsRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ListBatchOperationsRequest``."""
 

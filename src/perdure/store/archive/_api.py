@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from perdure.store.archive._query import ArchiveQuery
 
 ENTRY_POINTS = "perdure.archivers"
+#: The failover version in names of histories: there is one cluster.
+VERSION = 0
 
 
 class ArchiveError(Exception):
@@ -100,11 +102,8 @@ class Archiver(Protocol):
         """
         ...
 
-    async def archive_history(self, run: ArchivedRun, version: int, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
+    async def archive_history(self, run: ArchivedRun, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
         """Keep a history, given in batches, durably. Safe to repeat, also at the same time by another process.
-
-        Args:
-            version: the failover version of the last event: part of the name Temporal gives a history.
 
         Returns:
             False: it was there already; then ``batches`` was not read.

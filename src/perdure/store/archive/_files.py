@@ -24,6 +24,7 @@ import msgspec
 from perdure._native.events import HistoryEvent
 from perdure.store.archive import _records
 from perdure.store.archive._api import (
+    VERSION,
     ArchivedExecution,
     ArchivedExecutionPage,
     ArchivedHistory,
@@ -98,9 +99,9 @@ class FileArchiver:
 
     # ---- histories
 
-    async def archive_history(self, run: ArchivedRun, version: int, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
+    async def archive_history(self, run: ArchivedRun, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
         """As :meth:`Archiver.archive_history`."""
-        target = self.folder / f"{_prefix(run.namespace_id, run.workflow_id, run.run_id)}_{version}.history"
+        target = self.folder / f"{_prefix(run.namespace_id, run.workflow_id, run.run_id)}_{VERSION}.history"
         if await _in_thread(target.exists):
             return False
         part = self._part(target)
@@ -159,8 +160,8 @@ class FileArchiver:
         return _records.split_batches(data)
 
     def _newest_version(self, prefix: str) -> int:
-        if (self.folder / f"{prefix}_0.history").exists():
-            return 0  # what any run has that no global namespace moved
+        if (self.folder / f"{prefix}_{VERSION}.history").exists():
+            return VERSION
         found = [path.name[len(prefix) + 1 : -len(".history")] for path in self.folder.glob(f"{prefix}_*.history")]
         return max((int(text) for text in found if text.isdecimal()), default=0)
 

@@ -26,6 +26,7 @@ from perdure._native.events import HistoryEvent
 from perdure.api.json._scalars import decode_timestamp, encode_timestamp
 from perdure.store.archive import _records
 from perdure.store.archive._api import (
+    VERSION,
     ArchiveCorruptError,
     ArchivedExecution,
     ArchivedExecutionPage,
@@ -97,10 +98,10 @@ class S3Archiver:
 
     # ---- histories
 
-    async def archive_history(self, run: ArchivedRun, version: int, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
+    async def archive_history(self, run: ArchivedRun, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
         """As :meth:`Archiver.archive_history`."""
         folder = self._history_folder(run.namespace_id, run.workflow_id, run.run_id)
-        first_key = f"{folder}/{version}/0"
+        first_key = f"{folder}/{VERSION}/0"
         if await self._has(first_key):
             return False
         first_blob = b""
@@ -108,9 +109,9 @@ class S3Archiver:
         parts: list[bytes] = []
         async for batch in batches:
             if size >= BLOB_BYTES:
-                blob = _records.encode_blob(run, version, parts, first_id, next_id - 1, False)
+                blob = _records.encode_blob(run, parts, first_id, next_id - 1, False)
                 if number:
-                    await self._put(f"{folder}/{version}/{number}", blob)
+                    await self._put(f"{folder}/{VERSION}/{number}", blob)
                 else:
                     first_blob = blob
                 number, first_id, size, parts = number + 1, next_id, 0, []
@@ -119,9 +120,9 @@ class S3Archiver:
             size += len(encoded)
             next_id = batch[-1].event_id + 1
             await asyncio.sleep(0)  # a long history is encoded in many turns of the loop
-        blob = _records.encode_blob(run, version, parts, first_id, next_id - 1, True)
+        blob = _records.encode_blob(run, parts, first_id, next_id - 1, True)
         if number:
-            await self._put(f"{folder}/{version}/{number}", blob)
+            await self._put(f"{folder}/{VERSION}/{number}", blob)
         await self._put(first_key, first_blob or blob)
         return True
 
@@ -156,8 +157,8 @@ class S3Archiver:
                 return ArchivedHistoryPage(events, msgspec.json.encode(_HistoryToken(version, number)))
 
     async def _newest_version(self, folder: str) -> int:
-        if await self._has(f"{folder}/0/0"):
-            return 0  # what any run has that no global namespace moved
+        if await self._has(f"{folder}/{VERSION}/0"):
+            return VERSION
         versions = [key.split("/")[-2] async for key in self._keys(folder)]
         return max((int(text) for text in versions if text.isdecimal()), default=0)
 

@@ -43,14 +43,6 @@ def decode_batch(data: Any) -> list[HistoryEvent]:
         raise ArchiveCorruptError(f"an archived history is not one: {error}") from None
 
 
-def join_batches(batches: Sequence[bytes]) -> list[bytes]:
-    """The file of a whole history, in parts: a list of ``History`` messages."""
-    parts = [b"["]
-    for number, batch in enumerate(batches):
-        parts += (b",", batch) if number else (batch,)
-    return [*parts, b"]"]
-
-
 def split_batches(data: bytes) -> list[msgspec.Raw]:
     """The batches of such a file, not decoded yet. Raises ArchiveCorruptError."""
     try:
@@ -74,9 +66,7 @@ class Blob(msgspec.Struct):
 _decode_blob = msgspec.json.Decoder(Blob).decode
 
 
-def encode_blob(
-    run: ArchivedRun, version: int, batches: Sequence[bytes], first: int, last: int, is_last: bool
-) -> bytes:
+def encode_blob(run: ArchivedRun, batches: Sequence[bytes], first: int, last: int, is_last: bool) -> bytes:
     """A blob with the events ``first`` to ``last``."""
     header: dict[str, Any] = {
         "namespace": run.namespace,
@@ -86,8 +76,6 @@ def encode_blob(
     }
     if is_last:
         header["isLast"] = True
-    if version:
-        header["firstFailoverVersion"] = header["lastFailoverVersion"] = str(version)
     header |= {"firstEventId": str(first), "lastEventId": str(last), "eventCount": str(last - first + 1)}
     return _encode_json({"header": header, "body": [msgspec.Raw(batch) for batch in batches]})
 
