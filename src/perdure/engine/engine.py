@@ -182,6 +182,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         """Make durable what happened, end every poll with UNAVAILABLE, close the store. Safe to repeat."""
         if not self._core.is_closed:
             collector.engine_closed()
+        await self._archival.close()
         await self._core.close()
 
     async def get_system_info(
@@ -292,6 +293,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
     ) -> Coroutine[Any, Any, ws.GetWorkflowExecutionHistoryResponse]:
         """Temporal's GetWorkflowExecutionHistory."""
         self._check()
+        if self._namespaces.with_archive:
+            return self._archival.read(request, _seconds(timeout), metadata)
         return self._histories.read(request, _seconds(timeout), metadata)
 
     async def get_workflow_execution_history_reverse(
