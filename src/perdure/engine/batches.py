@@ -32,11 +32,12 @@ from perdure.engine.errors import (
     resource_exhausted,
     unreadable,
 )
+from perdure.engine.listing import read_query
 from perdure.engine.namespaces import Namespace, Namespaces, activities_of
-from perdure.engine.standalone_activities import parse_filter
+from perdure.engine.standalone_activities import COLUMNS
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import Document, StoreError, VisibilityRecord
-from perdure.store.visibility import And, Field, In, Query, parse_query
+from perdure.store.visibility import And, Field, In, Query
 
 if TYPE_CHECKING:
     from perdure.service import WorkflowService
@@ -227,13 +228,8 @@ class Batches:
     ) -> Query | None:
         if not request.visibility_query:
             return None
-        if operation.is_on_activities:
-            query = parse_filter(request.visibility_query, namespace)
-        else:
-            try:
-                query = parse_query(request.visibility_query, namespace.search_attributes)
-            except ValueError as error:
-                raise invalid_argument(str(error)) from None
+        columns = COLUMNS if operation.is_on_activities else None
+        query = read_query(request.visibility_query, namespace.search_attributes, columns)
         if query is None or query.group_by is not None or query.order_by:
             raise invalid_argument("invalid query: the filter of a batch operation has no GROUP BY or ORDER BY")
         if operation.is_for_open and query.where is not None:

@@ -12,8 +12,8 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.backlog import DEFAULT_PRIORITY, parts_of, sizes_of
 from perdure.engine.core import Core
-from perdure.engine.errors import invalid_argument
 from perdure.engine.limits import NS_PER_MS
+from perdure.engine.listing import count_runs, groups_of, list_page, read_query, search_attributes_of
 from perdure.engine.lookup import find_run
 from perdure.engine.matching import TaskQueue
 from perdure.engine.namespaces import Namespaces
@@ -25,7 +25,6 @@ from perdure.engine.routing import priority_of_run, versioning_info
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payload
 from perdure.store.api import TaskKind, VisibilityRecord
-from perdure.store.visibility import Query, parse_query
 
 _decode_fields = msgspec.msgpack.Decoder(dict[str, common_v1.Payload]).decode
 #: Seconds after its last poll for which a poller is shown.
@@ -108,29 +107,11 @@ class Describing:
 
     # ---- many runs
 
-    def _query(self, namespace: str, text: str) -> Query | None:
-        if not text.strip():
-            return None
-        try:
-            return parse_query(text, self._namespaces.get(namespace).search_attributes)
-        except ValueError as error:
-            raise invalid_argument(str(error)) from None
-
     async def list_runs(self, request: ws.ListWorkflowExecutionsRequest) -> ws.ListWorkflowExecutionsResponse:
         """Temporal's ListWorkflowExecutions; it sees everything acknowledged before the call."""
-        namespace_id = self._namespaces.get(request.namespace).namespace_id
-        query = self._query(request.namespace, request.query)
-        if request.page_size < 0 or request.page_size > limits.MAX_PAGE_SIZE:
-            raise invalid_argument(
-                f"PageSize is {request.page_size}, it must lie between 0 and {limits.MAX_PAGE_SIZE}."
-            )
-        await self._core.settle()
-        try:
-            page = await self._core.store.list_runs(
-                namespace_id, query, request.page_size or limits.MAX_PAGE_SIZE, request.next_page_token
-            )
-        except ValueError as error:
-            raise invalid_argument(f"Invalid NextPageToken: {error}") from None
+        namespace = self._namespaces.get(request.namespace)
+        query = read_query(request.query, namespace.search_attributes)
+        page = await list_page(self._core, namespace.namespace_id, query, request.page_size, request.next_page_token)
         return ws.ListWorkflowExecutionsResponse([_listed(record) for record in page.records], page.next_page_token)
 
     async def scan(self, request: ws.ScanWorkflowExecutionsRequest) -> ws.ScanWorkflowExecutionsResponse:
@@ -168,25 +149,11 @@ class Describing:
 
     async def count(self, request: ws.CountWorkflowExecutionsRequest) -> ws.CountWorkflowExecutionsResponse:
         """Temporal's CountWorkflowExecutions."""
-        namespace_id = self._namespaces.get(request.namespace).namespace_id
-        query = self._query(request.namespace, request.query)
-        await self._core.settle()
-        counts = await self._core.store.count_runs(namespace_id, query)
-        response = ws.CountWorkflowExecutionsResponse(sum(counts.values()))
-        for values, count in counts.items():
-            if values:
-                response.groups.append(
-                    ws.CountWorkflowExecutionsResponseAggregationGroup(
-                        [
-                            common_v1.Payload(
-                                {"encoding": b"json/plain", "type": b"Keyword"}, msgspec.json.encode(value)
-                            )
-                            for value in values
-                        ],
-                        count,
-                    )
-                )
-        return response
+        namespace = self._namespaces.get(request.namespace)
+        query = read_query(request.query, namespace.search_attributes)
+        counts = await count_runs(self._core, namespace.namespace_id, query)
+        groups = [ws.CountWorkflowExecutionsResponseAggregationGroup(*group) for group in groups_of(counts)]
+        return ws.CountWorkflowExecutionsResponse(sum(counts.values()), groups)
 
     # ---- task queues
 
@@ -330,9 +297,7 @@ def _listed(record: VisibilityRecord) -> workflow_v1.WorkflowExecutionInfo:
         history_length=record.history_length,
         execution_time=record.execution_time,
         memo=common_v1.Memo(_decode_fields(record.memo) if record.memo else {}),
-        search_attributes=common_v1.SearchAttributes(
-            _decode_fields(record.search_attributes) if record.search_attributes else {}
-        ),
+        search_attributes=search_attributes_of(record),
         task_queue=record.task_queue,
         state_transition_count=record.state_transition_count,
         history_size_bytes=record.history_size_bytes,

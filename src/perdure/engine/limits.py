@@ -57,6 +57,18 @@ def long_poll(timeout: timedelta | None) -> float:
     return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
+def long_read(timeout: float | None) -> float:
+    """Seconds that a read may wait for something new: it answers a second before its caller gives up."""
+    return LONG_POLL if timeout is None else max(min(LONG_POLL, timeout - 1), 0.01)
+
+
+def check_page_size(size: int, default: int = MAX_PAGE_SIZE) -> int:
+    """Refuse a page size that no listing has; returns the default where none is asked for."""
+    if size < 0 or size > MAX_PAGE_SIZE:
+        raise invalid_argument(f"PageSize is {size}, it must lie between 0 and {MAX_PAGE_SIZE}.")
+    return size or default
+
+
 def check_id(value: str, what: str, *, required: bool = True) -> None:
     """Refuse an id that is empty or longer than 1000 bytes."""
     if not value:

@@ -1,6 +1,8 @@
-"""Finding the run a request names."""
+"""Finding the run a request names, and waiting for news of it."""
 
 from __future__ import annotations
+
+import asyncio
 
 from perdure.api.common import v1 as common_v1
 from perdure.engine import limits
@@ -46,3 +48,15 @@ async def find_open_run(
     if not run.is_open:
         raise not_found("workflow execution already completed")
     return run
+
+
+async def changed(core: Core, run: Run, seconds: float) -> bool:
+    """Wait until something of the run is durable that was not; False when nothing came in time."""
+    waiter: asyncio.Future[None] = core.loop.create_future()
+    run.event_waiters.append(waiter)
+    try:
+        await core.deadlines.wait(waiter, seconds)
+    finally:
+        if waiter in run.event_waiters:
+            run.event_waiters.remove(waiter)
+    return waiter.done()

@@ -148,11 +148,7 @@ class NexusEndpoints:
         self, request: operatorservice_v1.ListNexusEndpointsRequest
     ) -> operatorservice_v1.ListNexusEndpointsResponse:
         """Temporal's ListNexusEndpoints, by id; ``name`` asks for one."""
-        if request.page_size < 0 or request.page_size > limits.MAX_PAGE_SIZE:
-            raise invalid_argument(
-                f"PageSize is {request.page_size}, it must lie between 0 and {limits.MAX_PAGE_SIZE}."
-            )
-        size = request.page_size or 100
+        size = limits.check_page_size(request.page_size, default=100)
         after = request.next_page_token.decode(errors="replace")
         found = sorted(
             endpoint_id

@@ -10,7 +10,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
-from perdure.engine.limits import TASK_LONG_POLL
+from perdure.engine.limits import long_poll
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.nexus_operations import NexusOperations
@@ -18,10 +18,6 @@ from perdure.engine.nexus_tasks import NexusTasks
 from perdure.engine.standalone_operations import StandaloneOperations
 
 Metadata = Mapping[str, str | bytes] | None
-
-
-def _long_poll(timeout: timedelta | None) -> float:
-    return TASK_LONG_POLL if timeout is None else min(TASK_LONG_POLL, max(timeout.total_seconds() - 1, 0.01))
 
 
 def _seconds(timeout: timedelta | None) -> float | None:
@@ -50,7 +46,7 @@ class NexusRpcs:
     ) -> ws.PollNexusTaskQueueResponse:
         """Temporal's PollNexusTaskQueue."""
         self._check()
-        return await self._nexus_tasks.poll(request, _long_poll(timeout))
+        return await self._nexus_tasks.poll(request, long_poll(timeout))
 
     async def respond_nexus_task_completed(
         self,

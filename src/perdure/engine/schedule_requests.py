@@ -14,6 +14,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
 from perdure.engine.core import Core
 from perdure.engine.errors import failed_precondition, invalid_argument, not_found
+from perdure.engine.listing import groups_of, read_query
 from perdure.engine.namespaces import Namespace, Namespaces
 from perdure.engine.schedule_listing import WORKFLOW_ID_PREFIX, count_schedules, list_schedules, schedule_id_of
 from perdure.engine.schedule_record import ScheduleRecord
@@ -21,7 +22,6 @@ from perdure.engine.schedule_rules import MAX_NOTES, MAX_REQUEST_IDS, with_defau
 from perdure.engine.schedules import Schedule, Schedules, start_request
 from perdure.engine.starts import check_start
 from perdure.service import RPCError, RPCStatusCode
-from perdure.store.visibility import Query, parse_query
 
 
 class ScheduleRequests:
@@ -161,7 +161,7 @@ class ScheduleRequests:
     async def list(self, request: ws.ListSchedulesRequest) -> ws.ListSchedulesResponse:
         """Temporal's ListSchedules; it sees everything acknowledged before the call."""
         namespace = self._namespaces.get(request.namespace)
-        query = _query(namespace, request.query)
+        query = read_query(request.query, namespace.search_attributes)
         size = request.maximum_page_size
         if size <= 0 or size > limits.MAX_PAGE_SIZE:
             size = limits.MAX_PAGE_SIZE
@@ -189,18 +189,11 @@ class ScheduleRequests:
     async def count(self, request: ws.CountSchedulesRequest) -> ws.CountSchedulesResponse:
         """Temporal's CountSchedules."""
         namespace = self._namespaces.get(request.namespace)
-        query = _query(namespace, request.query)
+        query = read_query(request.query, namespace.search_attributes)
         await self._core.settle()
         counts = count_schedules(self._schedules.of(namespace.namespace_id), query)
-        response = ws.CountSchedulesResponse(sum(counts.values()))
-        for values, count in counts.items():
-            if values:
-                payloads = [
-                    common_v1.Payload({"encoding": b"json/plain", "type": b"Keyword"}, msgspec.json.encode(value))
-                    for value in values
-                ]
-                response.groups.append(ws.CountSchedulesResponseAggregationGroup(payloads, count))
-        return response
+        groups = [ws.CountSchedulesResponseAggregationGroup(*group) for group in groups_of(counts)]
+        return ws.CountSchedulesResponse(sum(counts.values()), groups)
 
     # ---- checks
 
@@ -269,15 +262,6 @@ def _check_patch(patch: schedule_v1.SchedulePatch) -> None:
     for note in (patch.pause, patch.unpause):
         if len(note.encode()) > MAX_NOTES:
             raise invalid_argument(f"the notes of the patch are longer than {MAX_NOTES} bytes.")
-
-
-def _query(namespace: Namespace, text: str) -> Query | None:
-    if not text.strip():
-        return None
-    try:
-        return parse_query(text, namespace.search_attributes)
-    except ValueError as error:
-        raise invalid_argument(str(error)) from None
 
 
 def _token(schedule: Schedule) -> bytes:

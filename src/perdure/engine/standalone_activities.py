@@ -9,7 +9,6 @@ those of every other activity. The store keeps these runs under an id of the nam
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from typing import Any
 
@@ -34,16 +33,16 @@ from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import activity_already_started, invalid_argument, not_found
-from perdure.engine.limits import LONG_POLL, NS_PER_MS
-from perdure.engine.lookup import check_run_id
-from perdure.engine.namespaces import Namespace, Namespaces, activities_of
+from perdure.engine.limits import NS_PER_MS
+from perdure.engine.listing import count_runs, groups_of, list_page, read_query, search_attributes_of
+from perdure.engine.lookup import changed, check_run_id
+from perdure.engine.namespaces import Namespaces, activities_of
 from perdure.engine.nexus_describing import callback_state
 from perdure.engine.nexus_state import Callback, callbacks
 from perdure.engine.pending import pending_state
 from perdure.engine.run import Run, activity_status
 from perdure.engine.wiring import decode_failure, decode_payload, decode_payloads, encode
 from perdure.store.api import RunKey, VisibilityRecord
-from perdure.store.visibility import Query, parse_query
 
 _SCHEDULED = int(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
 _STARTED = int(EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED)
@@ -70,16 +69,14 @@ _STATUSES = {
     int(Status.TIMED_OUT): int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_TIMED_OUT),
     int(Status.PAUSED): _PAUSED,
 }
-#: What list filters call the columns of runs.
-_COLUMNS = {
+#: What list filters about activities call the columns of runs.
+COLUMNS = {
     "ActivityId": "WorkflowId",
     "ActivityType": "WorkflowType",
     "ActivityStatus": "ExecutionStatus",
     "ActivityTaskQueue": "TaskQueue",
     "ScheduleTime": "StartTime",
 }
-_WORDS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|[A-Za-z_]\w*""")
-_decode_fields = msgspec.msgpack.Decoder(dict[str, common_v1.Payload]).decode
 _decode_metadata = msgspec.msgpack.Decoder(sdk_v1.UserMetadata).decode
 _GONE = "activity execution already completed"
 
@@ -191,7 +188,7 @@ class StandaloneActivities:
             waiter: asyncio.Future[None] = self._core.loop.create_future()
             run.close_waiters.append(waiter)
             try:
-                await self._core.deadlines.wait(waiter, _wait(timeout))
+                await self._core.deadlines.wait(waiter, limits.long_read(timeout))
             finally:
                 if waiter in run.close_waiters:
                     run.close_waiters.remove(waiter)
@@ -231,13 +228,7 @@ class StandaloneActivities:
         if request.long_poll_token:
             seen = _read_token(request.long_poll_token)
             if run.is_open and run.state.transition_count <= seen:
-                waiter: asyncio.Future[None] = core.loop.create_future()
-                run.event_waiters.append(waiter)
-                try:
-                    await core.deadlines.wait(waiter, _wait(timeout))
-                finally:
-                    if waiter in run.event_waiters:
-                        run.event_waiters.remove(waiter)
+                await changed(core, run, limits.long_read(timeout))
                 if run.is_open and run.state.transition_count <= seen:
                     return ws.DescribeActivityExecutionResponse(long_poll_token=request.long_poll_token)
         await core.durable(run)
@@ -262,43 +253,18 @@ class StandaloneActivities:
     async def list_activities(self, request: ws.ListActivityExecutionsRequest) -> ws.ListActivityExecutionsResponse:
         """Temporal's ListActivityExecutions; it sees everything acknowledged before the call."""
         namespace = self._namespaces.get(request.namespace)
-        query = parse_filter(request.query, namespace)
-        if request.page_size < 0 or request.page_size > limits.MAX_PAGE_SIZE:
-            raise invalid_argument(
-                f"PageSize is {request.page_size}, it must lie between 0 and {limits.MAX_PAGE_SIZE}."
-            )
-        await self._core.settle()
-        try:
-            page = await self._core.store.list_runs(
-                activities_of(namespace.namespace_id),
-                query,
-                request.page_size or limits.MAX_PAGE_SIZE,
-                request.next_page_token,
-            )
-        except ValueError as error:
-            raise invalid_argument(f"Invalid NextPageToken: {error}") from None
+        query = read_query(request.query, namespace.search_attributes, COLUMNS)
+        namespace_id = activities_of(namespace.namespace_id)
+        page = await list_page(self._core, namespace_id, query, request.page_size, request.next_page_token)
         return ws.ListActivityExecutionsResponse([_listed(record) for record in page.records], page.next_page_token)
 
     async def count(self, request: ws.CountActivityExecutionsRequest) -> ws.CountActivityExecutionsResponse:
         """Temporal's CountActivityExecutions."""
         namespace = self._namespaces.get(request.namespace)
-        query = parse_filter(request.query, namespace)
-        await self._core.settle()
-        counts = await self._core.store.count_runs(activities_of(namespace.namespace_id), query)
-        return ws.CountActivityExecutionsResponse(
-            sum(counts.values()),
-            [
-                ws.CountActivityExecutionsResponseAggregationGroup(
-                    [
-                        common_v1.Payload({"encoding": b"json/plain", "type": b"Keyword"}, msgspec.json.encode(value))
-                        for value in values
-                    ],
-                    count,
-                )
-                for values, count in counts.items()
-                if values
-            ],
-        )
+        query = read_query(request.query, namespace.search_attributes, COLUMNS)
+        counts = await count_runs(self._core, activities_of(namespace.namespace_id), query)
+        groups = [ws.CountActivityExecutionsResponseAggregationGroup(*group) for group in groups_of(counts)]
+        return ws.CountActivityExecutionsResponse(sum(counts.values()), groups)
 
     # ---- ends
 
@@ -427,10 +393,6 @@ def _callback_info(callback: Callback) -> activity_v1.CallbackInfo:
     return activity_v1.CallbackInfo(trigger, callback_state(callback))
 
 
-def _wait(timeout: float | None) -> float:
-    return LONG_POLL if timeout is None else max(min(LONG_POLL, timeout - 1), 0.01)
-
-
 def _read_token(token: bytes) -> int:
     try:
         return int(token)
@@ -486,21 +448,6 @@ def _may_start(current: Run, request: ws.StartActivityExecutionRequest) -> bool:
         if reuse == _ALLOW or (reuse == _FAILED_ONLY and s.status != int(Status.COMPLETED)):
             return True
     raise activity_already_started(current.key.workflow_id, current.key.run_id, s.create_request_id, current.is_open)
-
-
-def parse_filter(text: str, namespace: Namespace) -> Query | None:
-    """A list filter about activities as one about the runs that the store has of them."""
-
-    def word(match: re.Match[str]) -> str:
-        found = match.group()
-        return _COLUMNS.get(found.strip("`"), found)
-
-    if not text.strip():
-        return None
-    try:
-        return parse_query(_WORDS.sub(word, text), namespace.search_attributes)
-    except ValueError as error:
-        raise invalid_argument(str(error)) from None
 
 
 def _search_attributes(fields: dict[str, bytes]) -> common_v1.SearchAttributes:
@@ -574,9 +521,7 @@ def _listed(record: VisibilityRecord) -> activity_v1.ActivityExecutionListInfo:
         schedule_time=record.start_time,
         close_time=record.close_time or None,
         status=_STATUSES[record.status],
-        search_attributes=common_v1.SearchAttributes(
-            _decode_fields(record.search_attributes) if record.search_attributes else {}
-        ),
+        search_attributes=search_attributes_of(record),
         task_queue=record.task_queue,
         state_transition_count=record.state_transition_count,
         execution_duration=record.close_time - record.execution_time if record.close_time else None,

@@ -8,8 +8,6 @@ operations and workflows do not mix.
 
 from __future__ import annotations
 
-import asyncio
-import re
 import uuid
 from typing import Any
 
@@ -39,8 +37,9 @@ from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.errors import failed_precondition, invalid_argument, not_found, operation_already_started
-from perdure.engine.limits import LONG_POLL, NS_PER_MS
-from perdure.engine.lookup import check_run_id
+from perdure.engine.limits import NS_PER_MS
+from perdure.engine.listing import count_runs, groups_of, list_page, read_query, search_attributes_of
+from perdure.engine.lookup import changed, check_run_id
 from perdure.engine.namespaces import Namespace, Namespaces, operations_of
 from perdure.engine.nexus_describing import (
     attempts,
@@ -55,7 +54,6 @@ from perdure.engine.nexus_state import Callback, Operation, callbacks, operation
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payload, encode
 from perdure.store.api import RunKey, VisibilityRecord
-from perdure.store.visibility import Query, parse_query
 
 _SCHEDULE = int(CommandType.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION)
 _Event = EventType
@@ -86,8 +84,6 @@ _COLUMNS = {
     "Service": "RootWorkflowId",
     "ScheduleTime": "StartTime",
 }
-_WORDS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|[A-Za-z_]\w*""")
-_decode_fields = msgspec.msgpack.Decoder(dict[str, common_v1.Payload]).decode
 _decode_metadata = msgspec.msgpack.Decoder(sdk_v1.UserMetadata).decode
 _decode_links = msgspec.msgpack.Decoder(list[common_v1.Link]).decode
 _GONE = "operation already completed"
@@ -199,10 +195,10 @@ class StandaloneOperations:
         if stage not in (_STAGE_STARTED, _STAGE_CLOSED):
             raise invalid_argument(f"unsupported wait_stage: {request.wait_stage}")
         run = await self._find(request.namespace, request.operation_id, request.run_id)
-        deadline = self._core.loop.time() + _wait(timeout)
+        deadline = self._core.loop.time() + limits.long_read(timeout)
         while run.is_open and (stage == _STAGE_CLOSED or not _is_started(run)):
             left = deadline - self._core.loop.time()
-            if left <= 0 or not await self._changed(run, left):
+            if left <= 0 or not await changed(self._core, run, left):
                 return ws.PollNexusOperationExecutionResponse()
         await self._core.durable(run)
         response = ws.PollNexusOperationExecutionResponse(run.key.run_id, _STAGE_STARTED)
@@ -213,17 +209,6 @@ class StandaloneOperations:
             response.operation_token = (run.state.extra or {})["operation"].get("token", "")
             response.result, response.failure = await self._outcome(run)
         return response
-
-    async def _changed(self, run: Run, timeout: float) -> bool:
-        """Wait until something of the run is durable that was not; False when nothing came in time."""
-        waiter: asyncio.Future[None] = self._core.loop.create_future()
-        run.event_waiters.append(waiter)
-        try:
-            await self._core.deadlines.wait(waiter, timeout)
-        finally:
-            if waiter in run.event_waiters:
-                run.event_waiters.remove(waiter)
-        return waiter.done()
 
     async def _outcome(self, run: Run) -> tuple[common_v1.Payload | None, failure_v1.Failure | None]:
         event = await self._core.event(run, run.state.close_event_id)
@@ -248,7 +233,11 @@ class StandaloneOperations:
             if not request.run_id:
                 raise invalid_argument("run_id is required when long_poll_token is provided")
             seen = _read_token(request.long_poll_token)
-            if run.is_open and run.state.transition_count <= seen and not await self._changed(run, _wait(timeout)):
+            if (
+                run.is_open
+                and run.state.transition_count <= seen
+                and not await changed(core, run, limits.long_read(timeout))
+            ):
                 return ws.DescribeNexusOperationExecutionResponse(long_poll_token=request.long_poll_token)
         await core.durable(run)
         scheduled = await core.event(run, 1)
@@ -267,39 +256,19 @@ class StandaloneOperations:
     ) -> ws.ListNexusOperationExecutionsResponse:
         """Temporal's ListNexusOperationExecutions; it sees everything acknowledged before the call."""
         namespace = self._namespaces.get(request.namespace)
-        query = _filter(request.query, namespace)
-        if request.page_size < 0 or request.page_size > limits.MAX_PAGE_SIZE:
-            raise invalid_argument(
-                f"PageSize is {request.page_size}, it must lie between 0 and {limits.MAX_PAGE_SIZE}."
-            )
-        await self._core.settle()
-        try:
-            page = await self._core.store.list_runs(
-                operations_of(namespace.namespace_id),
-                query,
-                request.page_size or limits.MAX_PAGE_SIZE,
-                request.next_page_token,
-            )
-        except ValueError as error:
-            raise invalid_argument(f"Invalid NextPageToken: {error}") from None
+        query = read_query(request.query, namespace.search_attributes, _COLUMNS)
+        namespace_id = operations_of(namespace.namespace_id)
+        page = await list_page(self._core, namespace_id, query, request.page_size, request.next_page_token)
         found = [_listed(record) for record in page.records]
         return ws.ListNexusOperationExecutionsResponse(found, page.next_page_token)
 
     async def count(self, request: ws.CountNexusOperationExecutionsRequest) -> ws.CountNexusOperationExecutionsResponse:
         """Temporal's CountNexusOperationExecutions."""
         namespace = self._namespaces.get(request.namespace)
-        query = _filter(request.query, namespace)
-        await self._core.settle()
-        counts = await self._core.store.count_runs(operations_of(namespace.namespace_id), query)
-        response = ws.CountNexusOperationExecutionsResponse(sum(counts.values()))
-        for values, count in counts.items():
-            if values:
-                payloads = [
-                    common_v1.Payload({"encoding": b"json/plain", "type": b"Keyword"}, msgspec.json.encode(value))
-                    for value in values
-                ]
-                response.groups.append(ws.CountNexusOperationExecutionsResponseAggregationGroup(payloads, count))
-        return response
+        query = read_query(request.query, namespace.search_attributes, _COLUMNS)
+        counts = await count_runs(self._core, operations_of(namespace.namespace_id), query)
+        groups = [ws.CountNexusOperationExecutionsResponseAggregationGroup(*group) for group in groups_of(counts)]
+        return ws.CountNexusOperationExecutionsResponse(sum(counts.values()), groups)
 
     # ---- ends
 
@@ -413,30 +382,11 @@ def _check_reason(reason: str) -> None:
         raise invalid_argument(f"reason exceeds length limit. Limit={limits.MAX_ID_LENGTH}")
 
 
-def _wait(timeout: float | None) -> float:
-    return LONG_POLL if timeout is None else max(min(LONG_POLL, timeout - 1), 0.01)
-
-
 def _read_token(token: bytes) -> int:
     try:
         return int(token)
     except ValueError:
         raise invalid_argument("invalid long poll token") from None
-
-
-def _filter(text: str, namespace: Namespace) -> Query | None:
-    """A list filter about operations as one about the runs that the store has of them."""
-
-    def word(match: re.Match[str]) -> str:
-        found = match.group()
-        return _COLUMNS.get(found.strip("`"), found)
-
-    if not text.strip():
-        return None
-    try:
-        return parse_query(_WORDS.sub(word, text), namespace.search_attributes)
-    except ValueError as error:
-        raise invalid_argument(str(error)) from None
 
 
 def _info(
@@ -509,9 +459,7 @@ def _listed(record: VisibilityRecord) -> nexus_v1.NexusOperationExecutionListInf
         schedule_time=record.start_time,
         close_time=record.close_time or None,
         status=_STATUSES[record.status],
-        search_attributes=common_v1.SearchAttributes(
-            _decode_fields(record.search_attributes) if record.search_attributes else {}
-        ),
+        search_attributes=search_attributes_of(record),
         state_transition_count=record.state_transition_count,
         execution_duration=record.close_time - record.start_time if record.close_time else None,
         state_size_bytes=record.history_size_bytes,
