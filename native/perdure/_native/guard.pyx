@@ -46,7 +46,7 @@ cdef extern from *:
 
     static PERDURE_TLS int perdure_on;                    /* this thread runs workflow code, guard not suspended */
 
-    enum { PERDURE_SLOTS = 160 };
+    enum { PERDURE_SLOTS = 400 };
     static void *perdure_stock[PERDURE_SLOTS];            /* the C function that was there */
     static int perdure_flags[PERDURE_SLOTS];
     static PyObject *perdure_pass;                        /* an action's answer: go on as if nothing were */
@@ -107,20 +107,38 @@ cdef extern from *:
     #define PERDURE_ALL(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) PERDURE_TEN(X, 1) PERDURE_TEN(X, 2) \\
       PERDURE_TEN(X, 3) PERDURE_TEN(X, 4) PERDURE_TEN(X, 5) PERDURE_TEN(X, 6) PERDURE_TEN(X, 7) PERDURE_TEN(X, 8) \\
       PERDURE_TEN(X, 9) PERDURE_TEN(X, 10) PERDURE_TEN(X, 11) PERDURE_TEN(X, 12) PERDURE_TEN(X, 13) \\
-      PERDURE_TEN(X, 14) PERDURE_TEN(X, 15)
+      PERDURE_TEN(X, 14) PERDURE_TEN(X, 15) PERDURE_TEN(X, 16) PERDURE_TEN(X, 17) PERDURE_TEN(X, 18) \\
+      PERDURE_TEN(X, 19) PERDURE_TEN(X, 20) PERDURE_TEN(X, 21) PERDURE_TEN(X, 22) PERDURE_TEN(X, 23) \\
+      PERDURE_TEN(X, 24) PERDURE_TEN(X, 25) PERDURE_TEN(X, 26) PERDURE_TEN(X, 27) PERDURE_TEN(X, 28) \\
+      PERDURE_TEN(X, 29) PERDURE_TEN(X, 30) PERDURE_TEN(X, 31) PERDURE_TEN(X, 32) PERDURE_TEN(X, 33) \\
+      PERDURE_TEN(X, 34) PERDURE_TEN(X, 35) PERDURE_TEN(X, 36) PERDURE_TEN(X, 37) PERDURE_TEN(X, 38) PERDURE_TEN(X, 39)
     PERDURE_ALL(PERDURE_SLOT)
     #define PERDURE_ROW(n) {(void *)perdure_p##n, (void *)perdure_k##n, (void *)perdure_f##n, (void *)perdure_w##n, \\
                             (void *)perdure_m##n},
     static void *perdure_ours[PERDURE_SLOTS][5] = { PERDURE_ALL(PERDURE_ROW) };
 
+    static PyMethodDef *perdure_definition(PyObject *function) {
+        if (PyCFunction_Check(function)) return ((PyCFunctionObject *)function)->m_ml;
+        if (Py_TYPE(function) == &PyMethodDescr_Type || Py_TYPE(function) == &PyClassMethodDescr_Type)
+            return ((PyMethodDescrObject *)function)->d_method;
+        return NULL;
+    }
+
+    /* The slot that a function was redirected to, or -1. */
+    static int perdure_slot_of(PyObject *function) {
+        PyMethodDef *def = perdure_definition(function);
+        int slot, column;
+        for (slot = 0; def != NULL && slot < PERDURE_SLOTS; slot++)
+            for (column = 0; column < 5; column++)
+                if ((void *)def->ml_meth == perdure_ours[slot][column]) return slot;
+        return -1;
+    }
+
     /* Puts our function into the definition behind a built-in function or method. 0 if there is none we understand. */
     static int perdure_redirect(PyObject *function, int slot) {
-        PyMethodDef *def;
+        PyMethodDef *def = perdure_definition(function);
         int column;
-        if (PyCFunction_Check(function)) def = ((PyCFunctionObject *)function)->m_ml;
-        else if (Py_TYPE(function) == &PyMethodDescr_Type || Py_TYPE(function) == &PyClassMethodDescr_Type)
-            def = ((PyMethodDescrObject *)function)->d_method;
-        else return 0;
+        if (def == NULL) return 0;
         switch (def->ml_flags & ~(METH_CLASS | METH_STATIC | METH_COEXIST)) {
             case METH_NOARGS: case METH_O: case METH_VARARGS: column = 0; break;
             case METH_VARARGS | METH_KEYWORDS: column = 1; break;
@@ -134,13 +152,60 @@ cdef extern from *:
         def->ml_meth = (PyCFunction)perdure_ours[slot][column];
         return 1;
     }
+
+    /* Types written in C whose constructor asks first. Subclasses that inherited it are found by their bases. */
+    enum { PERDURE_TYPES = 64 };
+    static PyTypeObject *perdure_types[PERDURE_TYPES];
+    static newfunc perdure_constructors[PERDURE_TYPES];
+    static int perdure_type_count;
+    static int (*perdure_permit)(int, PyObject *);
+
+    static PyObject *perdure_construct(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+        PyTypeObject *base;
+        int i;
+        for (base = type; base != NULL; base = base->tp_base)
+            for (i = 0; i < perdure_type_count; i++)
+                if (perdure_types[i] == base) {
+                    if (PERDURE_RARELY(perdure_on) && perdure_permit(i, (PyObject *)type) < 0) return NULL;
+                    return perdure_constructors[i](type, args, kwargs);
+                }
+        PyErr_SetString(PyExc_SystemError, "a type lost its constructor");
+        return NULL;
+    }
+    /* The place of a type among those that ask first, or -1. */
+    static int perdure_redirect_type(PyObject *object) {
+        PyTypeObject *type = (PyTypeObject *)object;
+        int i;
+        for (i = 0; i < perdure_type_count; i++) if (perdure_types[i] == type) return i;
+        if (i == PERDURE_TYPES || type->tp_vectorcall != NULL || type->tp_new == NULL
+            || type->tp_new == PyBaseObject_Type.tp_new || type->tp_new == perdure_construct) return -1;
+        perdure_types[i] = type;
+        perdure_constructors[i] = type->tp_new;
+        perdure_type_count++;
+        type->tp_new = perdure_construct;
+        PyType_Modified(type);
+        return i;
+    }
+    /* Does the same to a subclass that inherited the constructor. */
+    static int perdure_inherit(PyObject *object, int place) {
+        PyTypeObject *type = (PyTypeObject *)object;
+        if (type->tp_new != perdure_constructors[place]) return 0;
+        type->tp_new = perdure_construct;
+        PyType_Modified(type);
+        return 1;
+    }
     """
     int perdure_on
     int PERDURE_SLOTS
     PyObject* perdure_pass
     ctypedef object (*action_type)(int, object, object, object)
     action_type perdure_act
+    int perdure_slot_of(object function)
     int perdure_redirect(object function, int slot)
+    ctypedef int (*permit_type)(int, object) except -1
+    permit_type perdure_permit
+    int perdure_redirect_type(object type)
+    int perdure_inherit(object type, int place)
 
 
 cdef extern from *:
@@ -350,12 +415,18 @@ cdef set _allowed = {
 }
 # Single modules that load on first use. Not all of pydantic: a default_factory is called from its C code, without a
 # frame of its own, and must get the workflow's time.
+cdef str _STANDS_BEFORE = "perdure.worker.workflow_sandbox._enforcement"    # functions whose code was exchanged
 cdef set _loaders = {"pydantic.plugin._loader"}
 
 
 def allow(*modules):
     """Let modules through, by top-level name: what code of theirs calls directly is not guarded."""
     _allowed.update(module.partition(".")[0] for module in modules)
+
+
+def is_allowed(str module):
+    """Whether a module is let through."""
+    return module in _loaders or module.partition(".")[0] in _allowed
 
 
 @cython.final
@@ -372,6 +443,9 @@ cdef Culprit culprit():
     entry = None
     while frame is not None:
         name = frame.f_globals.get("__name__")
+        if name == _STANDS_BEFORE:
+            frame = frame.f_back
+            continue
         root = name.partition(".")[0] if type(name) is str else ""
         if root in _allowed or name in _loaders:
             return None
@@ -404,6 +478,9 @@ cdef object act(int slot, object self, object args, object kwargs):
     cdef Watched* me = <Watched*> perdure_me
     perdure_on = 0
     try:
+        hook = _hooks.get(slot)
+        if hook is not None:
+            hook(<object> me.run, self)
         found = culprit()
         if found is None:
             return _Pass
@@ -469,6 +546,14 @@ def _urandom(run, culprit, self, args, kwargs, name, cure):
     raise refusal(name, cure, culprit)
 
 
+def _nothing(run, culprit, self, args, kwargs, name, unused):
+    return _Pass
+
+
+def _today(run, culprit, cls, args, kwargs, name, unused):
+    return cls.fromtimestamp(run.guard_time_ns() / 1e9)
+
+
 def _ask(str name, str cure):
     # For entry points written in Python: raises if workflow code is asking.
     global perdure_on
@@ -495,6 +580,64 @@ def _asking_run():
         return None if culprit() is None else <object> me.run
     finally:
         perdure_on = me.suspended == 0
+
+
+# --- further entry points, for workers that ask for more than the guard
+
+cdef dict _hooks = {}          # per slot: called with the run and what the function is bound to, to raise
+cdef list _type_hooks = []
+cdef object _keeps_guard = None
+cdef object _loaded = None
+
+
+cdef int permit(int place, object type) except -1:
+    global perdure_on
+    cdef Watched* me = <Watched*> perdure_me
+    perdure_on = 0
+    try:
+        _type_hooks[place](<object> me.run, type)
+    finally:
+        perdure_on = me.run != NULL and me.suspended == 0
+    return 0
+
+
+def hook_function(function, hook):
+    """Call ``hook(run, bound_to)`` before workflow code calls a function written in C. False if that cannot be."""
+    cdef int slot = perdure_slot_of(function)
+    if slot < 0:
+        slot = <int> len(_actions)
+        redirect(function, _nothing, function.__name__, None)
+        if slot == len(_actions):
+            return False
+    _hooks[slot] = hook
+    return True
+
+
+def hook_type(cls, hook):
+    """Call ``hook(run, type)`` before workflow code makes an instance of a type written in C. False if that cannot be."""
+    global perdure_permit
+    perdure_permit = permit
+    cdef int place = perdure_redirect_type(cls)
+    if place < 0:
+        return False
+    if place == len(_type_hooks):
+        _type_hooks.append(hook)
+        inherit(cls, place)
+    _type_hooks[place] = hook
+    return True
+
+
+cdef int inherit(object cls, int place) except -1:
+    for subclass in type.__subclasses__(cls):
+        if perdure_inherit(subclass, place):
+            inherit(subclass, place)
+    return 0
+
+
+def hook_imports(keeps_guard, loaded):
+    """Ask ``keeps_guard(name)`` whether a module that workflow code loads is guarded; tell ``loaded(name)`` of each."""
+    global _keeps_guard, _loaded
+    _keeps_guard, _loaded = keeps_guard, loaded
 
 
 # --- which entry points
@@ -602,7 +745,7 @@ cdef int redirect_clocks() except -1:
         redirect(getattr(time, name), _broken_down, f"time.{name}()", position)
     redirect(vars(_datetime.datetime)["now"], _now, "datetime.now()", False)
     redirect(vars(_datetime.datetime)["utcnow"], _now, "datetime.utcnow()", True)
-    # date.today() and datetime.today() ask time.time()
+    redirect(vars(_datetime.date)["today"], _today, "date.today()", None)
     return 0
 
 
@@ -677,6 +820,22 @@ def _letting_through(stock):
     return function
 
 
+def _importing(stock):
+    def _find_and_load(name, import_):
+        if not perdure_on or (_keeps_guard is not None and _keeps_guard(name)):
+            module = stock(name, import_)
+        else:
+            suspend()
+            try:
+                module = stock(name, import_)
+            finally:
+                resume()
+        if _loaded is not None:
+            _loaded(name)
+        return module
+    return _find_and_load
+
+
 def _refusing(stock, name, cure):
     def function(*args, **kwargs):
         if perdure_on:
@@ -705,7 +864,7 @@ cdef int replace_python() except -1:
     for name in ("_log", "handle"):
         replace(logger, name, _letting_through(getattr(logger, name)))
     bootstrap = importlib._bootstrap
-    replace(bootstrap, "_find_and_load", _letting_through(bootstrap._find_and_load))
+    replace(bootstrap, "_find_and_load", _importing(bootstrap._find_and_load))
     # Python all the way down, or blocking.
     environment = type(os.environ)
     replace(environment, "__getitem__", _reading(environment.__getitem__))

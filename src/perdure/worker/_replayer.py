@@ -14,6 +14,7 @@ from perdure.common import HeaderCodecBehavior
 from perdure.converter import DataConverter
 from perdure.exceptions import ApplicationError
 from perdure.worker._interceptor import Interceptor, WorkflowInterceptorClassInput
+from perdure.worker._runner import enforced_restrictions
 from perdure.worker._workflow_run import WorkflowRun
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_worker import WorkflowRegistry
@@ -137,6 +138,7 @@ class Replayer:
             failure_exception_types=config.get("workflow_failure_exception_types", ()),
             extern_functions=extern_functions,
             build_id=config.get("build_id") or "",
+            restrictions=enforced_restrictions(config.get("workflow_runner"), config.get("debug_mode", False)),
             encode_headers=config.get("header_codec_behavior") not in (None, HeaderCodecBehavior.NO_CODEC),
         )
 

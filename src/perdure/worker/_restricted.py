@@ -18,15 +18,16 @@ class RestrictedWorkflowAccessError(NondeterminismError):
     def default_message(qualified_name: str) -> str:
         """The message where none says more."""
         return (
-            f"{qualified_name} cannot be used in workflow code: it is not the same on replay. Do this in an activity, "
-            "or inside workflow.unsafe.sandbox_unrestricted() if it does no harm."
+            f"Cannot access {qualified_name} from inside a workflow: the worker's restrictions name it. Do this in an "
+            "activity, pass the module through if its code does no harm, or wrap the call in "
+            "workflow.unsafe.sandbox_unrestricted()."
         )
 
 
 class UnintentionalPassthroughError(TemporalError):
-    """Raised by Temporal's sandbox for a module that was not imported through it. Never raised here."""
+    """Workflow code imported a module that is not passed through, under a policy that refuses it."""
 
     def __init__(self, qualified_name: str) -> None:
         """Name the module."""
-        super().__init__(f"{qualified_name} was unintentionally passed through the sandbox.")
+        super().__init__(f"Module {qualified_name} was not intentionally passed through to the sandbox.")
         self.qualified_name = qualified_name

@@ -27,6 +27,7 @@ from perdure.worker._config import (
 from perdure.worker._interceptor import Interceptor
 from perdure.worker._local_activity import LocalActivityExecutor
 from perdure.worker._pollers import PollerGroup, Slots
+from perdure.worker._runner import enforced_restrictions
 from perdure.worker._service_metrics import MeasuredService
 from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, WorkerTuner, maximum_slots
 from perdure.worker._workflow_runtime import RunOptions
@@ -129,6 +130,7 @@ class WorkerParts:
             build_id=config.get("build_id") or ("" if deployment is None else deployment.version.build_id),
             deployment_version=None if deployment is None else deployment.version,
             is_guarded=config["workflow_runner"].is_guarded,
+            restrictions=enforced_restrictions(config["workflow_runner"], bool(is_debugged)),
             encode_headers=client_config["header_codec_behavior"] != HeaderCodecBehavior.NO_CODEC,
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
             storage_concurrency=config["max_workflow_task_external_storage_concurrency"],

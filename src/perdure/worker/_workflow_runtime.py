@@ -62,6 +62,7 @@ from perdure.workflow._runtime import _Runtime
 
 if TYPE_CHECKING:
     from perdure.worker._interceptor import WorkflowInboundInterceptor
+    from perdure.worker.workflow_sandbox._enforcement import Enforcement
 
 _PATCH = int(MachineKind.PATCH)
 _UPSERT_SEARCH_ATTRIBUTES = int(MachineKind.UPSERT_SEARCH_ATTRIBUTES)
@@ -129,6 +130,8 @@ class RunOptions:
     deployment_version: WorkerDeploymentVersion | None = None
     is_guarded: bool = True
     """Whether the determinism guard watches workflow code."""
+    restrictions: Enforcement | None = None
+    """What is refused beside; None: nothing."""
     encode_headers: bool = False
     """Whether the payload codec applies to headers."""
     execute_local_activity: Execute | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib.util
 import logging
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Flag, auto
@@ -20,12 +22,27 @@ else:
 
 
 class SandboxImportNotificationPolicy(Flag):
-    """Accepted as Temporal's; modules are never imported anew per workflow here, so there is nothing to notify of."""
+    """What a worker with restrictions says of imports in workflow code; modules are never imported anew here."""
 
     SILENT = auto()
     WARN_ON_DYNAMIC_IMPORT = auto()
     WARN_ON_UNINTENTIONAL_PASSTHROUGH = auto()
     RAISE_ON_UNINTENTIONAL_PASSTHROUGH = auto()
+
+
+passed_through_modules: set[str] = set()
+"""What was imported inside :meth:`unsafe.imports_passed_through`."""
+
+
+def _noting(plain_import: Callable[..., Any]) -> Callable[..., Any]:
+    def noting(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        package = str((globals or {}).get("__package__") or "")
+        module = importlib.util.resolve_name("." * level + name, package) if level else name
+        passed_through_modules.add(module)
+        passed_through_modules.update(f"{module}.{item}" for item in fromlist or ())
+        return plain_import(name, globals, locals, fromlist, level)
+
+    return noting
 
 
 _unrestricted: ContextVar[bool] = ContextVar("perdure_unrestricted", default=False)
@@ -85,12 +102,15 @@ class unsafe:
     @staticmethod
     @contextmanager
     def imports_passed_through() -> Iterator[None]:
-        """Import modules without the determinism guard."""
+        """Import modules without the determinism guard; a worker's restrictions do not hold for their code."""
         token = _passed_through.set(True)
+        plain_import = builtins.__import__
+        builtins.__import__ = _noting(plain_import)
         try:
             with guard.passthrough():
                 yield
         finally:
+            builtins.__import__ = plain_import
             _passed_through.reset(token)
 
     @staticmethod
@@ -101,7 +121,7 @@ class unsafe:
     @staticmethod
     @contextmanager
     def sandbox_import_notification_policy(policy: SandboxImportNotificationPolicy) -> Iterator[None]:
-        """Accepted as Temporal's; see :class:`SandboxImportNotificationPolicy`."""
+        """Let another policy hold for the imports of a block; see :class:`SandboxImportNotificationPolicy`."""
         token = _import_policy.set(policy)
         try:
             yield

@@ -1,0 +1,1 @@
+"""Loaded by a workflow of test_restrictions.py."""

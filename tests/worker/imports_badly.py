@@ -1,0 +1,5 @@
+"""Does at its top what a restricted workflow may not."""
+
+import random
+
+random.choice("ab")
