@@ -122,22 +122,10 @@ class SharedPostgresStore(PostgresStore):
 
     # Reads of what is this node's
 
-    async def due_runs(
-        self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
-    ) -> list[tuple[int, RunKey]]:
-        """Entries of the time index that this node watches."""
-        self._check_open()
-        where = "due_ms > 0 AND due_ms <= $1 AND node = $3"
-        arguments: list[object] = [until_ms, limit, self.epoch]
-        if after is not None:
-            where += " AND due_ms >= $4 AND (due_ms, namespace_id, run_id) > ($4, $5, $6)"
-            arguments += [after[0], after[1].namespace_id, after[1].run_id]
-        rows = await self.connections.fetch(
-            f"SELECT due_ms, namespace_id::text, workflow_id, run_id::text FROM {self._schema}.run WHERE {where} "
-            "ORDER BY due_ms, run.namespace_id, run.run_id LIMIT $2",
-            *arguments,
-        )
-        return [(due, RunKey(namespace_id, unescape(workflow), run)) for due, namespace_id, workflow, run in rows]
+    @property
+    def _watched(self) -> str:
+        """As :attr:`PostgresStore._watched`: those that this node watches."""
+        return f"due_ms > 0 AND node = {self.epoch}"
 
     async def pending_tasks(self, limit: int, after: TaskRow | None = None) -> list[TaskRow]:
         """None: a node that opens claims what nobody has."""

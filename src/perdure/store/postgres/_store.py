@@ -224,11 +224,16 @@ class PostgresStore:
             batches.append(batch)
         return HistoryPage(batches, 0)
 
+    @property
+    def _watched(self) -> str:
+        """Which runs the time index has for this store."""
+        return "due_ms > 0"
+
     async def due_runs(
         self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None
     ) -> list[tuple[int, RunKey]]:
         self._check_open()
-        where = "due_ms > 0 AND due_ms <= $1"
+        where = f"{self._watched} AND due_ms <= $1"
         arguments: list[object] = [until_ms, limit]
         if after is not None:
             where += " AND due_ms >= $3 AND (due_ms, namespace_id, run_id) > ($3, $4, $5)"
