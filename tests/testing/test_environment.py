@@ -13,6 +13,7 @@ import pytest
 
 from perdure import activity, testing, workflow
 from perdure.api.common.v1 import Payload
+from perdure.api.operatorservice.v1 import AddSearchAttributesRequest
 from perdure.api.testservice import v1 as ts
 from perdure.client import (
     Client,
@@ -27,7 +28,7 @@ from perdure.client import (
 )
 from perdure.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from perdure.converter import DataConverter, PayloadCodec
-from perdure.service import RPCError
+from perdure.service import RPCError, RPCStatusCode
 from perdure.testing import WorkflowEnvironment
 from perdure.worker import Worker
 from tests.support.homes import STORES, home_url
@@ -108,6 +109,24 @@ async def test_namespace_and_search_attributes(start: Any) -> None:
             run = env.client.execute_workflow(Quick.run, id="w", task_queue="tq", search_attributes=red)
             assert await run == "team-a"
             assert [run.id async for run in env.client.list_workflows("Color = 'red'")] == ["w"]
+
+
+@pytest.mark.parametrize("home", ["memory", "lmdb"])
+async def test_search_attributes_have_to_be_named_first_locally(home: str, tmp_path: Path) -> None:
+    red = TypedSearchAttributes([SearchAttributePair(COLOR, "red")])
+    url = None if home == "memory" else f"lmdb:{tmp_path}"
+    async with await WorkflowEnvironment.start_local(url=url) as env:
+        with pytest.raises(RPCError, match="no mapping defined for search attribute Color") as refused:
+            await env.client.start_workflow(Quick.run, id="w", task_queue="tq", search_attributes=red)
+        assert refused.value.status is RPCStatusCode.INVALID_ARGUMENT
+        action = ScheduleActionStartWorkflow(Quick.run, id="w", task_queue="tq", typed_search_attributes=red)
+        with pytest.raises(RPCError, match="no mapping defined for search attribute Color"):
+            await env.client.create_schedule("s", Schedule(action=action, spec=ScheduleSpec()))
+        assert [run async for run in env.client.list_workflows()] == []
+        types = {COLOR.name: int(COLOR.indexed_value_type)}
+        await env.client.operator_service.add_search_attributes(AddSearchAttributesRequest(types, "default"))
+        await env.client.start_workflow(Quick.run, id="w", task_queue="tq", search_attributes=red)
+        assert [run.id async for run in env.client.list_workflows("Color = 'red'")] == ["w"]
 
 
 async def test_a_namespace_that_exists_is_used(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ class Namespaces:
         #: Namespace id -> namespace: those whose closed runs are archived, and those that have an archive of histories.
         self.archived: dict[str, Namespace] = {}
         self.with_archive: dict[str, Namespace] = {}
+        #: Whether everybody has to add search attributes before they are set, not only callers of other processes.
+        self.learns_nothing = False
         #: Told when a namespace is archived.
         self.on_archival: Callable[[], None] = lambda: None
 
@@ -216,10 +218,12 @@ class Namespaces:
         """Check the types of search attributes, and remember custom ones that are set for the first time.
 
         A value without a type gets the one its attribute is known to have. Raises INVALID_ARGUMENT when a value is not
-        of its attribute's type.
+        of its attribute's type, and for an attribute that nobody added where nothing is learnt.
         """
         if attributes is None:
             return
+        if self.learns_nothing:
+            self.check_known(namespace, attributes)
         custom = self._by_id[namespace.namespace_id].search_attributes
         new = {}
         for name, payload in attributes.indexed_fields.items():

@@ -21,6 +21,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client, Interceptor, Plugin, WorkflowHandle
 from perdure.common import QueryRejectCondition, SearchAttributeKey
 from perdure.converter import DataConverter
+from perdure.engine.namespaces import Namespaces
 from perdure.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
 from perdure.testing._assertions import AssertionErrorInterceptor
 from perdure.testing._service import TimeSkippingService
@@ -104,7 +105,8 @@ class WorkflowEnvironment:
 
         Args:
             namespace: Made if it does not exist.
-            search_attributes: Registered with their types.
+            search_attributes: Registered with their types. Others are refused, as by Temporal's dev server, unless
+                ``client.operator_service`` adds them.
             dev_server_database_filename: Refused; use ``url``.
             url: The home, for instance ``lmdb:./data``; an engine in memory unless given.
         """
@@ -125,7 +127,10 @@ class WorkflowEnvironment:
             identity=identity,
             runtime=runtime,
         )
-        return await _LocalEnvironment(client)._prepared(namespace, search_attributes, _THREE_DAYS)
+        environment = await _LocalEnvironment(client)._prepared(namespace, search_attributes, _THREE_DAYS)
+        if isinstance(namespaces := getattr(client.workflow_service, "namespaces", None), Namespaces):
+            namespaces.learns_nothing = True
+        return environment
 
     @classmethod
     async def start_time_skipping(
