@@ -35,6 +35,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--tls-ca", type=_FILE, help="Clients must show a certificate that this CA signed, PEM.")
 @click.option("--auth-config", type=_FILE, help="Who may call, and what: a TOML file, see docs/server.md.")
 @click.option("--allow-insecure", is_flag=True, help="Listen beyond this machine without TLS or without auth.")
+@click.option("--archival-uri", "archival_uris", multiple=True, metavar="URI", help="Where callers may have namespaces "
+              "archived to: file:///FOLDER, s3://BUCKET/PREFIX?region=...; there and below. May be repeated.")  # fmt: skip
 @click.option("--ui-port", type=click.IntRange(1, 65535), help="Start Temporal's Web UI there, too.")
 @click.option("--ui-program", type=_FILE, help="Its program; ui-server on PATH unless given.")
 @click.option("--time-skipping", is_flag=True, help="Skip the time that workflows sleep, for tests; memory: only.")
@@ -50,6 +52,7 @@ def command(
     tls_ca: Path | None,
     auth_config: Path | None,
     allow_insecure: bool,
+    archival_uris: tuple[str, ...],
     ui_port: int | None,
     ui_program: Path | None,
     time_skipping: bool,
@@ -89,6 +92,7 @@ def command(
                 namespaces=namespaces,
                 allow_insecure=allow_insecure,
                 drain_seconds=drain_seconds,
+                archival_uris=archival_uris,
             )
 
         def show(address: str) -> AbstractAsyncContextManager[WebUI | None]:

@@ -120,6 +120,7 @@ class ClusterEngine(Engine):
         outbox = Outbox(core, local)
         cluster.on_outbox = lambda: outbox.look() if cluster.is_leader else None
         cluster.on_membership = self._lead
+        self._archival.is_mine = lambda: cluster.is_leader
         cluster.on_slow_poll = self._look_at_closes
         cluster.on_stranded = self._strand
         cluster.on_change = lambda what: core.spawn(self._read_again(what))

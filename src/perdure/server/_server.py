@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from perdure import connect
 from perdure.api.workflowservice import v1 as ws
+from perdure.server._archival import ArchivalPlaces
 from perdure.server._auth import Auth, Authorizer
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
+from perdure.store.archive import open_archiver
 
 if TYPE_CHECKING:
     import grpc
@@ -76,6 +78,7 @@ class Server:
         namespaces: Made if they do not exist.
         allow_insecure: Listen beyond the machine without TLS or without auth.
         drain_seconds: How long calls under way may take to finish at the end.
+        archival_uris: Where callers may have namespaces archived to, at these places or below; nowhere unless given.
 
     Raises:
         ValueError: something does not fit; the sentence says what to do.
@@ -92,6 +95,7 @@ class Server:
         namespaces: Sequence[str] = ("default",),
         allow_insecure: bool = False,
         drain_seconds: float = 10.0,
+        archival_uris: Sequence[str] = (),
     ) -> None:
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} does not exist; use one from 1 to 65535, or 0 for any free one")
@@ -111,6 +115,11 @@ class Server:
         self._auth = auth
         self._namespaces = namespaces
         self._drain_seconds = drain_seconds
+        self._archival_uris = tuple(archival_uris)
+        for uri in archival_uris:
+            open_archiver(uri)  # says what is wrong with it
+        #: Then its namespaces are archived where its own configuration says.
+        self._is_of_temporal = isinstance(home, str) and connect.parse(home).scheme == "temporal"
         self._owned: WorkflowService | None = None
         self._service: WorkflowService | None = None
         self._server: grpc.aio.Server | None = None
@@ -162,7 +171,10 @@ class Server:
         try:
             for namespace in self._namespaces:
                 await _register(service, namespace)
-            self._server = self._assemble(grpc, service.remote if service.in_process else service, authorizer)
+            remote = service.remote if service.in_process else service
+            if not self._is_of_temporal:
+                remote = ArchivalPlaces(remote, self._archival_uris)
+            self._server = self._assemble(grpc, remote, authorizer)
             self._port = self._listen(grpc, self._server)
             await self._server.start()
         except BaseException:
