@@ -2,7 +2,8 @@
 
 ``memory:``             a private engine without a disk
 ``memory:NAME``         one shared by everybody in the process who asks for NAME
-``lmdb:PATH``           an engine over the LMDB environment in the folder PATH, one per folder and process
+``lmdb:PATH``           an engine over the LMDB environment in the folder PATH; another process that opens it is served by
+                        the one that has it, and takes over when that one ends (``perdure.sharing``)
 ``postgresql://...``    an engine over a schema of a PostgreSQL database, see ``perdure.store.postgres``
 ``temporal://HOST:PORT`` a Temporal server, or ``perdure server``; the bare ``HOST:PORT`` means it too
 ``...?durability=...``  ``full`` (default): an acknowledged write survives a power loss; ``process``: the process
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from perdure.engine import Engine
+    from perdure.sharing import Guest
     from perdure.store.api import Store
 
 DURABILITIES = ("full", "process")
+#: How long the owner of a folder may take to start serving it.
+OWNER_STARTS_SECONDS = 3.0
 
 _POSTGRESQL = ("postgresql", "postgres")
 
@@ -117,7 +121,7 @@ class _Shared:
     loop: asyncio.AbstractEventLoop
     pid: int
     holders: int = 0
-    engine: Engine | None = None
+    engine: Engine | Guest | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -140,7 +144,7 @@ async def connect(url: str, *, durability: str | None = None, config: ConnectCon
         service: WorkflowService = await _remote().connect(config or ConnectConfig(url))
         return service
     if target.scheme == "memory" and not target.place:
-        return await _open(target)
+        return cast("WorkflowService", await _open(target))
     shared = _hold(target)
     try:
         async with shared.lock:
@@ -231,7 +235,44 @@ async def _close_if_unheld(shared: _Shared) -> None:
                     _forget(shared)
 
 
-async def _open(target: Target) -> Engine:
+async def _open(target: Target) -> Engine | Guest:
+    if target.scheme != "lmdb":
+        return await _open_engine(target)
+    from perdure.store.api import StoreOwnedError
+
+    try:
+        return await _open_and_host(target)
+    except StoreOwnedError as error:
+        if error.pid == os.getpid():
+            raise
+        owned = error
+    from perdure.sharing import Guest, NoOwnerError
+
+    guest = Guest(Path(target.place), target.durability, lambda: _open_and_host(target), StoreOwnedError)
+    try:
+        await guest.connect(OWNER_STARTS_SECONDS)
+    except NoOwnerError:
+        raise owned from None
+    return guest
+
+
+async def _open_and_host(target: Target) -> Engine:
+    """The engine over a folder that nobody has; where a socket can be, other processes are served."""
+    from perdure.sharing import Host, is_shareable
+
+    engine = await _open_engine(target)
+    folder = Path(target.place)
+    if is_shareable(folder):
+        try:
+            host = await Host.open(engine.guests, folder, target.durability)
+        except BaseException:
+            await engine.close()
+            raise
+        engine.before_close.append(host.close)
+    return engine
+
+
+async def _open_engine(target: Target) -> Engine:
     from perdure.engine import Engine
 
     store = await _open_store(target)
@@ -265,7 +306,7 @@ async def _open_store(target: Target) -> Store:
 class _Connection:
     """One holder's view of a shared engine: the engine's own methods, and a ``close`` of its own."""
 
-    def __init__(self, shared: _Shared, engine: Engine) -> None:
+    def __init__(self, shared: _Shared, engine: Engine | Guest) -> None:
         self._shared: _Shared | None = shared
         self._engine = engine
         for name in dir(WorkflowService):

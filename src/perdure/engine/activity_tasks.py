@@ -126,6 +126,16 @@ class ActivityTasks:
             return
         self.release(run, activity)
 
+    async def lose(self, task_token: bytes) -> None:
+        """An attempt's worker process is known to be dead."""
+        try:
+            run, activity = await self._by_token(task_token)
+        except RPCError:
+            return
+        activities.lose_activity(run.state, activity, self._core.now())
+        run.touched.add(activity.scheduled_event_id)
+        self._core.touch(run)
+
     def release(self, run: Run, activity: ActivityInfo) -> None:
         """Take back a started attempt that no worker has seen."""
         if not run.is_gone and run.state.activities.get(activity.scheduled_event_id) is activity:

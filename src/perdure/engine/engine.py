@@ -99,10 +99,13 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
         self._add_namespace_rpcs(core, namespaces, self)
         self._idle_queues = IdleQueues(core)
+        parts = self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries
         #: This service for workers and clients of other processes: what they hold does not end with this one.
-        self.remote = RemoteService(
-            self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries
-        )
+        self.remote = RemoteService(*parts)
+        #: The same for processes that share the store's folder.
+        self.guests = RemoteService(*parts, is_strict=False)
+        #: What is to end before the engine does.
+        self.before_close: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     @classmethod
     async def open(
@@ -180,6 +183,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
 
     async def close(self) -> None:
         """Make durable what happened, end every poll with UNAVAILABLE, close the store. Safe to repeat."""
+        while self.before_close:
+            await self.before_close.pop()()
         if not self._core.is_closed:
             collector.engine_closed()
         await self._archival.close()

@@ -65,6 +65,10 @@ class RemoteService:
     """A service over an engine whose tasks outlive this process: their holders live elsewhere.
 
     Workflow tasks carry one page of history, and a page token for the rest. Closing it leaves the engine open.
+
+    Args:
+        is_strict: Search attributes must have been added, as on Temporal's server; else what is set is known from then
+            on, as with a client in the engine's process.
     """
 
     in_process = False
@@ -77,8 +81,11 @@ class RemoteService:
         workflow_tasks: WorkflowTasks,
         activity_tasks: ActivityTasks,
         queries: Queries,
+        *,
+        is_strict: bool = True,
     ) -> None:
         self._engine = engine
+        self._is_strict = is_strict
         self._check = check
         self._starts = starts
         self._workflow_tasks = workflow_tasks
@@ -102,6 +109,8 @@ class RemoteService:
 
     def _check_attributes(self, namespace: str, found: Iterable[_Attributes]) -> None:
         self._check()
+        if not self._is_strict:
+            return
         namespaces = self._engine.namespaces
         for attributes in found:
             if attributes is not None:
@@ -175,3 +184,11 @@ class RemoteService:
             await self.give_back(response.eager_workflow_task)
         elif isinstance(response, ws.StartActivityExecutionResponse):
             await self.give_back(response.eager_activity_task)
+
+    async def holder_died(self, task_token: bytes) -> None:
+        """The process that held a task is dead: the task goes out again, the attempt has failed, now."""
+        self._check()
+        if is_query_token(task_token) or decode_token(task_token).started_event_id:
+            await self._workflow_tasks.give_back(task_token)
+        else:
+            await self._activity_tasks.lose(task_token)

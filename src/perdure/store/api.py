@@ -65,6 +65,14 @@ class StoreUnavailableError(StoreError):
     """The store cannot be opened or written now: owned by another process, no room, no permission."""
 
 
+class StoreOwnedError(StoreUnavailableError):
+    """Another process owns the store. ``pid`` is its id, 0 when it is not known."""
+
+    def __init__(self, message: str, pid: int = 0) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
 class FencedError(StoreUnavailableError):
     """This process was taken for dead: what it had of a shared store is others' now."""
 
@@ -186,6 +194,8 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     id: str
     #: Opaque to the store. In a commit ``b""`` forgets the document.
     body: bytes = b""
+    #: In a shared store a commit with version n > 0 holds only if the document has version n - 1 (1: is not there).
+    version: int = 0
 
 
 class HistoryPage(NamedTuple):

@@ -14,7 +14,7 @@ import sys
 import weakref
 from pathlib import Path
 
-from perdure.store.api import StoreUnavailableError
+from perdure.store.api import StoreOwnedError, StoreUnavailableError
 
 _NAME = "owner"
 
@@ -31,7 +31,8 @@ class Owner:
         """Lock a folder, creating it if need be.
 
         Raises:
-            StoreUnavailableError: another process has it, or the folder cannot be made or written.
+            StoreOwnedError: another process has it.
+            StoreUnavailableError: the folder cannot be made or written.
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ class Owner:
             note = os.pread(descriptor, 1024, 0).decode(errors="replace")
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise StoreUnavailableError(_owned(folder, note)) from None
+                raise _owned(folder, note) from None
             raise StoreUnavailableError(_refusal(folder, error)) from None
         return cls(descriptor)
 
@@ -82,13 +83,14 @@ def _hint() -> str:
     return " ".join([sys.argv[0] or "python", *sys.argv[1:]])[:200].replace("\n", " ")
 
 
-def _owned(folder: Path, note: str) -> str:
+def _owned(folder: Path, note: str) -> StoreOwnedError:
     pid, _, rest = note.partition("\n")
     program = rest.strip()
     owner = f"process {pid}" if pid.isdigit() else "another process"
-    return (
+    return StoreOwnedError(
         f"the store in {folder} is in use by {owner}{f' ({program})' if program else ''}: "
-        "stop it, or choose another folder"
+        "stop it, or choose another folder",
+        int(pid) if pid.isdigit() else 0,
     )
 
 

@@ -102,7 +102,8 @@ class LMDBStore:
         Args:
             map_size: bytes of address space to start with; grows by itself.
         Raises:
-            StoreUnavailableError: another process owns it (the message has its pid), no permission, no room.
+            StoreOwnedError: another process owns it; the message has its pid.
+            StoreUnavailableError: no permission, no room.
             StoreCorruptError: the folder holds something else, or the store of a newer perdure.
         """
         folder = Path(path)
