@@ -19,6 +19,7 @@ from perdure.store.archive._api import (
     open_archiver,
     register_archiver,
 )
+from perdure.store.archive._places import Place, open_place
 from perdure.store.archive._query import ArchiveQuery, parse_archive_query
 from perdure.store.archive._records import archived_execution, search_attributes
 
@@ -34,8 +35,10 @@ __all__ = [
     "ArchivedRun",
     "Archiver",
     "ArchiverFactory",
+    "Place",
     "archived_execution",
     "open_archiver",
+    "open_place",
     "parse_archive_query",
     "register_archiver",
     "search_attributes",

@@ -186,19 +186,25 @@ def open_archiver(uri: str) -> Archiver:
         ValueError: the URI is wrong, and why, in a sentence.
         ModuleNotFoundError: the archiver needs a package that is not installed; the sentence says which.
     """
-    try:
-        parts = urlsplit(uri)
-    except ValueError as error:
-        raise ValueError(f"archival URI {uri!r} is not a URI: {error}") from None
+    parts, options = split_uri(uri)
     factory = _factory(parts.scheme)
     if factory is None:
         known = ", ".join(f"{scheme}://" for scheme in sorted(_factories))
         raise ValueError(f"archival URI {uri!r} has no scheme that an archiver knows ({known}); write for instance "
                          "'file:///var/lib/archive' or 's3://bucket/prefix?region=eu-central-1'")  # fmt: skip
+    return factory(parts, options)
+
+
+def split_uri(uri: str) -> tuple[SplitResult, dict[str, str]]:
+    """A URI's parts, and the options of its query. Raises ValueError."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise ValueError(f"archival URI {uri!r} is not a URI: {error}") from None
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f"archival URI {uri!r} states an option twice")
-    return factory(parts, dict(pairs))
+    return parts, dict(pairs)
 
 
 def _factory(scheme: str) -> ArchiverFactory | None:

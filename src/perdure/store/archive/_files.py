@@ -13,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO, ParamSpec, TypeVar
-from urllib.parse import SplitResult, unquote
+from typing import BinaryIO, TypeVar
+from urllib.parse import SplitResult
 
 import msgspec
 
@@ -30,11 +29,10 @@ from perdure.store.archive._api import (
     ArchivedHistory,
     ArchivedHistoryPage,
     ArchivedRun,
-    ArchiveError,
     ArchiveNotFoundError,
-    check_options,
 )
 from perdure.store.archive._hash import fingerprint64
+from perdure.store.archive._places import Folder, append, finish, in_thread
 from perdure.store.archive._query import ArchiveQuery
 
 #: Histories are written in pieces of about this many bytes.
@@ -42,7 +40,6 @@ _PIECE = 4 * 1024 * 1024
 _READ_AT_ONCE = 64
 #: Seconds after which a file that a process left half-written is taken away.
 _ABANDONED = 86_400
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -59,8 +56,9 @@ class _ListToken(msgspec.Struct):
 class FileArchiver:
     """Archives in one folder, which is made when it is needed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, place: Folder) -> None:
+        self._place = place
+        self.folder = place.path
         #: The history that was read last and has more pages: its file and its batches.
         self._read: tuple[Path, list[msgspec.Raw]] | None = None
         self._is_tidy = False
@@ -68,30 +66,11 @@ class FileArchiver:
     @classmethod
     def of(cls, uri: SplitResult, options: dict[str, str]) -> FileArchiver:
         """The archiver of a ``file://`` URI."""
-        check_options(uri, options, ())
-        path = unquote(uri.path)
-        if uri.netloc not in ("", "localhost"):
-            raise ValueError(
-                f"archival URI {uri.geturl()!r} names a host, {uri.netloc!r}; a folder has three slashes: "
-                f"'file:///{uri.netloc}{path}'"
-            )
-        if not path.startswith("/") or path.strip("/") == "" or "\0" in path:
-            raise ValueError(f"archival URI {uri.geturl()!r} names no folder; write 'file:///var/lib/archive'")
-        return cls(Path(path))
+        return cls(Folder.of(uri, options))
 
     async def validate(self) -> None:
         """As :meth:`Archiver.validate`: the folder can be made, or is there and can be written."""
-        await asyncio.to_thread(self._validate)
-
-    def _validate(self) -> None:
-        place = f"archival URI 'file://{self.folder}'"
-        nearest = self.folder
-        while not nearest.exists() and nearest != nearest.parent:
-            nearest = nearest.parent
-        if not nearest.is_dir():
-            raise ValueError(f"{place} cannot be used: {nearest} is a file, not a folder")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise ValueError(f"{place} cannot be used: this process may not write to {nearest}")
+        await self._place.validate()
 
     async def close(self) -> None:
         """As :meth:`Archiver.close`."""
@@ -102,9 +81,9 @@ class FileArchiver:
     async def archive_history(self, run: ArchivedRun, batches: AsyncIterator[list[HistoryEvent]]) -> bool:
         """As :meth:`Archiver.archive_history`."""
         target = self.folder / f"{_prefix(run.namespace_id, run.workflow_id, run.run_id)}_{VERSION}.history"
-        if await _in_thread(target.exists):
+        if await in_thread(target.exists):
             return False
-        part = self._part(target)
+        part = self._place.part(target.name)
         parts, size, is_first = [b"["], 1, True
         file: BinaryIO | None = None
         try:
@@ -113,20 +92,16 @@ class FileArchiver:
                 parts += (encoded,) if is_first else (b",", encoded)
                 size, is_first = size + len(encoded), False
                 if size >= _PIECE:
-                    file = await _in_thread(_append, file, part, parts)
+                    file = await in_thread(append, file, part, parts)
                     parts, size = [], 0
                 await asyncio.sleep(0)  # a long history is encoded in many turns of the loop
-            await _in_thread(_finish, file, part, [*parts, b"]"], target)
+            await in_thread(finish, file, part, [*parts, b"]"], target)
         except BaseException:
             if file is not None:
                 file.close()
                 part.unlink(missing_ok=True)
             raise
         return True
-
-    def _part(self, target: Path) -> Path:
-        # Not beside visibility records: Temporal's archiver refuses a folder of them with other names in it.
-        return self.folder / f".{target.name}.{uuid.uuid4().hex}.part"
 
     async def read_history(
         self, namespace_id: str, workflow_id: str, run_id: str, page_size: int, next_page_token: bytes = b""
@@ -136,7 +111,7 @@ class FileArchiver:
         if next_page_token:
             token = _token(next_page_token, _HistoryToken)
         else:
-            token = _HistoryToken(await _in_thread(self._newest_version, prefix), 0)
+            token = _HistoryToken(await in_thread(self._newest_version, prefix), 0)
         path = self.folder / f"{prefix}_{token.CloseFailoverVersion}.history"
         batches = await self._batches(path)
         events: list[HistoryEvent] = []
@@ -154,7 +129,7 @@ class FileArchiver:
         if self._read is not None and self._read[0] == path:
             return self._read[1]
         try:
-            data = await _in_thread(path.read_bytes)
+            data = await in_thread(path.read_bytes)
         except ArchiveNotFoundError:
             raise ArchiveNotFoundError("requested workflow history does not exist") from None
         return _records.split_batches(data)
@@ -168,10 +143,10 @@ class FileArchiver:
     async def histories(self, namespace_id: str = "") -> AsyncIterator[ArchivedHistory]:
         """As :meth:`Archiver.histories`; the names do not tell the namespace, so it comes back as it was given."""
         start = str(fingerprint64(namespace_id)) if namespace_id else ""
-        for name in await _in_thread(self._names, self.folder, ".history"):
+        for name in await in_thread(self._names, self.folder, ".history"):
             if not name.startswith(start):
                 continue
-            data = await _in_thread((self.folder / name).read_bytes)
+            data = await in_thread((self.folder / name).read_bytes)
             events = [event for batch in _records.split_batches(data) for event in _records.decode_batch(batch)]
             started = events[0].attributes
             yield ArchivedHistory(
@@ -195,12 +170,12 @@ class FileArchiver:
         """As :meth:`Archiver.archive_visibility`."""
         folder = self.folder / execution.namespace_id
         target = folder / f"{execution.close_time}_{fingerprint64(execution.run_id)}.visibility"
-        if await _in_thread(target.exists):
+        if await in_thread(target.exists):
             return False
-        await _in_thread(_finish, None, self._part(target), [_records.encode_execution(execution)], target)
+        await in_thread(finish, None, self._place.part(target.name), [_records.encode_execution(execution)], target)
         if not self._is_tidy:
             self._is_tidy = True
-            await _in_thread(self._tidy)
+            await in_thread(self._tidy)
         return True
 
     async def list_executions(
@@ -209,11 +184,11 @@ class FileArchiver:
         """As :meth:`Archiver.list_executions`: the newest close first."""
         token = _token(next_page_token, _ListToken) if next_page_token else None
         folder = self.folder / namespace_id
-        names = await _in_thread(self._in_order, folder, query, token)
+        names = await in_thread(self._in_order, folder, query, token)
         found: list[ArchivedExecution] = []
         for start in range(0, len(names), _READ_AT_ONCE):
             chunk = names[start : start + _READ_AT_ONCE]
-            for data in await _in_thread(_read_all, folder, chunk):
+            for data in await in_thread(_read_all, folder, chunk):
                 execution = _records.decode_execution(data)
                 if not query.holds(execution):
                     continue
@@ -252,36 +227,6 @@ def _prefix(namespace_id: str, workflow_id: str, run_id: str) -> str:
     return "".join(str(fingerprint64(text)) for text in (namespace_id, workflow_id, run_id))
 
 
-def _append(file: BinaryIO | None, part: Path, pieces: list[bytes]) -> BinaryIO:
-    """Write pieces to a file that has no name yet, opening it first if need be."""
-    if file is None:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("xb")
-    try:
-        file.writelines(pieces)
-    except OSError:
-        file.close()
-        part.unlink(missing_ok=True)
-        raise
-    return file
-
-
-def _finish(file: BinaryIO | None, part: Path, pieces: list[bytes], target: Path) -> None:
-    """Write the last pieces, and give the file its name once the device has it."""
-    with _append(file, part, pieces) as file:
-        file.flush()
-        os.fsync(file.fileno())
-    is_new = not target.parent.exists()
-    target.parent.mkdir(exist_ok=True)
-    part.replace(target)
-    for folder in (target.parent, *((target.parent.parent,) if is_new else ())):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _read_all(folder: Path, names: list[str]) -> list[bytes]:
     return [(folder / name).read_bytes() for name in names]
 
@@ -291,13 +236,3 @@ def _token(data: bytes, kind: type[_T]) -> _T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.MsgspecError:
         raise ValueError("next page token is corrupted") from None
-
-
-async def _in_thread(call: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
-    """Files away from the event loop, and their errors as an archive's."""
-    try:
-        return await asyncio.to_thread(call, *arguments, **options)
-    except FileNotFoundError as error:
-        raise ArchiveNotFoundError(str(error)) from None
-    except OSError as error:
-        raise ArchiveError(f"the archive's folder cannot be used now: {error}") from None

@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-from collections.abc import AsyncIterator, Awaitable
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import SplitResult, quote, unquote
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import SplitResult
 
 import msgspec
 
@@ -33,20 +31,13 @@ from perdure.store.archive._api import (
     ArchivedHistory,
     ArchivedHistoryPage,
     ArchivedRun,
-    ArchiveError,
     ArchiveNotFoundError,
-    check_options,
 )
+from perdure.store.archive._places import Bucket, plain_name
 from perdure.store.archive._query import ArchiveQuery
-
-if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Store
 
 #: A blob ends with the batch that brings it to this many bytes, as Temporal's do.
 BLOB_BYTES = 2 * 1024 * 1024
-_OPTIONS = ("region", "endpoint", "path_style")
-_BOOLS = {"true": True, "1": True, "false": False, "0": False}
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-_]{1,62}")
 _SECOND = 1_000_000_000
 _AT_ONCE = 16
 #: Records that one page looks at, so that a call ends in time: a page may be short.
@@ -54,7 +45,6 @@ _LOOKED_AT = 2_000
 _KEY_PART = 700
 _BY_TYPE, _BY_WORKFLOW_ID = "workflowTypeName", "workflowID"
 _CLOSED, _STARTED = "closeTimeout", "startTimeout"
-_T = TypeVar("_T")
 
 
 class _HistoryToken(msgspec.Struct):
@@ -65,36 +55,20 @@ class _HistoryToken(msgspec.Struct):
 class S3Archiver:
     """Archives in one bucket, below a prefix. Credentials come from the environment, as AWS's tools take them."""
 
-    def __init__(self, store: S3Store, prefix: str, uri: str) -> None:
-        self._store = store
-        self._prefix = prefix
-        self._uri = uri
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
 
     @classmethod
     def of(cls, uri: SplitResult, options: dict[str, str]) -> S3Archiver:
         """The archiver of an ``s3://`` URI."""
-        check_options(uri, options, _OPTIONS)
-        text = uri.geturl()
-        if not _BUCKET.fullmatch(uri.netloc):
-            raise ValueError(f"archival URI {text!r} names no bucket; write 's3://bucket/prefix?region=eu-central-1'")
-        prefix = unquote(uri.path).strip("/")
-        if prefix != key_part(prefix):
-            raise ValueError(f"archival URI {text!r} has a prefix that is no object name: {prefix!r}")
-        return cls(open_s3(uri, options), prefix, text)
+        return cls(Bucket.of(uri, options))
 
     async def validate(self) -> None:
         """As :meth:`Archiver.validate`: the bucket can be listed."""
-        try:
-            async for _ in self._keys(f"{self._prefix}/history" if self._prefix else "history"):
-                break
-        except ArchiveError as error:
-            raise ValueError(f"archival URI {self._uri!r} cannot be used: {error}") from None
+        await self._bucket.validate()
 
     async def close(self) -> None:
         """As :meth:`Archiver.close`."""
-
-    def _key(self, *parts: str) -> str:
-        return "/".join((self._prefix, *parts) if self._prefix else parts)
 
     # ---- histories
 
@@ -102,7 +76,7 @@ class S3Archiver:
         """As :meth:`Archiver.archive_history`."""
         folder = self._history_folder(run.namespace_id, run.workflow_id, run.run_id)
         first_key = f"{folder}/{VERSION}/0"
-        if await self._has(first_key):
+        if await self._bucket.has(first_key):
             return False
         first_blob = b""
         number, first_id, next_id, size = 0, 1, 1, 0
@@ -111,7 +85,7 @@ class S3Archiver:
             if size >= BLOB_BYTES:
                 blob = _records.encode_blob(run, parts, first_id, next_id - 1, False)
                 if number:
-                    await self._put(f"{folder}/{VERSION}/{number}", blob)
+                    await self._bucket.put(f"{folder}/{VERSION}/{number}", blob)
                 else:
                     first_blob = blob
                 number, first_id, size, parts = number + 1, next_id, 0, []
@@ -122,12 +96,12 @@ class S3Archiver:
             await asyncio.sleep(0)  # a long history is encoded in many turns of the loop
         blob = _records.encode_blob(run, parts, first_id, next_id - 1, True)
         if number:
-            await self._put(f"{folder}/{VERSION}/{number}", blob)
-        await self._put(first_key, first_blob or blob)
+            await self._bucket.put(f"{folder}/{VERSION}/{number}", blob)
+        await self._bucket.put(first_key, first_blob or blob)
         return True
 
     def _history_folder(self, namespace_id: str, workflow_id: str, run_id: str) -> str:
-        return self._key(namespace_id, "history", key_part(workflow_id), key_part(run_id))
+        return "/".join((namespace_id, "history", key_part(workflow_id), key_part(run_id)))
 
     async def read_history(
         self, namespace_id: str, workflow_id: str, run_id: str, page_size: int, next_page_token: bytes = b""
@@ -145,7 +119,7 @@ class S3Archiver:
         events: list[HistoryEvent] = []
         while True:
             try:
-                blob = _records.decode_blob(await self._get(f"{folder}/{version}/{number}"))
+                blob = _records.decode_blob(await self._bucket.get(f"{folder}/{version}/{number}"))
             except ArchiveNotFoundError:
                 raise ArchiveNotFoundError("requested workflow history does not exist") from None
             for batch in blob.body:
@@ -157,15 +131,15 @@ class S3Archiver:
                 return ArchivedHistoryPage(events, msgspec.json.encode(_HistoryToken(version, number)))
 
     async def _newest_version(self, folder: str) -> int:
-        if await self._has(f"{folder}/{VERSION}/0"):
+        if await self._bucket.has(f"{folder}/{VERSION}/0"):
             return VERSION
-        versions = [key.split("/")[-2] async for key in self._keys(folder)]
+        versions = [key.split("/")[-2] async for key in self._bucket.names(folder)]
         return max((int(text) for text in versions if text.isdecimal()), default=0)
 
     async def histories(self, namespace_id: str = "") -> AsyncIterator[ArchivedHistory]:
         """As :meth:`Archiver.histories`."""
-        below = self._key(namespace_id, "history") if namespace_id else self._prefix
-        async for key in self._keys(below):
+        below = f"{namespace_id}/history" if namespace_id else ""
+        async for key in self._bucket.names(below):
             if not key.endswith("/0") or "/history/" not in f"/{key}":
                 continue
             folder = key.removesuffix("/0")
@@ -173,7 +147,7 @@ class S3Archiver:
             header: dict[str, Any] = {}
             number, is_last = 0, False
             while not is_last:
-                blob = _records.decode_blob(await self._get(f"{folder}/{number}"))
+                blob = _records.decode_blob(await self._bucket.get(f"{folder}/{number}"))
                 for batch in blob.body:
                     events += _records.decode_batch(batch)
                 header, is_last, number = blob.header, blob.is_last, number + 1
@@ -186,11 +160,11 @@ class S3Archiver:
     async def archive_visibility(self, execution: ArchivedExecution) -> bool:
         """As :meth:`Archiver.archive_visibility`."""
         keys = self._index_keys(execution)
-        if await self._has(keys[-1]):
+        if await self._bucket.has(keys[-1]):
             return False
         data = _records.encode_execution(execution)
-        await asyncio.gather(*(self._put(key, data) for key in keys[:-1]))
-        await self._put(keys[-1], data)
+        await asyncio.gather(*(self._bucket.put(key, data) for key in keys[:-1]))
+        await self._bucket.put(keys[-1], data)
         return True
 
     def _index_keys(self, e: ArchivedExecution) -> list[str]:
@@ -203,7 +177,7 @@ class S3Archiver:
             (_BY_TYPE, e.workflow_type, _CLOSED, e.close_time),
         )
         return [
-            self._key(e.namespace_id, "visibility", index, key_part(value), which, _seconds(time), run)
+            "/".join((e.namespace_id, "visibility", index, key_part(value), which, _seconds(time), run))
             for index, value, which, time in folders
         ]
 
@@ -211,7 +185,7 @@ class S3Archiver:
         self, namespace_id: str, query: ArchiveQuery, page_size: int, next_page_token: bytes = b""
     ) -> ArchivedExecutionPage:
         """As :meth:`Archiver.list_executions`: in the order of the keys, so by workflow type, the oldest close first."""
-        folder = self._key(namespace_id, "visibility")
+        folder = f"{namespace_id}/visibility"
         which, low, high = _CLOSED, query.close_low, query.close_high
         if query.workflow_id is not None:
             folder += f"/{_BY_WORKFLOW_ID}/{key_part(query.workflow_id)}"
@@ -250,7 +224,7 @@ class S3Archiver:
         async def look() -> None:
             """Read what waits, as far as the page has room."""
             nonlocal last, looked_at
-            for data in await asyncio.gather(*map(self._get, waiting)):
+            for data in await asyncio.gather(*map(self._bucket.get, waiting)):
                 if len(found) == page_size:
                     return
                 execution = _records.decode_execution(data)
@@ -259,7 +233,7 @@ class S3Archiver:
                 if query.holds(execution):
                     found.append(execution)
 
-        async for key in self._keys(folder, after):
+        async for key in self._bucket.names(folder, after):
             parts = key.rsplit("/", 3)
             if len(parts) < 4 or parts[1] != which:
                 continue
@@ -277,102 +251,10 @@ class S3Archiver:
             await look()
         return ArchivedExecutionPage(found, last.encode() if waiting else b"")
 
-    # ---- objects
-
-    async def _has(self, key: str) -> bool:
-        from obstore import head_async
-
-        try:
-            await _asked(head_async(self._store, key))
-        except ArchiveNotFoundError:
-            return False
-        return True
-
-    async def _get(self, key: str) -> bytes:
-        from obstore import get_async
-
-        result = await _asked(get_async(self._store, key))
-        return bytes(await _asked(result.bytes_async()))
-
-    async def _put(self, key: str, data: bytes) -> None:
-        from obstore import put_async
-
-        await _asked(put_async(self._store, key, data))
-
-    async def _keys(self, folder: str, after: str = "") -> AsyncIterator[str]:
-        """Keys below a folder in their order, from just after one."""
-        from obstore import list as list_objects
-
-        stream = list_objects(self._store, folder or None, offset=after or None, chunk_size=1000)
-        while True:
-            try:
-                chunk = await _asked(anext(stream))
-            except StopAsyncIteration:
-                return
-            for entry in chunk:
-                yield entry["path"]
-
-
-def open_s3(uri: SplitResult, options: dict[str, str]) -> S3Store:
-    """The bucket of an ``s3://`` URI. Raises ValueError, or ModuleNotFoundError without ``perdure[s3]``."""
-    try:
-        from obstore.exceptions import BaseError
-        from obstore.store import S3Store
-    except ModuleNotFoundError as error:
-        if error.name != "obstore":
-            raise
-        raise ModuleNotFoundError("archives in S3 need obstore: pip install 'perdure[s3]'", name=error.name) from None
-    config: dict[str, Any] = {}
-    if "region" in options:
-        config["region"] = options["region"]
-    endpoint = options.get("endpoint", "")
-    if endpoint:
-        if not endpoint.startswith(("http://", "https://")):
-            raise ValueError(f"archival URI {uri.geturl()!r}: endpoint is {endpoint!r}, not an http:// or https:// URL")
-        config["endpoint"] = endpoint
-    # What stands in for S3 has no host name for each bucket, as a rule.
-    path_style = options.get("path_style", "true" if endpoint else "false").lower()
-    if path_style not in _BOOLS:
-        raise ValueError(f"archival URI {uri.geturl()!r}: path_style is 'true' or 'false', not {path_style!r}")
-    config["virtual_hosted_style_request"] = not _BOOLS[path_style]
-    try:
-        return S3Store(
-            uri.netloc,
-            config=cast("S3Config", config),
-            client_options={"allow_http": endpoint.startswith("http://"), "timeout": timedelta(seconds=60)},
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=30)},
-        )
-    except BaseError as error:
-        raise ValueError(f"archival URI {uri.geturl()!r} cannot be used: {_sentence(error)}") from None
-
-
-async def _asked(call: Awaitable[_T]) -> _T:
-    """The store's answer, and its errors as an archive's."""
-    from obstore.exceptions import BaseError
-
-    try:
-        return await call
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise ArchiveError("the bucket does not exist") from None
-        raise ArchiveNotFoundError(_sentence(error)) from None
-    except (BaseError, OSError) as error:
-        raise ArchiveError("the bucket does not exist" if "NoSuchBucket" in str(error) else _sentence(error)) from None
-
-
-def _sentence(error: BaseException) -> str:
-    """What an error says before it goes into its own structure."""
-    return " ".join(str(error).partition("Debug source:")[0].split())[:500]
-
 
 def key_part(text: str) -> str:
-    """A text as part of a key: as it is, as Temporal has it, unless no such key can be.
-
-    Keys have no empty part, none that is ``.`` or ``..``, no control characters, and at most 1024 bytes.
-    """
-    parts = text.split("/")
-    if any(part in ("", ".", "..") for part in parts) or any(ord(char) < 32 or ord(char) == 127 for char in text):
-        text = quote(text, safe="").replace(".", "%2E")
+    """A text as part of a key: as it is, as Temporal has it, unless no such key can be. A key has at most 1024 bytes."""
+    text = plain_name(text)
     data = text.encode("utf-8", "surrogatepass")
     if len(data) <= _KEY_PART:
         return text
