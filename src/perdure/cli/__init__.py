@@ -13,6 +13,7 @@ import perdure
 COMMANDS = {
     "server": ("_server", "Serve a home over Temporal's gRPC API."),
     "migrate": ("_migrate", "Move runs from one home to another."),
+    "export": ("_export", "Write closed histories as files, once or continuously."),
     "store": ("_store", "Make and update the tables of a PostgreSQL home."),
 }
 
