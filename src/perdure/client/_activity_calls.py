@@ -245,46 +245,11 @@ class ActivityCalls:
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str,
-        result_type: type | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        heartbeat_timeout: timedelta | None = None,
-        id_reuse_policy: ActivityIDReusePolicy = ActivityIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: ActivityIDConflictPolicy = ActivityIDConflictPolicy.FAIL,
-        retry_policy: RetryPolicy | None = None,
-        search_attributes: TypedSearchAttributes | None = None,
-        summary: str | None = None,
-        priority: Priority = Priority.default,
-        start_delay: timedelta | None = None,
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
+        **options: Unpack[NamedActivityStartOptions],
     ) -> Any:
         """Start an activity and wait for its result: :meth:`start_activity` and :meth:`ActivityHandle.result`."""
-        handle: ActivityHandle[Any] = await self.start_activity(
-            activity,
-            arg,
-            args=args,
-            id=id,
-            task_queue=task_queue,
-            result_type=result_type,
-            schedule_to_close_timeout=schedule_to_close_timeout,
-            schedule_to_start_timeout=schedule_to_start_timeout,
-            start_to_close_timeout=start_to_close_timeout,
-            heartbeat_timeout=heartbeat_timeout,
-            id_reuse_policy=id_reuse_policy,
-            id_conflict_policy=id_conflict_policy,
-            retry_policy=retry_policy,
-            search_attributes=search_attributes,
-            summary=summary,
-            priority=priority,
-            start_delay=start_delay,
-            rpc_metadata=rpc_metadata,
-            rpc_timeout=rpc_timeout,
-        )
-        return await handle.result(rpc_metadata=rpc_metadata, rpc_timeout=rpc_timeout)
+        handle: ActivityHandle[Any] = await self.start_activity(activity, arg, args=args, **options)
+        return await handle.result(rpc_metadata=options.get("rpc_metadata", {}), rpc_timeout=options.get("rpc_timeout"))
 
     @overload
     async def start_activity_class(
@@ -336,45 +301,10 @@ class ActivityCalls:
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str,
-        result_type: type | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        heartbeat_timeout: timedelta | None = None,
-        id_reuse_policy: ActivityIDReusePolicy = ActivityIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: ActivityIDConflictPolicy = ActivityIDConflictPolicy.FAIL,
-        retry_policy: RetryPolicy | None = None,
-        search_attributes: TypedSearchAttributes | None = None,
-        summary: str | None = None,
-        priority: Priority = Priority.default,
-        start_delay: timedelta | None = None,
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
+        **options: Unpack[NamedActivityStartOptions],
     ) -> ActivityHandle[Any]:
         """:meth:`start_activity` for an activity that is a class with ``__call__``."""
-        handle: ActivityHandle[Any] = await self.start_activity(
-            activity,
-            arg,
-            args=args,
-            id=id,
-            task_queue=task_queue,
-            result_type=result_type,
-            schedule_to_close_timeout=schedule_to_close_timeout,
-            schedule_to_start_timeout=schedule_to_start_timeout,
-            start_to_close_timeout=start_to_close_timeout,
-            heartbeat_timeout=heartbeat_timeout,
-            id_reuse_policy=id_reuse_policy,
-            id_conflict_policy=id_conflict_policy,
-            retry_policy=retry_policy,
-            search_attributes=search_attributes,
-            summary=summary,
-            priority=priority,
-            start_delay=start_delay,
-            rpc_metadata=rpc_metadata,
-            rpc_timeout=rpc_timeout,
-        )
+        handle: ActivityHandle[Any] = await self.start_activity(activity, arg, args=args, **options)
         return handle
 
     @overload
@@ -427,46 +357,10 @@ class ActivityCalls:
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str,
-        result_type: type | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        heartbeat_timeout: timedelta | None = None,
-        id_reuse_policy: ActivityIDReusePolicy = ActivityIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: ActivityIDConflictPolicy = ActivityIDConflictPolicy.FAIL,
-        retry_policy: RetryPolicy | None = None,
-        search_attributes: TypedSearchAttributes | None = None,
-        summary: str | None = None,
-        priority: Priority = Priority.default,
-        start_delay: timedelta | None = None,
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
+        **options: Unpack[NamedActivityStartOptions],
     ) -> Any:
         """:meth:`execute_activity` for an activity that is a class with ``__call__``."""
-        handle: ActivityHandle[Any] = await self.start_activity(
-            activity,
-            arg,
-            args=args,
-            id=id,
-            task_queue=task_queue,
-            result_type=result_type,
-            schedule_to_close_timeout=schedule_to_close_timeout,
-            schedule_to_start_timeout=schedule_to_start_timeout,
-            start_to_close_timeout=start_to_close_timeout,
-            heartbeat_timeout=heartbeat_timeout,
-            id_reuse_policy=id_reuse_policy,
-            id_conflict_policy=id_conflict_policy,
-            retry_policy=retry_policy,
-            search_attributes=search_attributes,
-            summary=summary,
-            priority=priority,
-            start_delay=start_delay,
-            rpc_metadata=rpc_metadata,
-            rpc_timeout=rpc_timeout,
-        )
-        return await handle.result(rpc_metadata=rpc_metadata, rpc_timeout=rpc_timeout)
+        return await self.execute_activity(activity, arg, args=args, **options)
 
     @overload
     async def start_activity_method(
@@ -518,45 +412,10 @@ class ActivityCalls:
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str,
-        result_type: type | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        heartbeat_timeout: timedelta | None = None,
-        id_reuse_policy: ActivityIDReusePolicy = ActivityIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: ActivityIDConflictPolicy = ActivityIDConflictPolicy.FAIL,
-        retry_policy: RetryPolicy | None = None,
-        search_attributes: TypedSearchAttributes | None = None,
-        summary: str | None = None,
-        priority: Priority = Priority.default,
-        start_delay: timedelta | None = None,
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
+        **options: Unpack[NamedActivityStartOptions],
     ) -> ActivityHandle[Any]:
         """:meth:`start_activity` for an activity that is a method, given through its class."""
-        handle: ActivityHandle[Any] = await self.start_activity(
-            activity,
-            arg,
-            args=args,
-            id=id,
-            task_queue=task_queue,
-            result_type=result_type,
-            schedule_to_close_timeout=schedule_to_close_timeout,
-            schedule_to_start_timeout=schedule_to_start_timeout,
-            start_to_close_timeout=start_to_close_timeout,
-            heartbeat_timeout=heartbeat_timeout,
-            id_reuse_policy=id_reuse_policy,
-            id_conflict_policy=id_conflict_policy,
-            retry_policy=retry_policy,
-            search_attributes=search_attributes,
-            summary=summary,
-            priority=priority,
-            start_delay=start_delay,
-            rpc_metadata=rpc_metadata,
-            rpc_timeout=rpc_timeout,
-        )
+        handle: ActivityHandle[Any] = await self.start_activity(activity, arg, args=args, **options)
         return handle
 
     @overload
@@ -609,46 +468,10 @@ class ActivityCalls:
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str,
-        result_type: type | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        heartbeat_timeout: timedelta | None = None,
-        id_reuse_policy: ActivityIDReusePolicy = ActivityIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: ActivityIDConflictPolicy = ActivityIDConflictPolicy.FAIL,
-        retry_policy: RetryPolicy | None = None,
-        search_attributes: TypedSearchAttributes | None = None,
-        summary: str | None = None,
-        priority: Priority = Priority.default,
-        start_delay: timedelta | None = None,
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
+        **options: Unpack[NamedActivityStartOptions],
     ) -> Any:
         """:meth:`execute_activity` for an activity that is a method, given through its class."""
-        handle: ActivityHandle[Any] = await self.start_activity(
-            activity,
-            arg,
-            args=args,
-            id=id,
-            task_queue=task_queue,
-            result_type=result_type,
-            schedule_to_close_timeout=schedule_to_close_timeout,
-            schedule_to_start_timeout=schedule_to_start_timeout,
-            start_to_close_timeout=start_to_close_timeout,
-            heartbeat_timeout=heartbeat_timeout,
-            id_reuse_policy=id_reuse_policy,
-            id_conflict_policy=id_conflict_policy,
-            retry_policy=retry_policy,
-            search_attributes=search_attributes,
-            summary=summary,
-            priority=priority,
-            start_delay=start_delay,
-            rpc_metadata=rpc_metadata,
-            rpc_timeout=rpc_timeout,
-        )
-        return await handle.result(rpc_metadata=rpc_metadata, rpc_timeout=rpc_timeout)
+        return await self.execute_activity(activity, arg, args=args, **options)
 
     def get_activity_handle(
         self, activity_id: str, *, run_id: str | None = None, result_type: type | None = None

@@ -14,15 +14,6 @@ from nexusrpc.handler import StartOperationResultAsync, StartOperationResultSync
 
 from perdure.client import WorkflowUpdateFailedError, WorkflowUpdateStage
 from perdure.common import (
-    ActivityIDConflictPolicy,
-    ActivityIDReusePolicy,
-    Priority,
-    RetryPolicy,
-    SearchAttributes,
-    TypedSearchAttributes,
-    VersioningOverride,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
     _arg_unset,
 )
 from perdure.nexus._context import backing, start_backing_workflow, starting_operation
@@ -128,28 +119,8 @@ class TemporalNexusClient(ABC):
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str | None = None,
         result_type: type | None = None,
-        execution_timeout: timedelta | None = None,
-        run_timeout: timedelta | None = None,
-        task_timeout: timedelta | None = None,
-        id_reuse_policy: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.UNSPECIFIED,
-        retry_policy: RetryPolicy | None = None,
-        cron_schedule: str = "",
-        memo: Mapping[str, Any] | None = None,
-        search_attributes: TypedSearchAttributes | SearchAttributes | None = None,
-        static_summary: str | None = None,
-        static_details: str | None = None,
-        start_delay: timedelta | None = None,
-        start_signal: str | None = None,
-        start_signal_args: Sequence[Any] = [],
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
-        request_eager_start: bool = False,
-        priority: Priority = Priority.default,
-        versioning_override: VersioningOverride | None = None,
+        **options: Unpack[StartWorkflowOptions],
     ) -> TemporalOperationResult[Any]:
         """Start the workflow that stands behind the operation; arguments are those of ``Client.start_workflow``."""
 
@@ -247,22 +218,8 @@ class TemporalNexusClient(ABC):
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str | None = None,
         result_type: type | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        heartbeat_timeout: timedelta | None = None,
-        start_delay: timedelta | None = None,
-        id_reuse_policy: ActivityIDReusePolicy = ActivityIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: ActivityIDConflictPolicy = ActivityIDConflictPolicy.FAIL,
-        retry_policy: RetryPolicy | None = None,
-        search_attributes: TypedSearchAttributes | None = None,
-        summary: str | None = None,
-        priority: Priority = Priority.default,
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
+        **options: Unpack[StartActivityOptions],
     ) -> TemporalOperationResult[Any]:
         """Start the activity that stands behind the operation; arguments are those of ``Client.start_activity``."""
 
@@ -297,7 +254,6 @@ class OperationClient(TemporalNexusClient):
 
     async def start_workflow(self, workflow: Any, arg: Any = _arg_unset, **options: Any) -> Any:
         """See :meth:`TemporalNexusClient.start_workflow`."""
-        options.setdefault("task_queue", None)
         with self._only_once():
             handle = await start_backing_workflow(self._starting, {"workflow": workflow, "arg": arg, **options})
         return TemporalOperationResult.async_token(handle.to_token())

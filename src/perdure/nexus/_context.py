@@ -30,13 +30,6 @@ from perdure.api.workflow import v1 as workflow_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.common import (
     MetricMeter,
-    Priority,
-    RetryPolicy,
-    SearchAttributes,
-    TypedSearchAttributes,
-    VersioningOverride,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
     _arg_unset,
 )
 from perdure.nexus._options import StartWorkflowOptions
@@ -338,28 +331,8 @@ class WorkflowRunOperationContext(StartOperationContext):
         arg: Any = _arg_unset,
         *,
         args: Sequence[Any] = [],
-        id: str,
-        task_queue: str | None = None,
         result_type: type | None = None,
-        execution_timeout: timedelta | None = None,
-        run_timeout: timedelta | None = None,
-        task_timeout: timedelta | None = None,
-        id_reuse_policy: WorkflowIDReusePolicy = WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        id_conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.UNSPECIFIED,
-        retry_policy: RetryPolicy | None = None,
-        cron_schedule: str = "",
-        memo: Mapping[str, Any] | None = None,
-        search_attributes: TypedSearchAttributes | SearchAttributes | None = None,
-        static_summary: str | None = None,
-        static_details: str | None = None,
-        start_delay: timedelta | None = None,
-        start_signal: str | None = None,
-        start_signal_args: Sequence[Any] = [],
-        rpc_metadata: Mapping[str, str | bytes] = {},
-        rpc_timeout: timedelta | None = None,
-        request_eager_start: bool = False,
-        priority: Priority = Priority.default,
-        versioning_override: VersioningOverride | None = None,
+        **options: Unpack[StartWorkflowOptions],
     ) -> WorkflowHandle[Any]:
         """Start the workflow that stands behind the operation: its result becomes the operation's.
 
@@ -367,14 +340,13 @@ class WorkflowRunOperationContext(StartOperationContext):
         finds the workflow that it started. Arguments are those of ``Client.start_workflow``; without ``task_queue``
         the workflow goes to the worker's own.
         """
-        arguments = dict(locals())
-        del arguments["self"]
+        arguments = {"workflow": workflow, "arg": arg, "args": args, "result_type": result_type, **options}
         return await start_backing_workflow(self._starting, arguments)
 
 
 async def start_backing_workflow(starting: StartingOperation, arguments: dict[str, Any]) -> WorkflowHandle[Any]:
     """Start a workflow whose end completes the operation; ``arguments`` are those of ``Client.start_workflow``."""
-    arguments["task_queue"] = arguments["task_queue"] or starting.info.task_queue
+    arguments["task_queue"] = arguments.get("task_queue") or starting.info.task_queue
     with backing():
         handle = await starting.client.start_workflow(**arguments)
     return WorkflowHandle._unsafe_from_client_workflow_handle(handle)

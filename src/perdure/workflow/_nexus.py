@@ -270,13 +270,7 @@ class NexusClient(ABC, Generic[NexusServiceType]):
         input: Any,
         *,
         output_type: type[Any] | None = None,
-        schedule_to_close_timeout: timedelta | None = None,
-        schedule_to_start_timeout: timedelta | None = None,
-        start_to_close_timeout: timedelta | None = None,
-        cancellation_type: NexusOperationCancellationType = NexusOperationCancellationType.WAIT_COMPLETED,
-        headers: Mapping[str, str] | None = None,
-        summary: str | None = None,
-        event_groups: Sequence[EventGroup] | None = None,
+        **options: Unpack[_OperationOptions],
     ) -> Any:
         """Start an operation and wait for its result; see :meth:`start_operation`."""
 
