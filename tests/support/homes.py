@@ -2,7 +2,8 @@
 
 ``PERDURE_STORES`` names them, ``memory,lmdb,postgresql`` unless set. Tests that are about homes get each of those. When
 ``memory`` is not among them, all that a test opens as ``memory:``, or as an environment that skips time, is in truth the
-first of those that are: so ``PERDURE_STORES=postgresql pytest`` runs everything over PostgreSQL.
+first of those that are: so ``PERDURE_STORES=postgresql pytest`` runs everything over PostgreSQL, and
+``PERDURE_STORES=guest pytest`` over an engine in memory that is reached as another process reaches it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import pytest
 from perdure import connect
 from perdure.engine import Engine
 from perdure.engine.cluster_engine import ClusterEngine
-from perdure.store.api import Durability
+from perdure.sharing import Guest, Host
+from perdure.store.api import Durability, StoreOwnedError
 from perdure.store.lmdb import LMDBStore
+from perdure.store.memory import MemoryStore
 from perdure.store.postgres import SharedPostgresStore
 from perdure.testing import _service
 from perdure.testing._clock import SkippingClock
 from tests.support.postgres import place_in
 
-_KNOWN = ("memory", "lmdb", "postgresql")
+_KNOWN = ("memory", "lmdb", "postgresql", "guest")
 
 
 def _chosen() -> tuple[str, ...]:
@@ -32,7 +35,7 @@ def _chosen() -> tuple[str, ...]:
     unknown = sorted(set(names) - set(_KNOWN))
     if unknown:
         raise pytest.UsageError(f"PERDURE_STORES names {unknown[0]!r}; there are {', '.join(_KNOWN)}")
-    return names or _KNOWN
+    return names or _KNOWN[:3]
 
 
 #: What a fixture that is about homes is parametrised with.
@@ -46,11 +49,36 @@ memory_only = pytest.mark.skipif(INSTEAD_OF_MEMORY != "memory", reason="about ho
 
 def home_url(store: str, folder: Path, *, durability: str = "process") -> str:
     """The URL of a home of a test's own; the same one for the same folder, except in memory without a name."""
-    if store == "memory":
+    if store in ("memory", "guest"):
         return "memory:"
     if store == "lmdb":
         return f"lmdb:{folder / 'store'}?durability={durability}"
     return f"{place_in(folder)}&durability={durability}"
+
+
+class _HostedGuest(Guest):
+    """A guest of an engine in the same process, which is closed with it."""
+
+    @classmethod
+    async def open(cls, engine: Engine, folder: Path) -> _HostedGuest:
+        """Serve an engine, and be its guest."""
+
+        async def refuse() -> Engine:
+            raise StoreOwnedError("the engine is in this process")
+
+        folder.mkdir(parents=True)
+        host = await Host.open(engine.guests, folder, "full")
+        engine.before_close.append(host.close)
+        guest = cls(folder, "full", refuse, StoreOwnedError)
+        guest._engine = engine
+        await guest.connect()
+        return guest
+
+    _engine: Engine
+
+    async def close(self) -> None:
+        await super().close()
+        await self._engine.close()
 
 
 class Instead:
@@ -61,6 +89,7 @@ class Instead:
         self._folder = folder
         self._count = 0
         self._engines: list[Engine] = []
+        self._guests: list[_HostedGuest] = []
         self._open = connect._open
         monkeypatch.setattr(connect, "_open", self._opened)
         monkeypatch.setattr(_service.TimeSkippingService, "open", self._skipping)
@@ -69,17 +98,24 @@ class Instead:
         self._count += 1
         return self._folder / f"instead-{self._count}"
 
-    async def _opened(self, target: connect.Target) -> Engine:
+    async def _opened(self, target: connect.Target) -> Engine | Guest:
+        if target.scheme == "memory" and self._store == "guest":
+            guest = await _HostedGuest.open(await Engine.open(await MemoryStore.open()), self._next())
+            self._guests.append(guest)
+            return guest
         if target.scheme == "memory":
             target = connect.parse(home_url(self._store, self._next()))
         engine = await self._open(target)
-        self._engines.append(engine)
+        if isinstance(engine, Engine):
+            self._engines.append(engine)
         return engine
 
     async def _skipping(self, retention: timedelta) -> _service.TimeSkippingService:
         clock = SkippingClock()
         engine: Engine
-        if self._store == "lmdb":
+        if self._store == "guest":
+            engine = await Engine.open(await MemoryStore.open(), clock=clock, retention=retention)
+        elif self._store == "lmdb":
             store = await LMDBStore.open(self._next(), durability=Durability.PROCESS)
             engine = await Engine.open(store, clock=clock, retention=retention)
         else:
@@ -91,6 +127,9 @@ class Instead:
     async def close(self) -> None:
         """Close what the test left open, as one in memory may be."""
         loop = asyncio.get_running_loop()
+        for guest in self._guests:
+            if guest._loop is loop:
+                await guest.close()
         for engine in self._engines:
             core = getattr(engine, "core", None)
             if core is not None and core.loop is loop:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import collector
@@ -36,6 +36,7 @@ from perdure.engine.starts import Starts
 from perdure.engine.transfers import Transfers
 from perdure.engine.workflow_tasks import WorkflowTasks
 from perdure.engine.workflow_updates import WorkflowUpdates
+from perdure.service._loops import refuse_loop
 from perdure.store.api import Store
 
 Metadata = Mapping[str, str | bytes] | None
@@ -164,18 +165,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         if _forks != self._forks:
             raise unavailable("The engine belongs to the process that forked this one: connect again in this process.")
         if asyncio._get_running_loop() is not self._loop:
-            self._refuse_loop()
-
-    def _refuse_loop(self) -> NoReturn:
-        """Say how to come here from where the call came; it would wait forever for a loop that is not its own."""
-        if hasattr(asyncio._get_running_loop(), "run_until_idle"):
-            raise RuntimeError("a workflow cannot call the service: that would not replay; do it in an activity")
-        if self._thread_id != threading.get_ident():
-            raise RuntimeError(
-                "this service belongs to the event loop of another thread; call it from there, "
-                "or hand the coroutine over with asyncio.run_coroutine_threadsafe(coroutine, loop)"
-            )
-        raise RuntimeError("this service was opened on another event loop; connect a client on this loop")
+            refuse_loop(self._thread_id)
 
     async def detach_activity_task(self, task_token: bytes) -> None:
         """The attempt goes on outside this process and does not die with it."""

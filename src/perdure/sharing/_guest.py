@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ import msgspec
 
 from perdure.api._message import Message
 from perdure.service import RPCError, RPCStatusCode, ServiceClosedError
+from perdure.service._loops import refuse_loop
 from perdure.sharing._frames import (
     METHODS,
     Buffer,
@@ -87,6 +89,7 @@ class Guest:
         self._owned_error = owned_error
         self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
+        self._thread_id = threading.get_ident()
         self._is_closed = False
         self._reaching: asyncio.Future[None] | None = None
         self._link: _Link | None = None
@@ -181,17 +184,8 @@ class Guest:
                 "The connection belongs to the process that forked this one: connect again in this process.",
                 RPCStatusCode.UNAVAILABLE,
             )
-        if asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError("this service was opened on another event loop; connect a client on this loop")
-
-    async def check_health(
-        self, service: str, *, metadata: Mapping[str, str | bytes] | None = None, timeout: timedelta | None = None
-    ) -> bool:
-        """True: the owner answers, or an error says why it does not."""
-        self._check()
-        if self._owned is None and (self._link is None or self._link.is_lost):
-            await self._reach()
-        return True
+        if asyncio._get_running_loop() is not self._loop:
+            refuse_loop(self._thread_id)
 
     async def detach_activity_task(self, task_token: bytes) -> None:
         """The attempt goes on outside this process and does not end with it."""
