@@ -2,6 +2,7 @@
 
     python tests/torture/crash.py                        # 500 kills, durability full, about ten minutes
     python tests/torture/crash.py --kills 50 --seed 7 --durability process
+    python tests/torture/crash.py --processes 3          # on one folder: its owner and two guests, any of which is killed
 
 A child process runs worker and client over a mixed load (crash_load.py) on one ``lmdb:`` store; this process kills it
 with SIGKILL at a random instant, most often under load, sometimes while it opens the store, and starts the next. A
@@ -41,6 +42,7 @@ class Campaign:
     folder: Path
     concurrency: int
     load: int
+    processes: int = 1
     early: int = 0
     ready_seconds: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -63,12 +65,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where store and ledger go, and stay (default: a temporary folder)")
     parser.add_argument("--concurrency", type=int, default=20, help="scenarios at a time in each process")
     parser.add_argument("--load", type=int, default=100, help="workflows each process may start")
+    parser.add_argument("--processes", type=int, default=1, help="how many share the store at a time")
     parser.add_argument("--child", metavar="ROUND", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="perdure-torture-") as temporary:
         folder: Path = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        campaign = Campaign(options.kills, options.seed, options.durability, folder, options.concurrency, options.load)
+        campaign = Campaign(
+            options.kills,
+            options.seed,
+            options.durability,
+            folder,
+            options.concurrency,
+            options.load,
+            options.processes,
+        )
         if options.child is not None:
             asyncio.run(child(campaign, options.child))
         else:
@@ -101,12 +112,17 @@ def run(campaign: Campaign) -> int:
 
     begun = time.monotonic()
     print(f"{campaign.kills} kills, seed {campaign.seed}, durability {campaign.durability}", flush=True)
+    children: list[Child] = []
     for number in range(campaign.kills):
-        kill_one(campaign, str(number))
+        children.append(Child(campaign, str(number)))
+        if len(children) == campaign.processes:
+            kill_one(campaign, str(number), children)
         if campaign.faults:
             break
         if number % 50 == 49:
             print(f"  {number + 1} kills, {time.monotonic() - begun:.0f} s", flush=True)
+    for left in children:
+        left.kill(campaign)
     report = asyncio.run(crash_audit.audit(campaign.url, campaign.ledger, seed=campaign.seed))
     faults = campaign.faults + report.faults
     ready = sorted(campaign.ready_seconds)
@@ -131,41 +147,55 @@ def run(campaign: Campaign) -> int:
     return 1 if faults else 0
 
 
-def kill_one(campaign: Campaign, round_name: str) -> None:
-    """Start a process and kill it: usually some time after it is ready, else some time after it was started."""
+class Child:
+    """One process of the campaign, and what it says on stderr."""
+
+    def __init__(self, campaign: Campaign, round_name: str) -> None:
+        self.round_name = round_name
+        self.begun = time.monotonic()
+        self.log = campaign.folder / f"stderr-{round_name}.log"
+        command = [
+            sys.executable,
+            __file__,
+            *("--child", round_name),
+            *("--seed", campaign.seed),
+            *("--durability", campaign.durability),
+            *("--folder", str(campaign.folder)),
+            *("--concurrency", str(campaign.concurrency)),
+            *("--load", str(campaign.load)),
+        ]
+        with self.log.open("wb") as stderr:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
+
+    def kill(self, campaign: Campaign) -> None:
+        """End it, and note what it should not have said or done."""
+        alive = self.process.poll() is None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+        said = self.log.read_text(errors="replace")
+        self.log.unlink()
+        if not alive:
+            campaign.faults.append(f"round {self.round_name}: the process ended by itself: {said[-3000:]}")
+        elif "Traceback" in said:
+            campaign.faults.append(f"round {self.round_name}: the process complained: {said[-3000:]}")
+
+
+def kill_one(campaign: Campaign, round_name: str, children: list[Child]) -> None:
+    """Kill one of the processes: usually some time after the newest is ready, else some time after it was started."""
     rng = random.Random(f"{campaign.seed}/{round_name}/kill")
-    command = [
-        sys.executable,
-        __file__,
-        *("--child", round_name),
-        *("--seed", campaign.seed),
-        *("--durability", campaign.durability),
-        *("--folder", str(campaign.folder)),
-        *("--concurrency", str(campaign.concurrency)),
-        *("--load", str(campaign.load)),
-    ]
-    log = campaign.folder / "stderr.log"
-    with log.open("wb") as stderr, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process:
-        begun = time.monotonic()
-        try:
-            if rng.random() < 0.85:
-                ready = wait_ready(process, 60)
-                time.sleep(rng.uniform(0, 0.6))
-            else:
-                ready = wait_ready(process, rng.uniform(0, 0.8))
-            if ready:
-                campaign.ready_seconds.append(ready - begun)
-            else:
-                campaign.early += 1
-            alive = process.poll() is None
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    said = log.read_text(errors="replace")
-    if not alive:
-        campaign.faults.append(f"round {round_name}: the process ended by itself: {said[-3000:]}")
-    elif "Traceback" in said:
-        campaign.faults.append(f"round {round_name}: the process complained: {said[-3000:]}")
+    newest = children[-1]
+    try:
+        if rng.random() < 0.85:
+            ready = wait_ready(newest.process, 60)
+            time.sleep(rng.uniform(0, 0.6))
+        else:
+            ready = wait_ready(newest.process, rng.uniform(0, 0.8))
+        if ready:
+            campaign.ready_seconds.append(ready - newest.begun)
+        else:
+            campaign.early += 1
+    finally:
+        children.pop(rng.randrange(len(children))).kill(campaign)
 
 
 def wait_ready(process: subprocess.Popen[bytes], seconds: float) -> float | None:

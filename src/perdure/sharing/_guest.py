@@ -2,7 +2,8 @@
 
 A call that the owner did not answer because it died or closed is made again at the next owner, which may be this
 process: starts, signals and updates carry an id by which a repetition is known, answers to tasks are refused the second
-time. So callers notice a change of owners as a call that took longer.
+time. So callers notice a change of owners as a call that took longer; of a termination or deletion that the old owner
+carried out before it died they may hear that there is nothing left to end, as from a Temporal server.
 """
 
 from __future__ import annotations
