@@ -108,7 +108,8 @@ class Archival:
         self._archivers: dict[str, Archiver] = {}
         self._outages: dict[str, _Outage] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        #: Runs (their ids) whose time is over and that are being archived, or wait for that.
+        self._under_way: set[str] = set()
         self._cursors: dict[str, Cursor] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_sweeping = False
@@ -119,10 +120,13 @@ class Archival:
             self._sweep_later()
 
     def archiver(self, uri: str) -> Archiver:
-        """The archiver of a URI that was found valid."""
+        """The archiver of a URI that was found valid, by this process or another one. Raises ArchiveError."""
         found = self._archivers.get(uri)
         if found is None:
-            found = self._archivers[uri] = open_archiver(uri)
+            try:
+                found = self._archivers[uri] = open_archiver(uri)
+            except (ValueError, ImportError) as error:
+                raise ArchiveError(f"this process has no archiver for it: {error}") from None
         return found
 
     async def close(self) -> None:
@@ -174,12 +178,15 @@ class Archival:
             return
         # Before anything is awaited: the commit that this deadline caused already names the next one.
         key = run.key
+        if key.run_id in self._under_way:
+            self._put_off(run, ATTEMPT_MS)
+            return
         outage = self._outage(namespace)
-        if outage is not None or self._waiting >= MAX_WAITING:
+        if outage is not None or len(self._under_way) >= MAX_WAITING:
             self._put_off(run, RETRY_MS if outage is None else outage.delay(self._now_ms()))
             return
         self._put_off(run, ATTEMPT_MS)
-        self._waiting += 1
+        self._under_way.add(key.run_id)
         try:
             await core.durable(run)
             async with self._room:
@@ -191,7 +198,7 @@ class Archival:
                 self._put_off(found, outage.delay(self._now_ms()))
             return
         finally:
-            self._waiting -= 1
+            self._under_way.discard(key.run_id)
         self._reached(namespace)
         found = await core.load(key)
         if found is not None:
@@ -349,11 +356,11 @@ class Archival:
     ) -> ws.GetWorkflowExecutionHistoryResponse:
         namespace = self._namespaces.get(request.namespace)
         execution = request.execution or common_v1.WorkflowExecution()
-        archiver = self.archiver(namespace.history_archival_uri)
         size = min(request.maximum_page_size or DEFAULT_PAGE_SIZE, DEFAULT_PAGE_SIZE)
         token = request.next_page_token.removeprefix(_TOKEN_PREFIX)
         events: list[HistoryEvent] = []
         try:
+            archiver = self.archiver(namespace.history_archival_uri)
             while True:
                 page = await archiver.read_history(
                     namespace.namespace_id, execution.workflow_id, execution.run_id, size, token

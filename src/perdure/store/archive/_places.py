@@ -246,7 +246,7 @@ def _open_s3(uri: SplitResult, options: dict[str, str]) -> S3Store:
         from obstore.exceptions import BaseError
         from obstore.store import S3Store
     except ModuleNotFoundError as error:
-        if error.name != "obstore":
+        if (error.name or "").partition(".")[0] != "obstore":
             raise
         raise ModuleNotFoundError("archives in S3 need obstore: pip install 'perdure[s3]'", name=error.name) from None
     config: dict[str, Any] = {}
