@@ -458,6 +458,7 @@ cdef class WorkflowLoopCore:
                     self.leave()
         finally:
             self._closed = True
+            self.owner = None                  # who holds the loop: a cycle, were it to stay
             self._tasks = []
             self._tail = None
             while self._head is not None:      # one by one: freeing a chain recurses

@@ -144,10 +144,11 @@ class StartedActivity:
 
     def deliver(self) -> None:
         """It is durable: the poll gets it."""
-        if self.poller.future.done():
+        poller, self.poller = self.poller, None  # type: ignore[assignment]  # a cycle, were it to stay
+        if poller.future.done():
             self.give_back()
         else:
-            self.poller.future.set_result(self)
+            poller.future.set_result(self)
 
     def fail(self) -> None:
         """It is not: the poll waits on."""

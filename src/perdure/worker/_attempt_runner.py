@@ -91,7 +91,9 @@ class AttemptRunner:
         payloads = await self.run_attempt(running)
         if isinstance(payloads, BaseException):
             await self._answer_error(running, payloads)
+            running.ended()
             return
+        running.ended()
         request = ws.RespondActivityTaskCompletedRequest(
             task.task_token, Payloads(list(payloads)), self.identity, self.namespace
         )

@@ -64,6 +64,11 @@ class RunningActivity(ActivityContext):
         self.loop_task = loop_task
         self.started = started
 
+    def ended(self) -> None:
+        """The attempt is answered: let go of what holds it in turn, so that it is freed at once."""
+        self.context = None
+        self._heartbeater = None
+
     @property
     def worker_shutdown(self) -> OnceEvent:  # type: ignore[override]
         """Set when the worker starts to shut down."""
