@@ -98,6 +98,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._transfers.callbacks = self._starts.callbacks = self._standalone.callbacks = self._callbacks
         closing.callbacks = self._workflow_updates.callbacks = self._callbacks
         self._workflow_tasks.nexus_endpoints = self._nexus_endpoints
+        self._workflow_tasks.system_endpoint = self._system_endpoint
+        self._system_endpoint.signal_with_start = lambda request: self.signal_with_start_workflow_execution(request)
         self._add_namespace_rpcs(core, namespaces, self)
         self._idle_queues = IdleQueues(core)
         parts = self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries

@@ -16,6 +16,7 @@ from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.nexus_operations import NexusOperations
 from perdure.engine.nexus_tasks import NexusTasks
 from perdure.engine.standalone_operations import StandaloneOperations
+from perdure.engine.system_endpoint import SystemEndpoint
 
 Metadata = Mapping[str, str | bytes] | None
 
@@ -33,7 +34,10 @@ class NexusRpcs:
     def _add_nexus_rpcs(self, core: Core, namespaces: Namespaces, callback_addresses: Sequence[str]) -> None:
         self._nexus_endpoints = NexusEndpoints(core, namespaces)
         self._nexus_operations = NexusOperations(core)
-        self._nexus_tasks = NexusTasks(core, namespaces, self._nexus_endpoints, self._nexus_operations)
+        self._system_endpoint = SystemEndpoint(core, namespaces, self._nexus_operations)
+        self._nexus_tasks = NexusTasks(
+            core, namespaces, self._nexus_endpoints, self._nexus_operations, self._system_endpoint
+        )
         self._callbacks = Callbacks(core, namespaces, self._nexus_operations, callback_addresses)
 
     def _add_standalone_operations(self, core: Core, namespaces: Namespaces, closing: Closing) -> None:

@@ -8,11 +8,13 @@ request id. A task that waits for a worker costs no attempt; one that a worker t
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import EventType
 from perdure.api.nexus import links as nexus_links
 from perdure.api.nexus import v1 as nexus_v1
+from perdure.api.system import ENDPOINT
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits, nexus_failures
 from perdure.engine.core import Core
@@ -32,6 +34,9 @@ from perdure.engine.nexus_state import REQUEST_TIMEOUT, Operation, by_transfer, 
 from perdure.engine.run import Run
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, TaskKind
+
+if TYPE_CHECKING:
+    from perdure.engine.system_endpoint import SystemEndpoint
 
 _SCHEDULED = int(EventType.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED)
 #: Where handlers send completions: a run of this very service is told.
@@ -62,9 +67,15 @@ class NexusTasks:
     """Hands calls to workers."""
 
     def __init__(
-        self, core: Core, namespaces: Namespaces, endpoints: NexusEndpoints, operations: NexusOperations
+        self,
+        core: Core,
+        namespaces: Namespaces,
+        endpoints: NexusEndpoints,
+        operations: NexusOperations,
+        system: SystemEndpoint,
     ) -> None:
         self._core = core
+        self._system = system
         self._namespaces = namespaces
         self._endpoints = endpoints
         self._operations = operations
@@ -105,6 +116,9 @@ class NexusTasks:
                 return
             self._drop(before)
         call["due_ns"] = 0  # whoever had it, of an earlier process or too slow, has it no more
+        if operation["endpoint"] == ENDPOINT:
+            await self._system.carry_out(run, transfer_id, self.link(run, found[0]))
+            return
         endpoint = self._endpoints.find(operation["endpoint_id"], operation["endpoint"])
         target = None if endpoint is None or endpoint.spec is None else endpoint.spec.target
         if target is None:

@@ -32,6 +32,7 @@ cdef class WorkflowTasks:
         public object deployments
         public object activity_tasks
         public object nexus_endpoints
+        public object system_endpoint
 
     cdef TaskQueue _queue(self, object request)
     @cython.locals(core=Core, s=MutableState, task_id=int64_t, start=int64_t, first=int64_t, end=int64_t, events=list)

@@ -6,7 +6,7 @@ read or checked elsewhere. Compiled as it is by the native build; ``workflow_tas
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure._cron import Cron
 from perdure._native import commands, transitions
@@ -24,6 +24,7 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
+from perdure.api.system import ENDPOINT as SYSTEM_ENDPOINT
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits
@@ -46,6 +47,9 @@ from perdure.engine.wiring import encode
 from perdure.engine.workflow_updates import Plan, WorkflowUpdates, may_discard
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, TaskKind
+
+if TYPE_CHECKING:
+    from perdure.engine.system_endpoint import SystemEndpoint
 
 _LOST = "Workflow task not found."
 _CLOSED = int(RunState.CLOSED)
@@ -94,6 +98,7 @@ class WorkflowTasks:
     deployments: Deployments
     activity_tasks: ActivityTasks
     nexus_endpoints: NexusEndpoints
+    system_endpoint: SystemEndpoint
 
     def __init__(
         self, core: Core, namespaces: Namespaces, closing: Closing, queries: Queries, updates: WorkflowUpdates
@@ -528,6 +533,14 @@ class WorkflowTasks:
                 continue
             attributes: Any = command.attributes
             if command.command_type == _SCHEDULE_NEXUS_OPERATION:
+                if attributes.endpoint == SYSTEM_ENDPOINT:
+                    try:
+                        self.system_endpoint.check(run.key.namespace_id, attributes)
+                    except RPCError as error:
+                        raise CommandError(_BAD_NEXUS_OPERATION, error.message) from None
+                    endpoints = endpoints or {}
+                    endpoints[attributes.endpoint] = ""
+                    continue
                 endpoint_id = self.nexus_endpoints.id_of(attributes.endpoint)
                 if endpoint_id is None:
                     raise CommandError(_BAD_NEXUS_OPERATION, f"endpoint {attributes.endpoint!r} not found")

@@ -10,6 +10,7 @@ from typing import TypeVar, cast
 
 from perdure._native import events, protobuf
 from perdure._native.protobuf import DecodeError
+from perdure.api import system
 from perdure.api._message import Message
 from perdure.wire._tables import EmptyMessage, Tables, UnknownMessage
 
@@ -43,3 +44,6 @@ def decode(message_type: type[MessageT], data: bytes) -> MessageT:
 def type_name(message_type: type[Message]) -> str:
     """Protobuf's full name of a struct, ``temporal.api.common.v1.Payload``."""
     return _tables.of(message_type).full_name
+
+
+system.register(encode, decode)

@@ -40,6 +40,8 @@ from perdure.workflow import (
 if TYPE_CHECKING:
     import nexusrpc
 
+    from perdure.workflow._signal_with_start import SignalWithStartWorkflowRequest, SignalWithStartWorkflowResponse
+
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
 
@@ -332,3 +334,15 @@ class WorkflowOutboundInterceptor:
     ) -> NexusOperationHandle[OutputT]:
         """Called when a Nexus operation is started or executed."""
         return await self.next.start_nexus_operation(input)
+
+    async def start_system_nexus_operation(
+        self, input: StartNexusOperationInput[Any, OutputT]
+    ) -> NexusOperationHandle[OutputT]:
+        """Called when an operation of the system Nexus endpoint is started or executed."""
+        return await self.next.start_system_nexus_operation(input)
+
+    async def start_signal_with_start_workflow(
+        self, request: SignalWithStartWorkflowRequest
+    ) -> NexusOperationHandle[SignalWithStartWorkflowResponse]:
+        """Called for ``workflow.signal_with_start_workflow``, before :meth:`start_system_nexus_operation`."""
+        return await self.next.start_signal_with_start_workflow(request)

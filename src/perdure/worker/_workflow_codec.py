@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from perdure._native.events import HistoryEvent
+from perdure.api import system
 from perdure.api.command import v1 as command_v1
 from perdure.api.common.v1 import Header, Payload, Payloads, SearchAttributes
 from perdure.api.workflowservice import v1 as ws
@@ -152,11 +153,27 @@ class WorkflowCodec:
             context = WorkflowSerializationContext(namespace, attributes.execution.workflow_id)
             target = StorageDriverWorkflowInfo(namespace=namespace, id=attributes.execution.workflow_id)
         elif isinstance(attributes, command_v1.ScheduleNexusOperationCommandAttributes):
+            if attributes.input is not None and system.is_system_payload(attributes.input):
+                return await self._encode_system_operation(command, attributes)
             context = _nexus_context(attributes)
         elif isinstance(attributes, command_v1.CompleteWorkflowExecutionCommandAttributes):
             target = self._parent()
         encoded: command_v1.Command = await self._visit(command, self._encoding(context, target))
         return encoded
+
+    async def _encode_system_operation(
+        self, command: command_v1.Command, attributes: command_v1.ScheduleNexusOperationCommandAttributes
+    ) -> command_v1.Command:
+        """The payloads inside the request; the request itself is the service's to read."""
+        request = system.from_payload(attributes.input, ws.SignalWithStartWorkflowExecutionRequest)
+        name = request.workflow_type.name if request.workflow_type is not None else None
+        context = WorkflowSerializationContext(request.namespace, request.workflow_id)
+        target = StorageDriverWorkflowInfo(namespace=request.namespace, id=request.workflow_id, type=name)
+        encoded = await self._visit(request, self._encoding(context, target))
+        changed = msgspec.structs.replace(attributes, input=system.to_payload(encoded))
+        rest = await self._visit(msgspec.structs.replace(command, attributes=None), self._encoding(self._own_context))
+        encoded_command: command_v1.Command = msgspec.structs.replace(rest, attributes=changed)
+        return encoded_command
 
     async def _visit_marker(self, attributes: Any, change_in: Callable[[SerializationContext], _Change]) -> Any:
         """What a worker writes for itself stays readable; a local activity's outcome is the user's."""
@@ -243,7 +260,7 @@ class WorkflowCodec:
         if isinstance(value, Payloads):
             return Payloads(await change(value.payloads)) if value.payloads else value
         if isinstance(value, Payload):
-            return (await change([value]))[0]
+            return value if system.is_system_payload(value) else (await change([value]))[0]
         if isinstance(value, SearchAttributes) or (isinstance(value, Header) and not self._options.encode_headers):
             return value
         if isinstance(value, dict):

@@ -24,6 +24,7 @@ from perdure.worker._workflow_operations import _ContinueAsNew
 if TYPE_CHECKING:
     from perdure.worker._workflow_run import WorkflowRun
     from perdure.workflow import ActivityHandle, ChildWorkflowHandle, Info, NexusOperationHandle
+    from perdure.workflow._signal_with_start import SignalWithStartWorkflowRequest, SignalWithStartWorkflowResponse
 
 
 class InboundEnd(WorkflowInboundInterceptor):
@@ -99,5 +100,18 @@ class OutboundEnd(WorkflowOutboundInterceptor):
         return await self._run.start_child_workflow_of(input)
 
     async def start_nexus_operation(self, input: StartNexusOperationInput[Any, Any]) -> NexusOperationHandle[Any]:
+        """Start the operation."""
+        return await self._run.start_nexus_operation_of(input)
+
+    async def start_signal_with_start_workflow(
+        self, request: SignalWithStartWorkflowRequest
+    ) -> NexusOperationHandle[SignalWithStartWorkflowResponse]:
+        """Start the operation through the interceptors of operations."""
+        assert self._run.outbound is not None
+        return await self._run.signal_with_start_through(self._run.outbound, request)
+
+    async def start_system_nexus_operation(
+        self, input: StartNexusOperationInput[Any, Any]
+    ) -> NexusOperationHandle[Any]:
         """Start the operation."""
         return await self._run.start_nexus_operation_of(input)

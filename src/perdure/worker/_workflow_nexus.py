@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 from perdure._native.loop import Future as _LoopFuture
 from perdure._native.machines import Effect, Input, MachineKind
 from perdure._native.matcher import WorkflowCommand
+from perdure.api import system
 from perdure.api.command import v1 as command_v1
+from perdure.api.common.v1 import Payload
 from perdure.api.failure.v1 import CanceledFailureInfo, Failure, NexusOperationFailureInfo
 from perdure.client import _check
 from perdure.converter import FailureConverter, NexusSerializationContext, PayloadConverter
-from perdure.worker._interceptor import StartNexusOperationInput
+from perdure.worker import _system_nexus
+from perdure.worker._interceptor import StartNexusOperationInput, WorkflowOutboundInterceptor
 from perdure.worker._workflow_handles import _OperationFuture
 from perdure.worker._workflow_resolutions import WorkflowResolutions
 from perdure.worker._workflow_turn import check_encodable
 from perdure.workflow import NexusOperationCancellationType, NexusOperationHandle
+from perdure.workflow._signal_with_start import SignalWithStartWorkflowRequest, SignalWithStartWorkflowResponse
 
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
@@ -133,9 +137,35 @@ class WorkflowNexus(WorkflowResolutions):
         )
         if options:
             raise TypeError(f"{_CALL} got an unexpected keyword argument {next(iter(options))!r}")
+        if endpoint == system.ENDPOINT:
+            given.headers = None
+            request = _system_nexus.check(given)
+            if self.outbound is None:
+                return await self.start_nexus_operation_of(given)
+            return await self.outbound.start_signal_with_start_workflow(request)
         if self.outbound is None:
             return await self.start_nexus_operation_of(given)
         return await self.outbound.start_nexus_operation(given)
+
+    async def signal_with_start_through(
+        self, outbound: WorkflowOutboundInterceptor, request: SignalWithStartWorkflowRequest
+    ) -> NexusOperationHandle[Any]:
+        """The end of the interceptors that know the request; those that know operations follow."""
+        return await outbound.start_system_nexus_operation(
+            StartNexusOperationInput(
+                endpoint=system.ENDPOINT,
+                service=system.SERVICE,
+                operation=system.SIGNAL_WITH_START,
+                input=request,
+                schedule_to_close_timeout=None,
+                schedule_to_start_timeout=None,
+                start_to_close_timeout=None,
+                cancellation_type=NexusOperationCancellationType.WAIT_COMPLETED,
+                headers=None,
+                summary=None,
+                output_type=SignalWithStartWorkflowResponse,
+            )
+        )
 
     async def start_nexus_operation_of(self, input: StartNexusOperationInput[Any, Any]) -> NexusOperationHandle[Any]:
         """The end of the outbound interceptors."""
@@ -158,14 +188,14 @@ class WorkflowNexus(WorkflowResolutions):
                     endpoint=input.endpoint,
                     service=input.service,
                     operation=name,
-                    input=converter.to_payload(input.input),
+                    input=self._operation_input(input, converter),
                     schedule_to_close_timeout=timeouts[0],
                     nexus_header=dict(input.headers or {}),
                     schedule_to_start_timeout=timeouts[1],
                     start_to_close_timeout=timeouts[2],
                 ),
             )
-        else:
+        elif input.endpoint != system.ENDPOINT:
             check_encodable(converter, [input.input])
         self._nexus_seq += 1
         handle._command = self.matcher.schedule(
@@ -180,11 +210,18 @@ class WorkflowNexus(WorkflowResolutions):
         await self._await_operation(handle._start_future, handle.request_cancel, reraise=True)
         return handle
 
+    def _operation_input(self, input: StartNexusOperationInput[Any, Any], converter: PayloadConverter) -> Payload:
+        if input.endpoint == system.ENDPOINT:
+            return _system_nexus.encode(_system_nexus.check(input), converter)
+        return converter.to_payload(input.input)
+
     def _converters_for_operation(
         self, input: StartNexusOperationInput[Any, Any]
     ) -> tuple[PayloadConverter, FailureConverter]:
         if not self.options.takes_context:
             return self.converter, self.failures
+        if input.endpoint == system.ENDPOINT:
+            return self.converters_for_workflow(_system_nexus.check(input).id)
         return self._converters(
             NexusSerializationContext(endpoint=input.endpoint, service=input.service, operation=input.operation_name)
         )
@@ -200,7 +237,9 @@ class WorkflowNexus(WorkflowResolutions):
             hint = handle._input.output_type
             result = event.attributes.result
             value = None
-            if result is not None:
+            if handle._input.endpoint == system.ENDPOINT:
+                value = _system_nexus.decode(result)
+            elif result is not None:
                 value = self._decode(payloads, [result], None if hint is None else [hint])[0]
             handle.resolve(value, None)
         else:

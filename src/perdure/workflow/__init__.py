@@ -120,6 +120,7 @@ from perdure.workflow._nexus import (
     NexusOperationHandle,
     create_nexus_client,
 )
+from perdure.workflow._signal_with_start import signal_with_start_workflow
 from perdure.workflow._unsafe import LoggerAdapter, SandboxImportNotificationPolicy, logger, unsafe
 from perdure.workflow._workflow_ops import (
     ChildWorkflowCancellationType,
@@ -257,6 +258,7 @@ __all__ = [
     "set_signal_handler",
     "set_update_handler",
     "signal",
+    "signal_with_start_workflow",
     "sleep",
     "start_activity",
     "start_activity_class",
