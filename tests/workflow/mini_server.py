@@ -7,11 +7,13 @@ children and timers end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from perdure._native.events import HistoryEvent
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
+from perdure.api.enums.v1 import CommandType
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
 from perdure.api.protocol import v1 as protocol_v1
@@ -25,6 +27,7 @@ from perdure.worker._workflow_runtime import RunOptions
 from perdure.workflow._definition import _Definition
 
 SECOND = 1_000_000_000
+SHORT = timedelta(seconds=5)
 _converter = DataConverter.default.payload_converter
 
 
@@ -360,3 +363,8 @@ class MiniServer:
         attributes: Any = self.events[-1].attributes
         assert self.events[-1].event_type == 2, self.events[-1]
         return _converter.from_payload(attributes.result.payloads[0])
+
+
+def kinds(server: MiniServer) -> list[str]:
+    """The last task's commands by name."""
+    return [CommandType(command.command_type).name.removeprefix("COMMAND_TYPE_").lower() for command in server.commands]
