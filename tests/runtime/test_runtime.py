@@ -135,7 +135,7 @@ async def test_a_worker_measures_its_tasks_by_temporals_names() -> None:
     updates += buffer.retrieve_updates()
     found: dict[str, list[Any]] = {}
     for update in updates:
-        assert update.attributes["namespace"] == "default" or update.metric.name.startswith("my-")
+        assert update.attributes.get("namespace", "default") == "default"
         found.setdefault(update.metric.name.removeprefix("temporal_"), []).append((update.value, update.attributes))
 
     def labels(name: str, label: str) -> set[Any]:

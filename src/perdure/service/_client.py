@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from perdure.api.workflowservice.v1 import GetSystemInfoRequest
 from perdure.service._errors import RPCError, RPCStatusCode
+from perdure.service._measured import measured, unmeasured
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -48,7 +49,9 @@ class ServiceClient:
     def __init__(self, config: ConnectConfig, workflow_service: WorkflowService) -> None:
         """Pair a service with its configuration."""
         self.config = config
-        self.workflow_service = workflow_service
+        self.workflow_service = (
+            workflow_service if config.runtime is None else measured(workflow_service, config.runtime)
+        )
         #: Who takes the first task of a workflow that is started eagerly, by namespace and task queue.
         self._eager_workers: dict[tuple[str, str], Callable[[PollWorkflowTaskQueueResponse], None]] = {}
 
@@ -75,7 +78,7 @@ class ServiceClient:
         Raises:
             RPCError: it answers that it does not, or NOT_FOUND: it is no service of that name.
         """
-        home: Any = self.workflow_service
+        home: Any = unmeasured(self.workflow_service)
         if isinstance(home, _LazyService):
             home = await home._opened()
         check: Any = getattr(home, "check_health", None)

@@ -15,9 +15,11 @@ from perdure.api.workflowservice.v1 import PollActivityTaskQueueResponse
 from perdure.exceptions import ApplicationError
 from perdure.worker._activity_worker import CANCELLATIONS, log_failure, stopped
 from perdure.worker._running_activity import RunningActivity
+from perdure.worker._workflow_metrics import measured_attempt
 from perdure.workflow import ActivityCancellationType
 
 if TYPE_CHECKING:
+    from perdure.runtime._named_metrics import NamedMetrics
     from perdure.worker._activity_worker import ActivityWorker
     from perdure.worker._workflow_local import LocalActivity
     from perdure.worker._workflow_run import WorkflowRun
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 class LocalActivityExecutor:
     """Runs local activities as the worker runs others, without a service in between."""
 
-    def __init__(self, worker: ActivityWorker, max_concurrent: int) -> None:
+    def __init__(self, worker: ActivityWorker, max_concurrent: int, metrics: NamedMetrics | None) -> None:
         self._worker = worker
         self._slots = asyncio.Semaphore(max_concurrent)
+        self._metrics = metrics
 
     def knows(self, name: str) -> bool:
         """Whether the worker has an activity for that type."""
@@ -50,20 +53,27 @@ class LocalActivityExecutor:
             assert own_task is not None
             running = RunningActivity(worker, task, definition, own_task, worker.loop.time())
             running.is_local = True
-            running.loop_task = inner = worker.loop.create_task(self._run(running))
-            worker.keep(inner)
-            try:
-                return await asyncio.shield(inner)
-            except asyncio.CancelledError:
-                if inner.done():
-                    raise
-                timeout = local.input.start_to_close_timeout
-                timed_out = timeout is not None and worker.loop.time() - running.started >= timeout.total_seconds()
-                running.cancel(ActivityCancellationDetails(cancel_requested=not timed_out, timed_out=timed_out))
-                waits = local.input.cancellation_type == ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
-                if timed_out or not waits:
-                    raise
-                return await asyncio.shield(inner)
+            ending = self._ended(local, running)
+            if self._metrics is None:
+                return await ending
+            return await measured_attempt(self._metrics, run.workflow_type, local, ending)
+
+    async def _ended(self, local: LocalActivity, running: RunningActivity) -> Payloads | Failure:
+        worker = self._worker
+        running.loop_task = inner = worker.loop.create_task(self._run(running))
+        worker.keep(inner)
+        try:
+            return await asyncio.shield(inner)
+        except asyncio.CancelledError:
+            if inner.done():
+                raise
+            timeout = local.input.start_to_close_timeout
+            timed_out = timeout is not None and worker.loop.time() - running.started >= timeout.total_seconds()
+            running.cancel(ActivityCancellationDetails(cancel_requested=not timed_out, timed_out=timed_out))
+            waits = local.input.cancellation_type == ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+            if timed_out or not waits:
+                raise
+            return await asyncio.shield(inner)
 
     async def _run(self, running: RunningActivity) -> Payloads | Failure:
         worker = self._worker

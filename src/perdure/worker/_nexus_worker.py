@@ -77,6 +77,8 @@ class NexusWorker:
         self.task_queue = task_queue
         self.metric_meter = metric_meter
         self.worker_shutdown = OnceEvent()
+        #: Told of a task that nobody answers, for it was cancelled.
+        self.on_unanswered: Callable[[bytes], None] | None = None
         self._on_fatal = on_fatal
         self._handler = Handler(
             service_handlers,
@@ -124,6 +126,8 @@ class NexusWorker:
                 timer.cancel()
         if answer is not None:
             await self._respond(polled.task_token, answer)
+        elif self.on_unanswered is not None:
+            self.on_unanswered(polled.task_token)
 
     async def _attempt(
         self,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
+from perdure.service._measured import unmeasured
 from perdure.worker._config import (
     PollerBehavior,
     PollerBehaviorSimpleMaximum,
@@ -515,7 +516,7 @@ def _is_same_home(one: WorkflowService, other: WorkflowService) -> bool:
     """
     if not one.in_process and not other.in_process:
         return True
-    return one.describe_namespace == other.describe_namespace
+    return unmeasured(one).describe_namespace == unmeasured(other).describe_namespace
 
 
 def _through(plugin: Plugin, next: Callable[[Worker], Awaitable[None]]) -> Callable[[Worker], Awaitable[None]]:

@@ -16,10 +16,10 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client
 from perdure.common import HeaderCodecBehavior, MetricMeter
 from perdure.runtime import Runtime
+from perdure.runtime._named_metrics import NamedMetrics, named_metrics
 from perdure.service import WorkflowService
 from perdure.worker._activity_registry import ActivityRegistry
 from perdure.worker._activity_worker import ActivityWorker
-from perdure.worker._close_metrics import CloseMetrics
 from perdure.worker._config import (
     WorkerConfig,
     remote_polls,
@@ -30,6 +30,7 @@ from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._runner import enforced_restrictions
 from perdure.worker._service_metrics import MeasuredService
 from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, WorkerTuner, maximum_slots
+from perdure.worker._workflow_metrics import CloseMetrics
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_worker import WorkflowWorker, run_options_interceptors
 
@@ -48,6 +49,8 @@ class WorkerParts:
     _service: WorkflowService
     _instance_key: str
     _own_executor: concurrent.futures.ThreadPoolExecutor | None
+    #: Of this worker; None: nobody wants to know.
+    _metrics: NamedMetrics | None
 
     def _fail(self, error: BaseException) -> None:
         """End the worker because of an error."""
@@ -77,23 +80,19 @@ class WorkerParts:
                 options=self._run_options(),
                 deployment_options=self._deployment_options(),
                 sticky_queue_name=f"{self._identity}-{uuid.uuid4().hex}",
+                metrics=self._metrics,
             )
 
         self._show_sizes()
 
     def _measured(self, client: Client) -> WorkflowService:
         """A client's service, with what this worker does with it measured where its runtime wants that."""
-        runtime = client.service_client.config.runtime
-        if not isinstance(runtime, Runtime) or runtime.metric_meter is MetricMeter.noop:
+        config = client.service_client.config
+        labels = {"namespace": client.namespace, "task_queue": self._config["task_queue"]}
+        self._metrics = named_metrics(config.runtime, labels)
+        if self._metrics is None:
             return client.workflow_service
-        service = MeasuredService(
-            client.workflow_service,
-            runtime.metric_meter,
-            runtime._metric_prefix,
-            client.namespace,
-            self._config["task_queue"],
-        )
-        return cast("WorkflowService", service)
+        return cast("WorkflowService", MeasuredService(client.workflow_service, self._metrics))
 
     def _show_sizes(self) -> None:
         if isinstance(self._service, MeasuredService):
@@ -103,6 +102,9 @@ class WorkerParts:
                 self._service.workflow_slots = maximum_slots(self._tuner._get_workflow_task_slot_supplier())
             if self._activities is not None:
                 self._service.activity_slots = maximum_slots(self._tuner._get_activity_task_slot_supplier())
+            if self._nexus is not None:
+                self._service.nexus_slots = maximum_slots(self._tuner._get_nexus_slot_supplier())
+                self._nexus.on_unanswered = self._service.left_unanswered
 
     def _metric_meter(self) -> MetricMeter:
         """Where the client's runtime wants metrics."""
@@ -135,15 +137,13 @@ class WorkerParts:
             deadlock_timeout=None if is_debugged or timeout is None else timeout.total_seconds(),
             storage_concurrency=config["max_workflow_task_external_storage_concurrency"],
         )
-        runtime = self._client.service_client.config.runtime
-        if isinstance(runtime, Runtime) and options.metric_meter is not MetricMeter.noop:
-            prefix = runtime._metric_prefix
-            options.close_metrics = CloseMetrics(options.metric_meter, prefix, options.namespace, options.task_queue)
+        if self._metrics is not None:
+            options.close_metrics = CloseMetrics(self._metrics)
         if self._activities is None:
             options.knows_activity = lambda _name: False
         else:
             slots = maximum_slots(self._tuner._get_local_activity_task_slot_supplier())
-            local = LocalActivityExecutor(self._activities, slots)
+            local = LocalActivityExecutor(self._activities, slots, self._metrics)
             options.execute_local_activity, options.knows_activity = local.execute, local.knows
             options.activity_names = self._activities.registry.names
         return options

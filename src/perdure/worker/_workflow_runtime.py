@@ -47,7 +47,6 @@ from perdure.converter import (
 )
 from perdure.exceptions import FailureError
 from perdure.runtime._meter import RecordingMeter
-from perdure.worker._close_metrics import CloseMetrics
 from perdure.worker._workflow_local import Execute
 from perdure.worker._workflow_turn import WorkflowTurn
 from perdure.workflow import EventGroup, Info, ParentInfo, RootInfo, _event_groups
@@ -62,6 +61,7 @@ from perdure.workflow._runtime import _Runtime
 
 if TYPE_CHECKING:
     from perdure.worker._interceptor import WorkflowInboundInterceptor
+    from perdure.worker._workflow_metrics import CloseMetrics
     from perdure.worker.workflow_sandbox._enforcement import Enforcement
 
 _PATCH = int(MachineKind.PATCH)

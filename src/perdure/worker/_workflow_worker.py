@@ -28,6 +28,7 @@ from perdure.worker._interceptor import WorkflowInterceptorClassInput
 from perdure.worker._restricted import RestrictedWorkflowAccessError
 from perdure.worker._run_cache import CachedRun, RunCache
 from perdure.worker._workflow_codec import activate_through_codec
+from perdure.worker._workflow_metrics import MeasuredRunCache
 from perdure.worker._workflow_registry import WorkflowRegistry as WorkflowRegistry
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_task_runner import WorkflowTaskRunner
@@ -35,6 +36,7 @@ from perdure.worker._workflow_turn import Answer
 
 if TYPE_CHECKING:
     from perdure._native.events import HistoryEvent
+    from perdure.runtime._named_metrics import NamedMetrics
     from perdure.worker._config import WorkerConfig
     from perdure.worker._interceptor import Interceptor, WorkflowInboundInterceptor
 
@@ -55,8 +57,10 @@ class WorkflowWorker(WorkflowTaskRunner):
         options: RunOptions,
         deployment_options: WorkerDeploymentOptions | None,
         sticky_queue_name: str,
+        metrics: NamedMetrics | None,
     ) -> None:
         max_runs = config["max_cached_workflows"]
+        max_bytes = config["max_cached_workflow_bytes"]
         deployment = config.get("deployment_config")
         is_versioned = deployment is not None and deployment.use_worker_versioning
         default_behavior = 0 if deployment is None else int(deployment.default_versioning_behavior)
@@ -67,7 +71,7 @@ class WorkflowWorker(WorkflowTaskRunner):
             service,
             options,
             WorkflowRegistry(config["workflows"]),
-            RunCache(max_runs, config["max_cached_workflow_bytes"]),
+            RunCache(max_runs, max_bytes) if metrics is None else MeasuredRunCache(max_runs, max_bytes, metrics),
             StickyExecutionAttributes(
                 worker_task_queue=self.sticky_task_queue,
                 schedule_to_start_timeout=duration_to_ns(config["sticky_queue_schedule_to_start_timeout"]),
