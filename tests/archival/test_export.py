@@ -238,7 +238,8 @@ async def test_what_cannot_be_is_one_sentence(uri: str, options: dict[str, Any],
 
 async def test_a_server_is_exported_from_elsewhere(tmp_path: Path, target: Path) -> None:
     async with Server("memory:", port=0, drain_seconds=1) as server:
-        async with Inside(server.service) as inside:
+        inside = Client(server.service)
+        async with working(inside):
             ids = await run_many(inside, 3)
         result = await asyncio.to_thread(
             CliRunner().invoke,
@@ -248,21 +249,6 @@ async def test_a_server_is_exported_from_elsewhere(tmp_path: Path, target: Path)
         assert result.output.splitlines()[-1] == "default: 3 exported in 1 files", result.output
         assert result.exit_code == 0
         assert await exported(f"file://{target}") == ids
-
-
-class await_client:
-    """A client of a service, with a worker."""
-
-    def __init__(self, service: Any) -> None:
-        self._client = Client(service)
-        self._working = working(self._client)
-
-    async def __aenter__(self) -> Client:
-        await self._working.__aenter__()
-        return self._client
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._working.__aexit__(*error)
 
 
 def test_the_command_follows_until_it_is_told_to_stop(tmp_path: Path, target: Path) -> None:
