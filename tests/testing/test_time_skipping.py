@@ -17,6 +17,7 @@ from perdure.client import WorkflowFailureError, WorkflowHandle
 from perdure.service import RPCError, RPCStatusCode
 from perdure.testing import WorkflowEnvironment
 from perdure.worker import Worker
+from tests.support.homes import memory_only
 from tests.testing import workflows
 from tests.testing.workflows import DAY
 
@@ -345,6 +346,7 @@ async def test_many_workflows_share_the_time() -> None:
         assert 300 * HOUR <= await env.get_current_time() - before < 301 * HOUR
 
 
+@memory_only
 async def test_two_hundred_environments_at_once_share_nothing() -> None:
     @activity.defn
     async def flaky() -> int:

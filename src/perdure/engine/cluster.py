@@ -70,6 +70,8 @@ class Cluster:
         #: Told when there may be messages, and when a document or a namespace changed elsewhere.
         self.on_message: Callable[[], None] = lambda: None
         self.on_change: Callable[[str], None] = lambda what: None
+        #: Told when such news may have been missed.
+        self.on_missed: Callable[[], None] = lambda: None
         #: Told when a transaction of a user asked for something.
         self.on_outbox: Callable[[], None] = lambda: None
         #: Told of a task that waits here while others poll, and that is in memory alone.
@@ -395,6 +397,7 @@ class Cluster:
     def _missed(self) -> None:
         """News may have been missed: nothing in memory is trusted."""
         self._core.spawn(self._check_cached())
+        self.on_missed()
 
     async def _check_cached(self) -> None:
         """Drop runs that other nodes changed."""

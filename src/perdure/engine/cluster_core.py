@@ -81,7 +81,11 @@ class ClusterCore(Core):
         self.rejoining: asyncio.Task[None] | None = None
         self.on_fenced: Callable[[], None] = lambda: None
         #: Told of the kind of a document, and of runs, that were committed.
-        self.on_document: Callable[[str], None] = lambda kind: None
+        #: whether documents were read while it travelled, and of kinds whose documents another node changed first.
+        self.on_document: Callable[[str, bool], None] = lambda kind, is_old: None
+        self.on_stale_documents: Callable[[set[str]], None] = lambda kinds: None
+        #: Counts the beginnings and ends of reads of documents.
+        self.document_reads = 0
         self.on_committed: Callable[[list[Run]], None] = lambda runs: None
 
     # ---- sections: what stands or falls together
@@ -148,7 +152,8 @@ class ClusterCore(Core):
         """As :meth:`Core.put_document`."""
         batch = self._form()
         batch.documents.append(document)
-        batch.deliveries.append(lambda: self.on_document(document.kind))
+        reads = self.document_reads
+        batch.deliveries.append(lambda: self.on_document(document.kind, self.document_reads != reads))
         return batch
 
     def _bind(self, batch: Batch, other: Batch) -> None:
@@ -231,6 +236,8 @@ class ClusterCore(Core):
         answer = StaleError() if is_stale else unavailable(f"The store did not keep the change: {error}. Try again.")
         if not is_stale:
             self._failures_in_row += 1
+        if batch.documents:
+            self.on_stale_documents({document.kind for document in batch.documents})
         lost: list[RunKey] = []
         self._fail_batch(batch, answer, lost)
         while True:

@@ -8,12 +8,13 @@ can answer is asked there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from perdure.engine import collector, deployments, nexus_endpoints, queue_limits
 from perdure.engine.cluster import Cluster
 from perdure.engine.cluster_calls import NEXUS_CALL, Calls, Method
 from perdure.engine.cluster_core import ClusterCore, StaleError
+from perdure.engine.cluster_documents import NAMESPACE, Rereads
 from perdure.engine.cluster_outbox import Outbox
 from perdure.engine.engine import DEFAULT_CACHE_BYTES, Engine
 from perdure.engine.ids import decode_token
@@ -29,7 +31,10 @@ from perdure.engine.matching import Task
 from perdure.engine.namespaces import Namespace, Namespaces
 from perdure.engine.nexus_tasks import NexusTask
 from perdure.service import RPCError, RPCStatusCode, WorkflowService
-from perdure.store.api import RunKey, Store, StoreError, TaskKind
+from perdure.store.api import NamespaceRecord, RunKey, Store, StoreError, TaskKind
+
+if TYPE_CHECKING:
+    from perdure.store.postgres import SharedPostgresStore
 
 logger = logging.getLogger("perdure.engine")
 #: After that long a Nexus call that another node was given is looked at again: longer than a worker may take for it.
@@ -51,7 +56,6 @@ _TOKENS = frozenset(
 _TO_POLLERS = frozenset(("query_workflow", "update_workflow_execution", "poll_workflow_execution_update"))
 #: Requests of what one node does for all.
 _TO_LEADER = ("schedule", "batch_operation")
-_NAMESPACE = "namespace"
 _NOT_RPCS = frozenset(("close", "detach_activity_task", "get_system_info"))
 
 
@@ -59,19 +63,44 @@ class ClusterNamespaces(Namespaces):
     """Namespaces that other nodes change, too."""
 
     on_change: Callable[[], None] = staticmethod(lambda: None)
+    _store: SharedPostgresStore
+    #: Counts the beginnings and ends of changes that this node makes.
+    _writes = 0
+
+    async def open(self, default_retention_ms: int | None) -> None:
+        """As :meth:`Namespaces.open`; another node may be the one that makes ``default``."""
+        for _ in range(MAX_TRIES):
+            with contextlib.suppress(StaleError):
+                return await super().open(default_retention_ms)
+        raise StaleError
 
     async def _put(self, namespace: Namespace) -> None:
-        await super()._put(namespace)
+        """Keep the next version of a namespace; :class:`StaleError` where another node made it."""
+        namespace.version += 1
+        self._writes += 1
+        record = NamespaceRecord(namespace.namespace_id, namespace.name, msgspec.msgpack.encode(namespace))
+        if not await self._store.replace_namespace(record, namespace.version):
+            await self.read_again()
+            raise StaleError
+        self._writes += 1
+        self._take(namespace)
         self.on_change()
+
+    def _stale(self) -> RPCError:
+        return StaleError()
 
     async def forget(self, namespace: Namespace) -> None:
         """As :meth:`Namespaces.forget`."""
         await super().forget(namespace)
+        self._writes += 1
         self.on_change()
 
     async def read_again(self) -> None:
         """Take over what other nodes changed."""
-        found = {record.namespace_id: record for record in await self._store.load_namespaces()}
+        writes = -1
+        while writes != self._writes:
+            writes = self._writes
+            found = {record.namespace_id: record for record in await self._store.load_namespaces()}
         for namespace in self.all():
             if namespace.namespace_id not in found:
                 self._drop(namespace)
@@ -119,13 +148,24 @@ class ClusterEngine(Engine):
         self._nexus_operations.refresh = lambda key: cluster.refresh(*key)
         outbox = Outbox(core, local)
         cluster.on_outbox = lambda: outbox.look() if cluster.is_leader else None
-        cluster.on_membership = self._lead
+        cluster.on_membership = self._members_changed
         self._archival.is_mine = lambda: cluster.is_leader
-        cluster.on_slow_poll = self._look_at_closes
+        cluster.on_slow_poll = self._look_slowly
         cluster.on_stranded = self._strand
-        cluster.on_change = lambda what: core.spawn(self._read_again(what))
-        core.on_document = lambda kind: cluster.tell(f"d{kind}")
-        namespaces.on_change = lambda: cluster.tell(f"d{_NAMESPACE}")
+        self._rereads = Rereads(
+            core,
+            {
+                NAMESPACE: namespaces.read_again,
+                deployments.KIND: self._deployments.read_again,
+                queue_limits.KIND: self._queue_limits.read_again,
+                nexus_endpoints.KIND: self._nexus_endpoints.open,
+            },
+        )
+        cluster.on_change = self._rereads.begin
+        cluster.on_missed = self._rereads.begin_all
+        core.on_document = self._document_kept
+        core.on_stale_documents = self._documents_stale
+        namespaces.on_change = lambda: cluster.tell(f"d{NAMESPACE}")
         for name in dir(self):
             method = getattr(type(self), name, None)
             if name.startswith("_") or name in _NOT_RPCS or not callable(method):
@@ -161,6 +201,7 @@ class ClusterEngine(Engine):
                         raise
                     if core.rejoining is not None:
                         await asyncio.wait([core.rejoining])
+                    await self._rereads.wait()
                     await asyncio.sleep(random.uniform(0, 0.002) * tries)
                 except RPCError as error:
                     if not has_token or error.status is not RPCStatusCode.NOT_FOUND or tries:
@@ -323,17 +364,21 @@ class ClusterEngine(Engine):
         except (RPCError, StoreError) as error:
             logger.debug("a Nexus call of run %s was not made: %s", key.run_id, error)
 
-    async def _read_again(self, what: str) -> None:
-        """Another node changed something that every node has in memory."""
-        if what == _NAMESPACE:
-            assert isinstance(self._namespaces, ClusterNamespaces)
-            await self._namespaces.read_again()
-        elif what == deployments.KIND:
-            await self._deployments.read_again()
-        elif what == queue_limits.KIND:
-            await self._queue_limits.read_again()
-        elif what == nexus_endpoints.KIND:
-            await self._nexus_endpoints.open()
+    def _documents_stale(self, kinds: set[str]) -> None:
+        """Another node changed what this one was about to change."""
+        for kind in kinds:
+            self._rereads.begin(kind)
+
+    def _document_kept(self, kind: str, is_old: bool) -> None:
+        """This node changed something that every node has in memory; what it has itself may be from before."""
+        self.cluster.tell(f"d{kind}")
+        if is_old:
+            self._rereads.begin(kind)
+
+    async def _members_changed(self) -> None:
+        """Nodes came or went; one that died may not have told of what it changed last."""
+        self._rereads.begin_all()
+        await self._lead()
 
     # ---- what only one node does
 
@@ -347,8 +392,9 @@ class ClusterEngine(Engine):
         await self._schedules.open()
         await self._open_namespace_rpcs()
 
-    async def _look_at_closes(self) -> None:
-        """Tell those who wait for workflows to close of closes on other nodes."""
+    async def _look_slowly(self) -> None:
+        """Tell those who wait for workflows to close of closes on other nodes, and read what those changed."""
+        await self._rereads.look()
         core = self._core
         for (namespace_id, workflow_id), listener in list(core.close_listeners.items()):
             await self.cluster.refresh(namespace_id, workflow_id)

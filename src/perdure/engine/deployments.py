@@ -66,15 +66,20 @@ class Deployments:
 
     async def open(self) -> None:
         """Read them, and send what waits where it belongs."""
+        records: list[DeploymentRecord] = []
         for namespace in await self._core.store.load_namespaces():
             after = ""
             while True:
                 page = await self._core.store.list_documents(namespace.namespace_id, KIND, _PAGE, after)
-                for document in page:
-                    self._take(msgspec.msgpack.decode(document.body, type=DeploymentRecord))
+                records += [msgspec.msgpack.decode(document.body, type=DeploymentRecord) for document in page]
                 if len(page) < _PAGE:
                     break
                 after = page[-1].id
+        self._by_name.clear()
+        self._owners.clear()
+        self._polled.clear()
+        for record in records:
+            self._take(record)
         if self._by_name:
             self._core.is_routing = True
             for namespace_id, kind, name in list(self._owners):
@@ -82,9 +87,6 @@ class Deployments:
 
     async def read_again(self) -> None:
         """Take over what another engine over the same store changed."""
-        self._by_name.clear()
-        self._owners.clear()
-        self._polled.clear()
         await self.open()
 
     def _take(self, record: DeploymentRecord) -> None:
@@ -102,7 +104,7 @@ class Deployments:
     def _put(self, record: DeploymentRecord) -> asyncio.Future[None]:
         record.revision += 1
         batch = self._core.put_document(
-            Document(record.namespace_id, KIND, record.name, msgspec.msgpack.encode(record))
+            Document(record.namespace_id, KIND, record.name, msgspec.msgpack.encode(record), record.revision)
         )
         waiter: asyncio.Future[None] = self._core.loop.create_future()
         batch.waiters.append(waiter)
@@ -491,7 +493,7 @@ class Deployments:
             for owners in self._owners.values():
                 if record in owners:
                     owners.remove(record)
-            batch = self._core.put_document(Document(namespace_id, KIND, record.name))
+            batch = self._core.put_document(Document(namespace_id, KIND, record.name, b"", record.revision + 1))
             waiter: asyncio.Future[None] = self._core.loop.create_future()
             batch.waiters.append(waiter)
             await waiter

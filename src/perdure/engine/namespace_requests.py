@@ -167,7 +167,7 @@ class NamespaceRequests:
                 changes.update(_alias(namespace, config.custom_search_attribute_aliases))
             changes.update(await archival_changes(config, namespace))
         if changes:
-            namespace = await self._namespaces.change(namespace.namespace_id, **changes)
+            namespace = await self._namespaces.change(namespace.namespace_id, namespace, **changes)
         described = _described(namespace)
         return ws.UpdateNamespaceResponse(
             described.namespace_info, described.config, described.replication_config, 0, False
@@ -243,6 +243,7 @@ class NamespaceRequests:
                 raise invalid_argument(f"Unable to remove non-custom search attributes: {name}.")
         await self._namespaces.change(
             namespace.namespace_id,
+            namespace,
             search_attributes={name: kind for name, kind in namespace.search_attributes.items() if name not in gone},
             aliases={field: name for field, name in namespace.aliases.items() if name not in gone},
         )
@@ -278,6 +279,7 @@ class NamespaceRequests:
             delay = max(request.namespace_delete_delay or 0, 0) // NS_PER_MS
             namespace = await self._namespaces.change(
                 namespace.namespace_id,
+                namespace,
                 name=name,
                 state=DELETED,
                 delete_at_ms=self._core.now() // NS_PER_MS + delay,

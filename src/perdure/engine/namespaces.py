@@ -11,8 +11,9 @@ import msgspec
 
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import ArchivalState, NamespaceState
-from perdure.engine.errors import invalid_argument, namespace_not_found, namespace_not_registered
+from perdure.engine.errors import invalid_argument, namespace_not_found, namespace_not_registered, unavailable
 from perdure.engine.limits import NS_PER_MS
+from perdure.service import RPCError
 from perdure.store.api import NamespaceRecord, Store
 from perdure.store.visibility import SYSTEM_TYPES, parse_duration, payload_value
 
@@ -52,6 +53,8 @@ class Namespace(msgspec.Struct, array_like=True):
     history_archival_uri: str = ""
     visibility_archival_state: int = ARCHIVAL_DISABLED
     visibility_archival_uri: str = ""
+    #: Counts the changes where several engines make them.
+    version: int = 0
 
     @property
     def is_archived(self) -> bool:
@@ -146,12 +149,22 @@ class Namespaces:
         await self._put(namespace)
         return namespace
 
-    async def change(self, namespace_id: str, **fields: Any) -> Namespace:
-        """Change fields of a namespace, durably. Others wait, so that no change is lost."""
+    async def change(self, namespace_id: str, seen: Namespace | None = None, **fields: Any) -> Namespace:
+        """Change fields of a namespace, durably. Others wait, so that no change is lost.
+
+        Args:
+            seen: what the values were computed from; UNAVAILABLE when somebody changed it meanwhile.
+        """
         async with self._changing:
-            namespace = msgspec.structs.replace(self._by_id[namespace_id], **fields)
+            before = self._by_id[namespace_id]
+            if seen is not None and seen is not before:
+                raise self._stale()
+            namespace = msgspec.structs.replace(before, **fields)
             await self._put(namespace)
             return namespace
+
+    def _stale(self) -> RPCError:
+        return unavailable("The namespace was changed meanwhile. It is safe to try again.")
 
     async def set_retention(self, name: str, retention_ms: int) -> None:
         """Change how long runs that close from now on are kept."""

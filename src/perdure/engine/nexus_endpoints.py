@@ -24,6 +24,7 @@ from perdure.store.api import Document
 #: Where the store keeps endpoints, which belong to no namespace.
 _HOME = "6d5cb1c0-53cf-4d58-8f66-0f1a1be4a4e1"
 KIND = "nexus-endpoint"
+_CHANGES = "nexus-endpoint-changes"
 _PAGE = 1000
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9\-]*[a-zA-Z0-9]")
 MAX_NAME = 200
@@ -42,6 +43,8 @@ class NexusEndpoints:
         self._namespaces = namespaces
         self._by_id: dict[str, nexus_v1.Endpoint] = {}
         self._by_name: dict[str, nexus_v1.Endpoint] = {}
+        #: How often any endpoint was changed: two engines of a cluster must not give one name away at the same time.
+        self._changes = 0
         self._changing = asyncio.Lock()
 
     async def open(self) -> None:
@@ -49,12 +52,14 @@ class NexusEndpoints:
         found: list[nexus_v1.Endpoint] = []
         after = ""
         async with self._changing:
+            changes = await self._core.store.load_document(_HOME, _CHANGES, "")
             while True:
                 page = await self._core.store.list_documents(_HOME, KIND, _PAGE, after)
                 found += [_decode(document.body) for document in page]
                 if len(page) < _PAGE:
                     break
                 after = page[-1].id
+            self._changes = 0 if changes is None else changes.version
             self._by_id = {endpoint.id: endpoint for endpoint in found}
             self._by_name = {_name(endpoint): endpoint for endpoint in found}
 
@@ -77,8 +82,10 @@ class NexusEndpoints:
     async def _put(self, document: Document) -> None:
         core = self._core
         waiter: asyncio.Future[None] = core.loop.create_future()
+        core.put_document(Document(_HOME, _CHANGES, "", b"1", self._changes + 1))
         core.put_document(document).waiters.append(waiter)
         await waiter
+        self._changes += 1
 
     # ---- requests
 
@@ -97,7 +104,7 @@ class NexusEndpoints:
             endpoint = nexus_v1.Endpoint(
                 1, endpoint_id, spec, self._core.now(), None, f"/nexus/endpoints/{endpoint_id}/services"
             )
-            await self._put(Document(_HOME, KIND, endpoint_id, _encode(endpoint)))
+            await self._put(Document(_HOME, KIND, endpoint_id, _encode(endpoint), 1))
             self._take(endpoint)
         return operatorservice_v1.CreateNexusEndpointResponse(endpoint)
 
@@ -121,7 +128,7 @@ class NexusEndpoints:
             endpoint = msgspec.structs.replace(
                 before, version=before.version + 1, spec=spec, last_modified_time=self._core.now()
             )
-            await self._put(Document(_HOME, KIND, endpoint.id, _encode(endpoint)))
+            await self._put(Document(_HOME, KIND, endpoint.id, _encode(endpoint), endpoint.version))
             self._take(endpoint)
         return operatorservice_v1.UpdateNexusEndpointResponse(endpoint)
 
@@ -135,7 +142,7 @@ class NexusEndpoints:
                 raise failed_precondition(
                     f"nexus endpoint version mismatch. received: {request.version} expected {endpoint.version}"
                 )
-            await self._put(Document(_HOME, KIND, endpoint.id))
+            await self._put(Document(_HOME, KIND, endpoint.id, b"", endpoint.version + 1))
             del self._by_id[endpoint.id]
             del self._by_name[_name(endpoint)]
         return operatorservice_v1.DeleteNexusEndpointResponse()

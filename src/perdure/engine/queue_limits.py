@@ -172,6 +172,8 @@ class QueueConfig(msgspec.Struct, array_like=True):
     key_reason: str = ""
     key_identity: str = ""
     key_time_ns: int = 0
+    #: Counts what was kept of the queue.
+    version: int = 0
 
 
 class QueueLimits:
@@ -186,6 +188,7 @@ class QueueLimits:
 
     async def open(self) -> None:
         """Read what the store has."""
+        configs: dict[tuple[str, int, str], QueueConfig] = {}
         for namespace in await self._core.store.load_namespaces():
             after = ""
             while True:
@@ -193,10 +196,11 @@ class QueueLimits:
                 for document in page:
                     kind, _, name = document.id.partition("/")
                     key = (namespace.namespace_id, int(kind), name)
-                    self._configs[key] = msgspec.msgpack.decode(document.body, type=QueueConfig)
+                    configs[key] = msgspec.msgpack.decode(document.body, type=QueueConfig)
                 if len(page) < _PAGE:
                     break
                 after = page[-1].id
+        self._configs = configs
         if self._configs:
             self._core.matching.on_new_queue = self._prepare
             for key, queue in list(self._core.matching._queues.items()):
@@ -228,7 +232,12 @@ class QueueLimits:
         config = self._configs.get(key) or QueueConfig()
         if not config.is_ranked:
             self._configs[key] = config = msgspec.structs.replace(config, is_ranked=True)
-            self._core.put_document(Document(key[0], KIND, f"{kind}/{key[2]}", msgspec.msgpack.encode(config)))
+            self._core.put_document(self._document(key, config))
+
+    def _document(self, key: tuple[str, int, str], config: QueueConfig) -> Document:
+        """A changed configuration as it is kept: its next version."""
+        config.version += 1
+        return Document(key[0], KIND, f"{key[1]}/{key[2]}", msgspec.msgpack.encode(config), config.version)
 
     async def forget(self, namespace_id: str) -> None:
         """A namespace is deleted, and the settings of its queues with it."""
@@ -242,7 +251,6 @@ class QueueLimits:
 
     async def read_again(self) -> None:
         """Take over what another engine over the same store changed."""
-        self._configs.clear()
         await self.open()
         for key, queue in list(self._core.matching._queues.items()):
             self._prepare(key, queue)
@@ -341,9 +349,7 @@ class QueueLimits:
         if any(weight <= 0 for weight in weights.values()):
             raise invalid_argument("Fairness weights must be greater than 0.")
         config.weights = weights
-        batch = self._core.put_document(
-            Document(namespace_id, KIND, f"{kind}/{request.task_queue}", msgspec.msgpack.encode(config))
-        )
+        batch = self._core.put_document(self._document(key, config))
         waiter: asyncio.Future[None] = self._core.loop.create_future()
         batch.waiters.append(waiter)
         await waiter

@@ -10,7 +10,23 @@ from perdure.store.keys import document_key, ordered_text
 from perdure.store.postgres._text import attributes_json, escape, unescape
 
 #: How many columns each group of arrays has, in the order of the function's parameters.
-_WIDTHS = {"c": 6, "u": 8, "d": 5, "s": 3, "n": 3, "x": 4, "h": 6, "g": 5, "t": 11, "w": 3, "v": 19, "e": 3, "o": 5}
+_WIDTHS = {
+    "c": 6,
+    "u": 8,
+    "d": 5,
+    "s": 3,
+    "n": 3,
+    "x": 4,
+    "h": 6,
+    "g": 5,
+    "t": 11,
+    "w": 3,
+    "v": 19,
+    "e": 4,
+    "o": 5,
+    "m": 5,
+    "k": 5,
+}
 
 
 class Rows:
@@ -78,10 +94,12 @@ class Rows:
         groups = self._groups
         for document in self._documents.values():
             key = (document.namespace_id, document.kind, document_key(document.kind, document.id))
-            if document.body:
-                groups["o"].append((*key, escape(document.id), document.body))
+            if not document.body:
+                groups["e"].append((*key, document.version))
+            elif document.version > 1:
+                groups["k"].append((*key, document.version, document.body))
             else:
-                groups["e"].append(key)
+                groups["m" if document.version else "o"].append((*key, escape(document.id), document.body))
         arrays: list[list[Any]] = []
         for name, width in _WIDTHS.items():
             rows = groups[name]

@@ -17,6 +17,7 @@ from perdure.store.api import (
     Capability,
     Document,
     Durability,
+    NamespaceRecord,
     RunKey,
     RunUpdate,
     StoreClosedError,
@@ -85,6 +86,42 @@ class SharedPostgresStore(PostgresStore):
             done.set_result(None)
             return done
         return self.writer.submit(updates, documents, epoch)
+
+    async def document_marks(self) -> dict[str, int]:
+        """By kind of document that has versions, and "" for namespaces: a number that changes when any of them does."""
+        self._check_open()
+        rows = await self.connections.fetch(
+            "SELECT kind, sum(hashtextextended(id || encode(body, 'base64'), version))::text "
+            f"FROM {self._schema}.document WHERE version > 0 GROUP BY kind UNION ALL "
+            "SELECT '', sum(hashtextextended(namespace_id::text || encode(body, 'base64'), version))::text "
+            f"FROM {self._schema}.namespace"
+        )
+        return {kind: int(mark or 0) for kind, mark in rows}
+
+    async def replace_namespace(self, record: NamespaceRecord, version: int) -> bool:
+        """Make a version of a namespace from the one before (1: there is none); False when another node did."""
+        self._check_open()
+        namespace = f"{self._schema}.namespace"
+        if version == 1:
+            change = (
+                f"INSERT INTO {namespace} (namespace_id, name, body, version) VALUES ($1, $2, $3, $4) "
+                "ON CONFLICT DO NOTHING"
+            )
+        else:
+            change = (
+                f"UPDATE {namespace} SET name = $2, body = $3, version = $4 "
+                "WHERE namespace_id = $1 AND version = $4 - 1"
+            )
+        rows = await self.connections.fetch(
+            f"WITH made AS ({change} RETURNING 1) SELECT 1 FROM made UNION ALL "
+            # Asked again because the answer was lost.
+            f"SELECT 1 FROM {namespace} WHERE namespace_id = $1 AND version = $4 AND body = $3",
+            record.namespace_id,
+            escape(record.name),
+            record.body,
+            version,
+        )
+        return bool(rows)
 
     async def rejoin(self) -> None:
         """Become a node again, under a new epoch, after this one was taken for dead."""

@@ -274,24 +274,24 @@ class PostgresStore:
         if not is_run_id(namespace_id):
             return None
         row = await self.connections.fetchrow(
-            f"SELECT body FROM {self._schema}.document WHERE namespace_id = $1 AND kind = $2 AND id_key = $3",
+            f"SELECT body, version FROM {self._schema}.document WHERE namespace_id = $1 AND kind = $2 AND id_key = $3",
             namespace_id,
             kind,
             document_key(kind, id),
         )
-        return None if row is None else Document(namespace_id, kind, id, row[0])
+        return None if row is None else Document(namespace_id, kind, id, row[0], row[1])
 
     async def list_documents(self, namespace_id: str, kind: str, limit: int, after: str = "") -> list[Document]:
         self._check_open()
         rows = await self.connections.fetch(
-            f"SELECT id, body FROM {self._schema}.document WHERE namespace_id = $1 AND kind = $2 AND id_key > $3 "
+            f"SELECT id, body, version FROM {self._schema}.document WHERE namespace_id = $1 AND kind = $2 AND id_key > $3 "
             "ORDER BY id_key LIMIT $4",
             namespace_id,
             kind,
             document_key(kind, after) if after else b"",
             limit,
         )
-        return [Document(namespace_id, kind, unescape(id), body) for id, body in rows]
+        return [Document(namespace_id, kind, unescape(id), body, version) for id, body, version in rows]
 
     async def load_namespaces(self) -> list[NamespaceRecord]:
         self._check_open()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from perdure.store.api import (
     Document,
@@ -21,6 +21,7 @@ from perdure.store.api import (
     StoreClosedError,
     StoreError,
 )
+from perdure.store.keys import document_key
 from perdure.store.postgres._connections import (
     Backoff,
     Connection,
@@ -41,6 +42,23 @@ _STALE = "PD409"
 _FENCED = "PD410"
 
 RunName = tuple[str, str]
+DocumentName = tuple[str, str, str]
+
+
+class Found(NamedTuple):
+    """What the database has of what a group is about."""
+
+    #: Of each run its version and who made it; (0, 0): it is not there.
+    versions: dict[RunKey, tuple[int, int]]
+    #: The current runs of workflow ids; "": none.
+    currents: dict[RunName, str]
+    #: The versions of documents.
+    documents: dict[DocumentName, int]
+
+
+def document_name(document: Document) -> DocumentName:
+    """What identifies a document."""
+    return document.namespace_id, document.kind, document.id
 
 
 class Commit:
@@ -55,6 +73,13 @@ class Commit:
         self.updates = updates
         self.documents = documents
         self.future = future
+
+    def names(self) -> set[Any]:
+        """What may be in a call once."""
+        names: set[Any] = {update.key.run_id for update in self.updates}
+        if self.documents:
+            names.update(document_name(document) for document in self.documents if document.version)
+        return names
 
 
 class Writer:
@@ -104,12 +129,12 @@ class Writer:
             self._work = None
 
     def _next_group(self) -> list[Commit]:
-        """The commits of the next call: a run is in at most one of them."""
+        """The commits of the next call: a run, or a version of a document, is in at most one of them."""
         group = [self._waiting.popleft()]
-        runs = {update.key.run_id for update in group[0].updates}
+        runs = group[0].names()
         while self._waiting and len(runs) < MAX_UPDATES:
             commit = self._waiting[0]
-            more = {update.key.run_id for update in commit.updates}
+            more = commit.names()
             if not runs.isdisjoint(more):
                 break
             runs |= more
@@ -245,7 +270,7 @@ class Writer:
             connection = None
             try:
                 connection = await open_connection(self._settings)
-                versions, _ = await self._found(group, connection)
+                versions = (await self._found(group, connection)).versions
                 break
             except Exception as error:
                 if not is_passing(error) or not await backoff.wait():
@@ -267,21 +292,20 @@ class Writer:
 
     async def _stale(self, group: list[Commit]) -> list[tuple[Commit, StaleRunError]]:
         """Which commits of a group do not fit what the database has, and why."""
-        versions, currents = await self._found_by_writer(group)
+        found = await self._found_by_writer(group)
         epoch = self._lease.epoch
         stale = []
         for commit in group:
-            later = dict(versions)
-            others = dict(currents)
-            failure = _fits(commit, later, others, epoch)
+            later = Found(dict(found.versions), dict(found.currents), dict(found.documents))
+            failure = _fits(commit, later, epoch)
             if failure is not None:
                 stale.append((commit, failure))
                 continue
-            versions, currents = later, others
+            found = later
         return stale
 
-    async def _found_by_writer(self, group: list[Commit]) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
-        """The same over the connection that commits, or a new one."""
+    async def _found_by_writer(self, group: list[Commit]) -> Found:
+        """The same as :meth:`_found` over the connection that commits, or a new one."""
         backoff = Backoff(self._settings.reconnect_timeout)
         while True:
             try:
@@ -294,10 +318,8 @@ class Writer:
                     raise
                 await self._hang_up()
 
-    async def _found(
-        self, group: list[Commit], connection: Connection
-    ) -> tuple[dict[RunKey, tuple[int, int]], dict[RunName, str]]:
-        """The versions of the group's runs and who made them, and the current runs of their workflow ids."""
+    async def _found(self, group: list[Commit], connection: Connection) -> Found:
+        """What the database has of what a group is about."""
         keys = list({update.key for commit in group for update in commit.updates})
         columns: list[list[str]] = [list(column) for column in zip(*keys, strict=True)] if keys else [[], [], []]
         columns[1] = [escape(workflow) for workflow in columns[1]]
@@ -311,7 +333,18 @@ class Writer:
         )
         versions = {keys[place - 1]: (version or 0, writer or 0) for place, version, writer, _ in rows}
         currents = {keys[place - 1][:2]: run_id or "" for place, _, _, run_id in rows}
-        return versions, currents
+        names = list({document_name(document) for commit in group for document in commit.documents if document.version})
+        documents = {}
+        if names:
+            rows = await connection.fetch(
+                "SELECT t.i, r.version FROM unnest($1::uuid[], $2::text[], $3::bytea[]) WITH ORDINALITY AS t(a, b, c, i) "
+                f"LEFT JOIN {schema}.document r ON r.namespace_id = t.a AND r.kind = t.b AND r.id_key = t.c",
+                [namespace_id for namespace_id, _, _ in names],
+                [kind for _, kind, _ in names],
+                [document_key(kind, id) for _, kind, id in names],
+            )
+            documents = {names[place - 1]: version or 0 for place, version in rows}
+        return Found(versions, currents, documents)
 
     async def close(self) -> Connection | None:
         """Finish what waits; gives the connection back, for the lease's release."""
@@ -322,15 +355,14 @@ class Writer:
         return connection
 
 
-def _fits(
-    commit: Commit, versions: dict[RunKey, tuple[int, int]], currents: dict[RunName, str], epoch: int
-) -> StaleRunError | None:
-    """Why a commit does not fit; the dictionaries get to say what it changes."""
+def _fits(commit: Commit, found: Found, epoch: int) -> StaleRunError | None:
+    """Why a commit does not fit; what was found gets to say what it changes."""
+    versions, currents, documents = found
     for update in commit.updates:
         key = update.key
-        found, writer = versions.get(key, (0, 0))
-        if found != update.version - 1 or (found and update.base not in (0, writer)):
-            return StaleRunError(key, update.version - 1, found)
+        version, writer = versions.get(key, (0, 0))
+        if version != update.version - 1 or (version and update.base not in (0, writer)):
+            return StaleRunError(key, update.version - 1, version)
         versions[key] = (0, 0) if update.delete else (update.version, epoch)
         name = key[:2]
         if update.make_current:
@@ -340,7 +372,21 @@ def _fits(
             currents[name] = key.run_id
         elif update.delete and currents.get(name) == key.run_id:
             currents[name] = ""
+    for document in commit.documents:
+        if document.version:
+            have = documents.get(document_name(document), 0)
+            if have != document.version - 1:
+                return StaleDocumentError(document, have)
+            documents[document_name(document)] = document.version if document.body else 0
     return None
+
+
+class StaleDocumentError(StaleRunError):
+    """Another node changed the document meanwhile."""
+
+    def __init__(self, document: Document, found: int) -> None:
+        super().__init__(RunKey(document.namespace_id, "", ""), document.version - 1, found)
+        self.args = (f"{document.kind} {document.id!r} is at version {found}, not {document.version - 1}",)
 
 
 class StaleCurrentError(StaleRunError):
