@@ -15,7 +15,7 @@ from typing import Any
 import crash_load
 import history_rules
 
-from perdure.api.enums.v1 import EventType
+from perdure.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from perdure.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowHistory
 from perdure.service import RPCError, RPCStatusCode
 from perdure.worker import Replayer
@@ -243,6 +243,8 @@ async def _histories(
             f"{named}: event {event.event_id} is WorkflowTaskFailed: {event.attributes.failure}"
             for event in history.events
             if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+            # A run that is terminated while another process has its workflow task, as in Temporal's histories.
+            and event.attributes.cause != WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
         ]
         if number in sample:
             chosen.append(history)
