@@ -12,6 +12,7 @@ from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
 from perdure.store.postgres import PostgresStore, SharedPostgresStore
 from tests.engine.driver import Driver, driving
+from tests.engine.schedule_driver import ScheduleDriver
 from tests.support.homes import STORES
 from tests.support.postgres import place_in
 
@@ -39,3 +40,9 @@ async def d(open_store: Callable[[], Awaitable[Store]], tmp_path: Path) -> Async
         store = await SharedPostgresStore.open(place_in(tmp_path), durability=Durability.PROCESS)
     async with driving(store) as driver:
         yield driver
+
+
+@pytest.fixture
+def s(d: Driver) -> ScheduleDriver:
+    """The schedules of a driven engine."""
+    return ScheduleDriver(d)

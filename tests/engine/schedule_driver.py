@@ -124,3 +124,8 @@ class ScheduleDriver:
 def at(text: str) -> int:
     """Nanoseconds of an ISO time in UTC."""
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * S
+
+
+async def started(d: Driver, time: str) -> Any:
+    """The Started attributes of the workflow of a nominal time."""
+    return (await d.history(f"w-2027-01-15T{time}Z"))[0].attributes
