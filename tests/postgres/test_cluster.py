@@ -9,6 +9,7 @@ import pytest
 
 from perdure.api.workflowservice import v1 as ws
 from perdure.client import Client, WorkflowUpdateStage
+from perdure.common import WorkflowIDConflictPolicy
 from perdure.engine.cluster_core import ClusterCore, StaleError
 from perdure.engine.cluster_engine import ClusterEngine
 from perdure.exceptions import WorkflowAlreadyStartedError
@@ -219,3 +220,46 @@ async def test_who_waits_at_a_run_that_is_gone_hears_of_the_next_failure(join: J
             await asyncio.sleep(0)
     assert waiter.done()
     assert isinstance(waiter.exception(), StaleError)
+
+
+def reads_of_current_runs(engine: ClusterEngine) -> list[str]:
+    """Collects the workflow ids whose current run is asked of the database from now on."""
+    found: list[str] = []
+    current_run = engine.store.current_run  # type: ignore[attr-defined]
+
+    async def counted(namespace_id: str, workflow_id: str) -> str | None:
+        found.append(workflow_id)
+        run_id: str | None = await current_run(namespace_id, workflow_id)
+        return run_id
+
+    engine.store.current_run = counted  # type: ignore[attr-defined]
+    return found
+
+
+async def test_starts_of_new_ids_do_not_look(two: Two) -> None:
+    a, b = two
+    found = reads_of_current_runs(a)
+    for number in range(20):
+        await Client(a).start_workflow(Sleep.run, 60.0, id=f"w{number}", task_queue="q")
+    assert found == [f"w{number}" for number in range(8)]
+    # One that is taken is found out by the commit, and from then on starts look again.
+    await Client(b).start_workflow(Sleep.run, 60.0, id="taken", task_queue="q")
+    with pytest.raises(WorkflowAlreadyStartedError):
+        await Client(a).start_workflow(Sleep.run, 60.0, id="taken", task_queue="q")
+    assert found[8:] == ["taken"]
+    await Client(a).start_workflow(Sleep.run, 60.0, id="new", task_queue="q")
+    assert found[9:] == ["new"]
+
+
+async def test_a_start_that_did_not_look_is_done_again_by_its_policy(two: Two) -> None:
+    a, b = two
+    a.core._free_in_row = 100  # type: ignore[attr-defined]
+    first = await Client(b).start_workflow(Double.run, 4, id="w", task_queue="q")
+    async with worker(a), worker(b):
+        again = await Client(a).start_workflow(
+            Double.run, 5, id="w", task_queue="q", id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING
+        )
+        assert await again.result() in (8, 10)
+        assert await first.result() == 8
+        a.core._free_in_row = 100  # type: ignore[attr-defined]
+        assert await Client(a).execute_workflow(Double.run, 6, id="w", task_queue="q") == 12

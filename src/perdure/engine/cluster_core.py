@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("perdure.engine")
 
 _CLOSED = int(RunState.CLOSED)
+#: That many starts must have found their workflow ids free before one does not look, ...
+_TRUST_AFTER = 8
+#: ... and so many more after one was wrong.
+_DISTRUST = 100
 
 
 class StaleError(RPCError):
@@ -75,14 +79,18 @@ class ClusterCore(Core):
         #: Workflow ids of which the store has no run, and by new run the one it replaces.
         self._absent: set[tuple[str, str]] = set()
         self._replaces: dict[str, str] = {}
+        #: Starts that do not ask whether their workflow id is taken, by task: see :meth:`expect_absent`.
+        self._expected: dict[tuple[str, str], asyncio.Task[Any] | None] = {}
+        #: How many starts in a row found their workflow id free.
+        self._free_in_row = 0
         #: The epochs of the nodes that live, this one among them.
         self.live: set[int] = {self.epoch}
         #: While this node, which was taken for dead, joins again.
         self.rejoining: asyncio.Task[None] | None = None
         self.on_fenced: Callable[[], None] = lambda: None
-        #: Told of the kind of a document, and of runs, that were committed.
-        #: whether documents were read while it travelled, and of kinds whose documents another node changed first.
+        #: Told of the kind of a document that was committed, and whether documents were read while it travelled.
         self.on_document: Callable[[str, bool], None] = lambda kind, is_old: None
+        #: Told of kinds of documents that another node changed first.
         self.on_stale_documents: Callable[[set[str]], None] = lambda kinds: None
         #: Counts the beginnings and ends of reads of documents.
         self.document_reads = 0
@@ -233,6 +241,8 @@ class ClusterCore(Core):
         is_stale = isinstance(error, StaleRunError) or is_fenced
         if is_fenced:
             self.on_fenced()
+        elif is_stale and any(run.version == 1 for run in batch.runs):
+            self._free_in_row = -_DISTRUST
         answer = StaleError() if is_stale else unavailable(f"The store did not keep the change: {error}. Try again.")
         if not is_stale:
             self._failures_in_row += 1
@@ -307,10 +317,29 @@ class ClusterCore(Core):
 
     async def current(self, namespace_id: str, workflow_id: str) -> Run | None:
         """As :meth:`Core.current`; that there is none is remembered for the start that follows."""
+        name = (namespace_id, workflow_id)
+        is_start = name in self._expected and self._expected[name] is asyncio.current_task(self.loop)
+        if is_start and self._expected.pop(name) and name not in self._current and self._free_in_row >= _TRUST_AFTER:
+            self._absent.add(name)
+            return None
         run = await super().current(namespace_id, workflow_id)
-        if run is None and (namespace_id, workflow_id) not in self._current:
-            self._absent.add((namespace_id, workflow_id))
+        if run is None and name not in self._current:
+            self._absent.add(name)
+        if is_start:
+            self._free_in_row = self._free_in_row + 1 if run is None else min(self._free_in_row, 0)
         return run
+
+    def expect_absent(self, namespace_id: str, workflow_id: str) -> None:
+        """The current task is about to start a workflow, whose id is most likely new.
+
+        While such starts find their ids free, they do not look: the commit refuses one whose id is taken, and it is
+        done again with a look. After that :data:`_DISTRUST` starts look.
+        """
+        self._expected[namespace_id, workflow_id] = asyncio.current_task(self.loop)
+
+    def expect_nothing(self, namespace_id: str, workflow_id: str) -> None:
+        """The start is over."""
+        self._expected.pop((namespace_id, workflow_id), None)
 
     def add(self, run: Run) -> None:
         """As :meth:`Core.add`."""

@@ -52,6 +52,7 @@ _TOKENS = frozenset(
         "record_activity_task_heartbeat",
     )
 )
+_START = "start_workflow_execution"
 #: Requests that a worker answers.
 _TO_POLLERS = frozenset(("query_workflow", "update_workflow_execution", "poll_workflow_execution_update"))
 #: Requests of what one node does for all.
@@ -211,6 +212,20 @@ class ClusterEngine(Engine):
                         raise
                 finally:
                     core.end()
+
+        if name == _START:
+
+            async def start(request: Any, *, metadata: Any = None, timeout: timedelta | None = None) -> Any:
+                names = self._namespaces.ids.get(request.namespace, ""), request.workflow_id
+                if not cluster.is_alone:
+                    await self._refresh(request)
+                core.expect_absent(*names)
+                try:
+                    return await call(request, metadata=metadata, timeout=timeout)
+                finally:
+                    core.expect_nothing(*names)
+
+            return start
 
         if has_token or name.startswith(("poll_workflow_task", "poll_activity_task")):
             return call
