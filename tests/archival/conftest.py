@@ -7,9 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.engine.conftest import d, open_store
 
@@ -21,6 +19,8 @@ REGION = "eu-central-1"
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A server that speaks S3, in this process."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -32,6 +32,8 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def bucket_uri(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket of this test's own."""
+    import boto3
+
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     name = f"test-{uuid.uuid4().hex[:12]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import json
 import os
 import sys
@@ -443,6 +444,6 @@ def test_archivers_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group == "perdure.archivers"
         return [Entry()] if name == "disk" else []
 
-    monkeypatch.setattr(_api.importlib.metadata, "entry_points", installed)
+    monkeypatch.setattr(importlib.metadata, "entry_points", installed)
     other: Any = open_archiver("disk://x")
     assert other == "mine"

@@ -171,7 +171,6 @@ class Archival:
 
     async def retire(self, run: Run) -> None:
         """The time of a closed run is over: delete it, once its archive is written."""
-        core = self._core
         namespace = self._namespaces.archived.get(run.key[0])
         if namespace is None:
             await self._delete(run)
@@ -188,6 +187,16 @@ class Archival:
         self._put_off(run, ATTEMPT_MS)
         self._under_way.add(key.run_id)
         try:
+            await self._archive_and_delete(namespace, run)
+        except RPCError as error:
+            logger.info("run %s is archived and deleted later: %s", key.run_id, error)
+        finally:
+            self._under_way.discard(key.run_id)
+
+    async def _archive_and_delete(self, namespace: Namespace, run: Run) -> None:
+        core = self._core
+        key = run.key
+        try:
             await core.durable(run)
             async with self._room:
                 await self.archive(namespace, run.visibility_record())
@@ -197,8 +206,6 @@ class Archival:
             if found is not None:
                 self._put_off(found, outage.delay(self._now_ms()))
             return
-        finally:
-            self._under_way.discard(key.run_id)
         self._reached(namespace)
         found = await core.load(key)
         if found is not None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from perdure.common import MetricMeter
-from perdure.runtime import Runtime
+
+if TYPE_CHECKING:
+    from perdure.runtime import Runtime
 
 
 class ArchivalMetrics:
@@ -28,6 +31,8 @@ class ArchivalMetrics:
 
     def _refresh(self) -> None:
         """Go to where metrics go now."""
+        from perdure.runtime import Runtime
+
         runtime = Runtime._default
         if runtime is not None and runtime is not self._runtime:
             self._runtime = runtime

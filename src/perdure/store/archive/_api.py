@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -209,6 +208,8 @@ def split_uri(uri: str) -> tuple[SplitResult, dict[str, str]]:
 
 def _factory(scheme: str) -> ArchiverFactory | None:
     if scheme not in _factories and scheme:
+        import importlib.metadata  # takes a while, and hardly anybody needs it
+
         for entry in importlib.metadata.entry_points(group=ENTRY_POINTS, name=scheme):
             _factories[scheme] = entry.load()
     return _factories.get(scheme)
