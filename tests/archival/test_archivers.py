@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import SplitResult
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from temporalio.api.history.v1 import History
 
 from perdure._native.events import HistoryEvent
 from perdure.api.common.v1 import Payload
@@ -244,6 +246,8 @@ async def test_names_and_json_of_a_folder_are_temporals(tmp_path: Path) -> None:
     record = f"0a1b/{execution(1).close_time}_{fingerprint64('r1')}.visibility"
     assert sorted(files) == sorted([history, record])
     content = json.loads(files[history].read_text())
+    for batch in content:
+        json_format.ParseDict(batch, History())  # refuses what Temporal does not know
     assert [[event["eventId"] for event in batch["events"]] for batch in content] == [["1", "2"], ["3"]]
     assert content[0]["events"][1] == {
         "eventId": "2",

@@ -7,7 +7,9 @@ import os
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, Protocol, TypeVar, cast
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -84,7 +86,7 @@ class Folder:
 
     async def validate(self) -> None:
         """As :meth:`Place.validate`: the folder can be made, or is there and can be written."""
-        await asyncio.to_thread(self._validate)
+        await in_thread(self._validate)
 
     def _validate(self) -> None:
         place = f"archival URI 'file://{self.path}'"
@@ -157,10 +159,20 @@ def finish(file: BinaryIO | None, part: Path, pieces: list[bytes], target: Path)
             os.close(descriptor)
 
 
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads of archives' own: those of the event loop are for what the application does."""
+    return ThreadPoolExecutor(8, "perdure-archive")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
 async def in_thread(call: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
     """Files away from the event loop, and their errors as an archive's."""
+    work = partial(call, *arguments, **options)
     try:
-        return await asyncio.to_thread(call, *arguments, **options)
+        return await asyncio.get_running_loop().run_in_executor(_threads(), work)
     except FileNotFoundError as error:
         raise ArchiveNotFoundError(str(error)) from None
     except OSError as error:
