@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure._native.events import HistoryEvent
-from perdure.wire._tables import Kind, Mode
+from perdure._native.protobuf.tables import Kind, Mode
 
 MAX_DEPTH = 100  # as protobuf's own
 _NS = 1_000_000_000

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from perdure._native import protobuf
+from perdure._native.protobuf import reader, writer
 from perdure.api._message import Message
 from perdure.api.common.v1 import Payload, Priority, RetryPolicy, WorkflowExecution
 from perdure.api.failure.v1 import Failure
@@ -31,7 +31,7 @@ LARGE = settings(
 def _outcome(function: Any, *args: Any) -> tuple[str, Any]:
     try:
         return "result", function(*args)
-    except (protobuf.DecodeError, twin.DecodeError) as error:
+    except (reader.DecodeError, twin.DecodeError) as error:
         return "refused", str(error)
     except (TypeError, ValueError) as error:
         return type(error).__name__, str(error)
@@ -39,7 +39,7 @@ def _outcome(function: Any, *args: Any) -> tuple[str, Any]:
 
 def _both(message_type: type[Message], data: bytes) -> tuple[tuple[str, Any], tuple[str, Any]]:
     return (
-        _outcome(protobuf.decode, _NATIVE.of(message_type), data),
+        _outcome(reader.decode, _NATIVE.of(message_type), data),
         _outcome(twin.decode, _TWIN.of(message_type), data),
     )
 
@@ -48,9 +48,9 @@ def _both(message_type: type[Message], data: bytes) -> tuple[tuple[str, Any], tu
 @given(st.sampled_from(_TYPES).flatmap(messages))
 def test_messages(message: Any) -> None:
     message_type = type(message)
-    data = protobuf.encode(_NATIVE.of(message_type), message)
+    data = writer.encode(_NATIVE.of(message_type), message)
     assert data == twin.encode(_TWIN.of(message_type), message)
-    assert protobuf.decode(_NATIVE.of(message_type), data) == twin.decode(_TWIN.of(message_type), data) == message
+    assert reader.decode(_NATIVE.of(message_type), data) == twin.decode(_TWIN.of(message_type), data) == message
 
 
 @LARGE
@@ -78,7 +78,7 @@ def test_damaged_messages(message: Any, data: st.DataObject) -> None:
         assert native[0] == "result"
     try:
         _ = [event.attributes for event in native[1].history.events] if native[0] == "result" else []
-    except (AttributeError, protobuf.DecodeError):
+    except (AttributeError, reader.DecodeError):
         pass  # no history; or attributes that are damaged, which the twin reads at once
 
 
@@ -99,7 +99,7 @@ def test_damaged_messages(message: Any, data: st.DataObject) -> None:
     ],
 )
 def test_refused_values(message: Message) -> None:
-    native = _outcome(protobuf.encode, _NATIVE.of(type(message)), message)
+    native = _outcome(writer.encode, _NATIVE.of(type(message)), message)
     plain = _outcome(twin.encode, _TWIN.of(type(message)), message)
     assert native[0] == plain[0] and native[0] != "result"
     assert native[1].split(":")[0] == plain[1].split(":")[0]  # the field

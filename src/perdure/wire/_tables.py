@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from enum import IntEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import perdure.api
+from perdure._native.protobuf.tables import Kind, Mode
 from perdure.api._message import Message
 from perdure.api.command.v1 import Command
 from perdure.api.history._registry import ATTRIBUTES
@@ -21,38 +21,7 @@ from perdure.api.history.v1 import EventExtras
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-    from perdure._native.protobuf import Table
-
-
-class Kind(IntEnum):
-    """How a value is written. The numbers are those of ``_native/protobuf.pyx``."""
-
-    INT64 = 0
-    INT32 = 1
-    UINT32 = 2
-    BOOL = 3
-    STRING = 4
-    BYTES = 5
-    DOUBLE = 6
-    FLOAT = 7
-    MESSAGE = 8
-    TIMESTAMP = 9
-    DURATION = 10
-    EMPTY = 11
-    FIELD_MASK = 12
-    ANY = 13
-    DOUBLE_VALUE = 14
-    EVENT = 15
-    VARIANT = 16
-
-
-class Mode(IntEnum):
-    """How often a value may be there."""
-
-    PLAIN = 0  # left out when it is the default
-    OPTIONAL = 1  # None when it is absent
-    REPEATED = 2
-    MAP = 3
+    from perdure._native.protobuf.tables import Table
 
 
 class EmptyMessage(Message):

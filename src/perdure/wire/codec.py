@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
-from perdure._native import events, protobuf
-from perdure._native.protobuf import DecodeError
+from perdure._native import events
+from perdure._native.protobuf import reader, tables, writer
+from perdure._native.protobuf.reader import DecodeError
 from perdure.api import system
 from perdure.api._message import Message
 from perdure.wire._tables import EmptyMessage, Tables, UnknownMessage
@@ -18,8 +19,8 @@ __all__ = ["DecodeError", "EmptyMessage", "UnknownMessage", "decode", "encode", 
 
 MessageT = TypeVar("MessageT", bound=Message)
 
-_tables = Tables(protobuf)
-events.configure_wire(protobuf.event_attributes)
+_tables = Tables(tables)
+events.configure_wire(reader.event_attributes)
 
 
 def encode(message: Message) -> bytes:
@@ -29,7 +30,7 @@ def encode(message: Message) -> bytes:
         ValueError: a field holds what protobuf cannot: an integer of too many bits, half of a surrogate pair.
         TypeError: a field holds a value of another type, or the struct is no message of Temporal's.
     """
-    return protobuf.encode(_tables.of(type(message)), message)
+    return writer.encode(_tables.of(type(message)), message)
 
 
 def decode(message_type: type[MessageT], data: bytes) -> MessageT:
@@ -38,7 +39,7 @@ def decode(message_type: type[MessageT], data: bytes) -> MessageT:
     Raises:
         DecodeError: (a ValueError) the bytes are cut off, malformed, nested too deeply or not UTF-8 where text is due.
     """
-    return cast("MessageT", protobuf.decode(_tables.of(message_type), data))
+    return cast("MessageT", reader.decode(_tables.of(message_type), data))
 
 
 def type_name(message_type: type[Message]) -> str:

@@ -1,7 +1,31 @@
 from collections.abc import Callable, Mapping
+from enum import IntFlag
 from typing import Any, final
 
-class DecodeError(ValueError): ...
+class Kind(IntFlag):
+    INT64 = 0
+    INT32 = 1
+    UINT32 = 2
+    BOOL = 3
+    STRING = 4
+    BYTES = 5
+    DOUBLE = 6
+    FLOAT = 7
+    MESSAGE = 8
+    TIMESTAMP = 9
+    DURATION = 10
+    EMPTY = 11
+    FIELD_MASK = 12
+    ANY = 13
+    DOUBLE_VALUE = 14
+    EVENT = 15
+    VARIANT = 16
+
+class Mode(IntFlag):
+    PLAIN = 0
+    OPTIONAL = 1
+    REPEATED = 2
+    MAP = 3
 
 @final
 class Field:
@@ -17,6 +41,12 @@ class Table:
     def full_name(self) -> str: ...
     def fill(self, fields: list[tuple[Any, ...]]) -> None: ...
 
+@final
+class Parts:
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None: ...
+
+parts: Parts
+
 def configure(
     *,
     table_of: Callable[[Any], Table],
@@ -26,6 +56,3 @@ def configure(
     attributes: Mapping[int, tuple[int, Callable[[], Table]]],
     extras: Table,
 ) -> None: ...
-def encode(table: Table, message: Any) -> bytes: ...
-def decode(table: Table, data: bytes) -> Any: ...
-def event_attributes(event_type: int, event: bytes) -> Any: ...
