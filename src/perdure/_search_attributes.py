@@ -130,6 +130,7 @@ class SearchAttributeKey(ABC, Generic[SearchAttributeValueType]):
     @staticmethod
     def for_keyword_list(name: str) -> SearchAttributeKey[Sequence[str]]:
         """Several keywords, each matching on its own."""
+        # The class is looked at, never called: that it is abstract does not matter.
         return _SearchAttributeKey(name, _INDEX.KEYWORD_LIST, Sequence[str])  # type: ignore[type-abstract]
 
     @staticmethod

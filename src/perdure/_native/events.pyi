@@ -11,7 +11,7 @@ def configure_wire(decode: Callable[[int, bytes], Any]) -> None: ...
 
 @final
 class HistoryEvent:
-    __hash__: ClassVar[None]  # type: ignore[assignment]
+    __hash__: ClassVar[None]  # type: ignore[assignment]  # an event can change: it has no hash
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ def defn(
                 no_thread_cancel_exception=no_thread_cancel_exception,
             ),
         )
-        return fn  # pyright: ignore[reportReturnType]
+        return fn  # pyright: ignore[reportReturnType]  # what came in, marked
 
     return decorate if fn is None else decorate(fn)
 

@@ -480,6 +480,7 @@ class ActivityCalls:
         where = "get_activity_handle"
         _check.text(where, "activity_id", activity_id)
         _check.optional_text(where, "run_id", run_id)
+        # This is a part of the client.
         return ActivityHandle(self, activity_id, run_id=run_id, result_type=result_type)  # type: ignore[arg-type]
 
     def list_activities(

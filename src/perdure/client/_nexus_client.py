@@ -251,6 +251,7 @@ class _NexusClient(NexusClient[NexusServiceType]):
         self._service_name = _service_name(service)
         self._endpoint = endpoint
 
+    # One body for all overloads of the base class, whose types callers see.
     async def start_operation(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         operation: Any,

@@ -70,7 +70,7 @@ class ScheduleCalls:
             )
         )
 
-    def get_schedule_handle(self: Client, id: str) -> ScheduleHandle:  # type: ignore[misc]
+    def get_schedule_handle(self: Client, id: str) -> ScheduleHandle:  # type: ignore[misc]  # part of one
         """A handle of a schedule by its id. Asks nobody: whether there is one shows at the first call."""
         _check.text("get_schedule_handle", "id", id)
         return ScheduleHandle(self, id)

@@ -97,7 +97,8 @@ class HintCompiler:
         if dataclasses.is_dataclass(cls):
             return self._dataclass(hint, cls, arguments)
         if isinstance(inspect.getattr_static(cls, "model_validate", None), classmethod):
-            return cls.model_validate  # type: ignore[no-any-return]
+            validate: Convert = cls.model_validate
+            return validate
         if isinstance(inspect.getattr_static(cls, "parse_obj", None), (classmethod, staticmethod)):
             return _parse_obj(hint, cls)
         if issubclass(cls, Enum):

@@ -132,7 +132,7 @@ def decode_typed_search_attributes(api: SearchAttributesMessage) -> TypedSearchA
 
 def decode_search_attribute_value(payload: Payload) -> SearchAttributeValue:
     """The value of one attribute, a datetime where its type says so."""
-    value: Any = _from_payload(payload)
+    value: SearchAttributeValue = _from_payload(payload)
     if isinstance(value, str) and payload.metadata.get("type") == b"Datetime":
-        return datetime.fromisoformat(str(value))
-    return value  # type: ignore[no-any-return]
+        return datetime.fromisoformat(value)
+    return value

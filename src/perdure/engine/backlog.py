@@ -240,7 +240,7 @@ def fair_backlog(queue: TaskQueue) -> FairBacklog:
     if not isinstance(inner, FairBacklog):
         inner = FairBacklog(inner)
         if gate is None:
-            queue.tasks = inner  # type: ignore[assignment]
+            queue.tasks = inner  # type: ignore[assignment]  # has what a queue asks of a deque
         else:
             gate.inner = inner
     return inner

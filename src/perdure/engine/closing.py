@@ -117,7 +117,8 @@ class Closing:
         return self._continue_as_new(run, await self._started(run), attributes, stated)
 
     async def _started(self, run: Run) -> history_v1.WorkflowExecutionStartedEventAttributes:
-        return (await self._core.event(run, 1)).attributes  # type: ignore[no-any-return]
+        started: history_v1.WorkflowExecutionStartedEventAttributes = (await self._core.event(run, 1)).attributes
+        return started
 
     async def _after_failure(self, run: Run, failure: failure_v1.Failure, *, carry_result: bool) -> Successor | None:
         """The next attempt, else the next cron run; None when the chain ends."""

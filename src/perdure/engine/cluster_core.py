@@ -282,7 +282,7 @@ class ClusterCore(Core):
                 return None
             self.forming(run)
         waiter: asyncio.Future[None] = self.loop.create_future()
-        run.batch.waiters.append(waiter)  # type: ignore[union-attr]
+        run.batch.waiters.append(waiter)  # type: ignore[union-attr]  # the one it had, or forming() gave it
         return waiter
 
     async def settle(self) -> None:

@@ -125,6 +125,7 @@ class ClusterEngine(Engine):
         callback_addresses: Sequence[str] = (),
     ) -> ClusterEngine:
         """Join the nodes over a store. As :meth:`Engine.open`."""
+        # The store is a shared one; the signature is Engine.open's.
         core = ClusterCore(store, asyncio.get_running_loop(), clock, cache_bytes)  # type: ignore[arg-type]
         namespaces = ClusterNamespaces(store)
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))

@@ -421,7 +421,7 @@ class Core:
         if run.is_dirty:
             run.waiters.append(waiter)
         else:
-            batch: Batch = run.batch  # type: ignore[assignment]
+            batch: Batch = run.batch  # type: ignore[assignment]  # the one it had, or forming() gave it
             batch.waiters.append(waiter)
         return waiter
 

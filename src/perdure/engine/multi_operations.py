@@ -65,7 +65,7 @@ class MultiOperations:
         deadline: float | None,
     ) -> ws.ExecuteMultiOperationResponse:
         core = self._core
-        update_id = update.request.meta.update_id  # type: ignore[union-attr]
+        update_id = update.request.meta.update_id  # type: ignore[union-attr]  # check_update saw one
         current = await core.current(namespace_id, start.workflow_id)
         is_repeated = False
         if current is not None:

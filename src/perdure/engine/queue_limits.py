@@ -42,8 +42,8 @@ class Limited:
         self._timer: asyncio.TimerHandle | None = None
         self.tasks = _Tasks(self, queue.tasks)
         self.pollers = _Pollers(self, queue.pollers)
-        queue.tasks = self.tasks  # type: ignore[assignment]
-        queue.pollers = self.pollers  # type: ignore[assignment]
+        queue.tasks = self.tasks  # type: ignore[assignment]  # has what a queue asks of a deque
+        queue.pollers = self.pollers  # type: ignore[assignment]  # has what a queue asks of a deque
 
     @property
     def by_key(self) -> FairBacklog | None:

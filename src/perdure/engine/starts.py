@@ -434,7 +434,7 @@ def _started_attributes(
         backoff = (cron.backoff_ms(cron.Cron.parse(request.cron_schedule), now, now) or 0) * NS_PER_MS
     started = history_v1.WorkflowExecutionStartedEventAttributes(
         workflow_type=request.workflow_type,
-        task_queue=taskqueue_v1.TaskQueue(request.task_queue.name, 1),  # type: ignore[union-attr]
+        task_queue=taskqueue_v1.TaskQueue(request.task_queue.name, 1),  # type: ignore[union-attr]  # it was checked
         input=request.input,
         workflow_execution_timeout=execution_timeout,
         workflow_run_timeout=run_timeout,

@@ -122,7 +122,7 @@ class WorkflowTasks:
         queue = self._queue(request)
         if queue is None:
             queue = await self._versioned_queue(request)
-        is_sticky = request.task_queue.kind == _STICKY  # type: ignore[union-attr]
+        is_sticky = request.task_queue.kind == _STICKY  # type: ignore[union-attr]  # there is one: _queue
         deadline = core.loop.time() + timeout
         while True:
             task = core.matching.take(queue, identity, is_local)
@@ -163,7 +163,7 @@ class WorkflowTasks:
         name = "" if message is None else message.name
         if not 0 < len(name) <= _SHORT or name[0] == "/":
             limits.check_task_queue(message)
-        if request.deployment_options is not None and message.kind != _STICKY:  # type: ignore[union-attr]
+        if request.deployment_options is not None and message.kind != _STICKY:  # type: ignore[union-attr]  # named
             return None
         namespace_id = self._ids.get(request.namespace) or self._namespaces.get(request.namespace).namespace_id
         return self._core.matching.queue(namespace_id, _WORKFLOW, name)

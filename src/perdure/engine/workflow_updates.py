@@ -113,7 +113,7 @@ class WorkflowUpdates:
         self, run: Run, request: ws.UpdateWorkflowExecutionRequest, stage: int, deadline: float | None
     ) -> ws.UpdateWorkflowExecutionResponse:
         """What the caller hears once the update that was admitted is far enough. Raises RunContinued."""
-        update_id = request.request.meta.update_id  # type: ignore[union-attr]
+        update_id = request.request.meta.update_id  # type: ignore[union-attr]  # check_update saw one
         reached, outcome = await self._reached(run, update_id, stage, deadline)
         return ws.UpdateWorkflowExecutionResponse(
             reference(run, update_id), outcome, reached, _link(run, request, reached, outcome)
@@ -144,7 +144,7 @@ class WorkflowUpdates:
         core = self._core
         s = run.state
         update = request.request
-        update_id = update.meta.update_id  # type: ignore[union-attr]
+        update_id = update.meta.update_id  # type: ignore[union-attr]  # check_update saw one
         is_known = stage_of(run, update_id) != 0
         if not run.is_open:
             if is_known:
@@ -218,7 +218,8 @@ class WorkflowUpdates:
         if not event_id:
             return CLOSED_WHILE_ACCEPTED
         attributes: Any = (await self._core.event(run, event_id)).attributes
-        return attributes.outcome  # type: ignore[no-any-return]
+        outcome: update_v1.Outcome = attributes.outcome
+        return outcome
 
     # ---- workers
 

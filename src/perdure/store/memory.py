@@ -142,7 +142,7 @@ class MemoryStore:
             self._tasks.pop((number, row.kind, row.task_queue, row.task_id), None)
         removed, added = update.visibility
         if removed is not None or added is not None:
-            # copy.copy() without its detours
+            # copy.copy() without its detours; that a struct has this method is not declared
             shown = None if added is None or update.delete else added.__copy__()  # type: ignore[attr-defined]
             self._records(namespace_id).change(removed, shown)
         if update.delete:

@@ -52,22 +52,25 @@ class AttemptRunner:
         self._is_plain: bool = is_plain
         self._running: set[RunningActivity] = set()
         self._sweeper: asyncio.TimerHandle | None = None
-        #: Set when the worker starts.
+        #: Set when the worker starts; no attempt comes before.
         self.loop: asyncio.AbstractEventLoop = None  # type: ignore[assignment]
 
-    # --- asked of the worker
+    # --- asked of the worker, which is not compiled: ``ActivityWorker`` (a compiled class cannot have abstract methods)
 
     def _start_sweeping(self) -> None:
         """From now on, look for attempts that outlived their timeouts."""
         raise NotImplementedError
 
     async def _refuse_unregistered(self, task: ws.PollActivityTaskQueueResponse) -> None:
+        """Fail an attempt of a type that this worker does not have."""
         raise NotImplementedError
 
     async def _execute_in_full(self, running: RunningActivity) -> Any:
+        """The activity's result, through interceptors, codec and executor."""
         raise NotImplementedError
 
     async def _answer_error(self, running: RunningActivity, error: BaseException) -> None:
+        """Answer an attempt that raised."""
         raise NotImplementedError
 
     async def _not_completed(
@@ -76,6 +79,7 @@ class AttemptRunner:
         request: ws.RespondActivityTaskCompletedRequest,
         error: RPCError,
     ) -> None:
+        """The service did not take a result."""
         raise NotImplementedError
 
     # --- an attempt
@@ -87,6 +91,7 @@ class AttemptRunner:
         if definition is None:
             await self._refuse_unregistered(task)
             return
+        # This is a part of the worker.
         running = RunningActivity(self, task, definition, loop_task, self.loop.time())  # type: ignore[arg-type]
         payloads = await self.run_attempt(running)
         if isinstance(payloads, BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -199,7 +199,7 @@ class Replayer:
     async def _replay_iterator(
         self, histories: AsyncIterator[WorkflowHistory]
     ) -> AsyncIterator[AsyncIterator[WorkflowReplayResult]]:
-        async def results() -> AsyncIterator[WorkflowReplayResult]:
+        async def results() -> AsyncGenerator[WorkflowReplayResult, None]:
             async for history in histories:
                 yield WorkflowReplayResult(history, await self._replay(history))
 
@@ -207,7 +207,7 @@ class Replayer:
         try:
             yield iterator
         finally:
-            await iterator.aclose()  # type: ignore[attr-defined]
+            await iterator.aclose()
 
     async def _replay(self, history: WorkflowHistory) -> Exception | None:
         events = list(history.events)

@@ -70,7 +70,7 @@ class RunningActivity(ActivityContext):
         self._heartbeater = None
 
     @property
-    def worker_shutdown(self) -> OnceEvent:  # type: ignore[override]
+    def worker_shutdown(self) -> OnceEvent:  # type: ignore[override]  # the worker has it
         """Set when the worker starts to shut down."""
         return self.worker.worker_shutdown
 

@@ -66,7 +66,7 @@ class _OperationFuture:
         return False
 
     def _finish_canceled(self, message: Any) -> None:
-        _LoopFuture.cancel(self, msg=message)  # type: ignore[arg-type]
+        _LoopFuture.cancel(self, msg=message)  # type: ignore[arg-type]  # whatever its result is
 
     def _request_cancel(self) -> None:
         raise NotImplementedError

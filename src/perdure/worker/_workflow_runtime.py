@@ -362,6 +362,7 @@ class WorkflowRuntime(WorkflowTurn, _Runtime):
         if len(result.payloads) > 1:
             warnings.warn(f"Expected single last completion result, got {len(result.payloads)}", stacklevel=3)
             return None
+        # No overload takes both.
         return self.converter.from_payload(result.payloads[0], type_hint)  # type: ignore[arg-type]
 
     def last_failure(self) -> BaseException | None:
@@ -426,7 +427,7 @@ class WorkflowRuntime(WorkflowTurn, _Runtime):
             if default is _arg_unset:
                 raise KeyError(f"Memo does not have a value for key {key}")
             return default
-        return self.converter.from_payload(payload, type_hint)  # type: ignore[arg-type]
+        return self.converter.from_payload(payload, type_hint)  # type: ignore[arg-type]  # no overload takes both
 
     @staticmethod
     def _markers(given: Sequence[EventGroup] | None) -> list[EventGroupMarker]:
@@ -455,6 +456,7 @@ class WorkflowRuntime(WorkflowTurn, _Runtime):
                 attributes=command_v1.ModifyWorkflowPropertiesCommandAttributes(common_v1.Memo(payloads)),
             ),
         )
+        # Read-only for the workflow, as Info declares it; the run that owns it writes.
         raw: dict[str, common_v1.Payload] = self.own_info().raw_memo  # type: ignore[assignment]
         for key, value in updates.items():
             if value is None:
@@ -471,6 +473,7 @@ class WorkflowRuntime(WorkflowTurn, _Runtime):
         self.assert_not_read_only("upsert search attributes")
         fields: dict[str, common_v1.Payload] = {}
         info = self.own_info()
+        # Read-only for the workflow, as Info declares them; the run that owns them writes.
         untyped: dict[str, Any] = info.search_attributes  # type: ignore[assignment]
         typed = {pair.key.name: pair for pair in info.typed_search_attributes.search_attributes}
         if isinstance(attributes, Mapping):
@@ -493,6 +496,7 @@ class WorkflowRuntime(WorkflowTurn, _Runtime):
                     typed[name] = SearchAttributePair(update.key, update.value)
                     is_list = update.key.indexed_value_type == SearchAttributeIndexedValueType.KEYWORD_LIST
                     untyped[name] = list(update.value) if is_list else [update.value]
+        # As above.
         pairs: list[SearchAttributePair[Any]] = info.typed_search_attributes.search_attributes  # type: ignore[assignment]
         pairs[:] = sorted(typed.values(), key=lambda pair: pair.key.name)
         self._upserted = {**self._upserted, **fields}

@@ -167,7 +167,7 @@ class WorkflowTurn:
         if loop.is_stuck:
             self._report_stuck()
 
-    # --- asked of the run
+    # --- asked of the run, which is not compiled: ``WorkflowRun`` (a compiled class cannot have abstract methods)
 
     def _close_local_activities(self) -> None:
         raise NotImplementedError

@@ -35,6 +35,7 @@ else:
         """The loop's future, with a type parameter at run time."""
 
 
+# A future is invariant in its result, a handle covariant as Temporal's is: nobody sets a handle's result.
 class ActivityHandle(_Future[ReturnType]):  # type: ignore[type-var]
     """A started activity: await it for its result, ``cancel()`` it to request cancellation.
 

@@ -102,7 +102,7 @@ def run(fn: CallableAsyncType) -> CallableAsyncType:
     if "<locals>" in fn.__qualname__:
         raise ValueError("Local classes unsupported, @workflow.run cannot be on a local class")
     setattr(fn, _RUN, True)
-    return fn  # type: ignore[return-value]
+    return fn  # type: ignore[return-value]  # a coroutine function, as was checked
 
 
 @dataclass(frozen=True)

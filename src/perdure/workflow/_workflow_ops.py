@@ -33,7 +33,7 @@ from perdure.workflow._exceptions import ContinueAsNewVersioningBehavior, Versio
 from perdure.workflow._runtime import _Runtime
 
 if TYPE_CHECKING:
-
+    # A future is invariant in its result, a handle covariant as Temporal's is: nobody sets a handle's result.
     class _ChildFuture(_Future[ReturnType], Generic[SelfType, ReturnType]): ...  # type: ignore[type-var]
 
 else:

@@ -93,6 +93,7 @@ class Settings:
             is_pooled=pooler == "transaction",
             replica=replica,
             server_settings=server,
+            # By their names they are the fields that are numbers.
             **{name: int(value) if name in _WHOLE else value for name, value in numbers.items()},  # type: ignore[arg-type]
         )
 
