@@ -159,6 +159,24 @@ async def test_runs_that_have_to_make_room() -> None:
             await handle.result()
 
 
+async def test_how_long_replay_takes() -> None:
+    runtime, buffer = measuring()
+    async with (
+        await Client.connect("memory:", runtime=runtime) as client,
+        Worker(client, task_queue="q", workflows=[Keeps], max_cached_workflows=0),
+    ):
+        handle = await client.start_workflow(Keeps.run, id="w", task_queue="q")
+        while (await handle.describe()).history_length < 4:
+            await asyncio.sleep(0)
+        assert "workflow_task_replay_latency" not in found(buffer)
+        await handle.signal(Keeps.end)
+        await handle.result()
+        labels = {"workflow_type": "Keeps", "namespace": "default", "task_queue": "q"}
+        assert found(buffer)["workflow_task_replay_latency"] == [labels]
+        await handle.query("__stack_trace")
+        assert found(buffer)["workflow_task_replay_latency"] == [labels]
+
+
 @nexusrpc.service
 class Shop:
     greet: nexusrpc.Operation[str, str]

@@ -30,7 +30,7 @@ from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._runner import enforced_restrictions
 from perdure.worker._service_metrics import MeasuredService
 from perdure.worker._tuning import CustomSlots, CustomSlotSupplier, RateLimit, WorkerTuner, maximum_slots
-from perdure.worker._workflow_metrics import CloseMetrics
+from perdure.worker._workflow_metrics import RunMetrics
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_worker import WorkflowWorker, run_options_interceptors
 
@@ -138,7 +138,7 @@ class WorkerParts:
             storage_concurrency=config["max_workflow_task_external_storage_concurrency"],
         )
         if self._metrics is not None:
-            options.close_metrics = CloseMetrics(self._metrics)
+            options.run_metrics = RunMetrics(self._metrics)
         if self._activities is None:
             options.knows_activity = lambda _name: False
         else:

@@ -13,8 +13,12 @@ from perdure.api.failure.v1 import Failure
 from perdure.runtime._named_metrics import NamedMetrics
 from perdure.worker._run_cache import CachedRun, RunCache
 from perdure.worker._service_metrics import is_benign
+from perdure.worker._workflow_run import WorkflowRun
 
 if TYPE_CHECKING:
+    from perdure._native.events import HistoryEvent
+    from perdure.api.query import v1 as query_v1
+    from perdure.api.workflowservice import v1 as ws
     from perdure.worker._workflow_local import LocalActivity
 
 _CLOSES = {
@@ -25,17 +29,42 @@ _CLOSES = {
 }
 
 
-class CloseMetrics:
-    """Counts the commands with which the workflows of a worker close."""
+class RunMetrics:
+    """What is measured of the runs of a worker."""
 
     def __init__(self, metrics: NamedMetrics) -> None:
         self._metrics = metrics
 
-    def count(self, command_type: int, workflow_type: str) -> None:
+    def closed(self, command_type: int, workflow_type: str) -> None:
         """A workflow of that type closes with that command."""
         name = _CLOSES.get(command_type)
         if name is not None:
             self._metrics.count(name, workflow_type=workflow_type)
+
+    def replayed(self, seconds: float, workflow_type: str) -> None:
+        """A run of that type was brought back to where its history ends."""
+        self._metrics.time("workflow_task_replay_latency", seconds, workflow_type=workflow_type)
+
+
+class MeasuredRun(WorkflowRun):
+    """A run that tells how long it took to replay its history."""
+
+    def _apply_task(
+        self,
+        task: ws.PollWorkflowTaskQueueResponse,
+        events: list[HistoryEvent],
+        results: dict[str, query_v1.WorkflowQueryResult],
+    ) -> None:
+        if task.previous_started_event_id and events and events[0].event_id == 1:
+            self.replay_began = time.perf_counter()
+        super()._apply_task(task, events, results)
+        if self.replay_began:  # nothing came after what was replayed
+            self._replayed()
+
+    def _replayed(self) -> None:
+        assert self.options.run_metrics is not None
+        self.options.run_metrics.replayed(time.perf_counter() - self.replay_began, self.workflow_type)
+        self.replay_began = 0.0
 
 
 class MeasuredRunCache(RunCache):

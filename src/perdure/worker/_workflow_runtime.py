@@ -61,7 +61,7 @@ from perdure.workflow._runtime import _Runtime
 
 if TYPE_CHECKING:
     from perdure.worker._interceptor import WorkflowInboundInterceptor
-    from perdure.worker._workflow_metrics import CloseMetrics
+    from perdure.worker._workflow_metrics import RunMetrics
     from perdure.worker.workflow_sandbox._enforcement import Enforcement
 
 _PATCH = int(MachineKind.PATCH)
@@ -140,8 +140,8 @@ class RunOptions:
     """Whether an activity type can be run locally."""
     activity_names: Callable[[], str] = lambda: "none"
     """The activity types that can be run locally, for messages."""
-    close_metrics: CloseMetrics | None = None
-    """Counts how workflows close; None: nobody wants to know."""
+    run_metrics: RunMetrics | None = None
+    """Told how workflows close and how long replay takes; None: nobody wants to know."""
     deadlock_timeout: float | None = 2.0
     """Seconds after which workflow code that has not yielded is interrupted; None: never."""
     storage_concurrency: int = 3

@@ -10,6 +10,7 @@ cdef class WorkflowTaskRunner:
     cdef:
         public object service
         public object eager_activities
+        public object run_class
         public object _options
         public object _registry
         public RunCache _cache

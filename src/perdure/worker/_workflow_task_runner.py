@@ -61,6 +61,7 @@ class WorkflowTaskRunner:
         self._is_leaving: bool = False
         #: Runs with a task that waits for something, and who waits for the end of that task.
         self._busy: dict[str, asyncio.Future[None]] = {}
+        self.run_class: type[WorkflowRun] = WorkflowRun
         #: At a service with a wire: who runs the activities that come with an answer.
         self.eager_activities: EagerActivities | None = None
 
@@ -141,7 +142,7 @@ class WorkflowTaskRunner:
         definition = self._registry.find(name)
         if definition is None:
             return None
-        return CachedRun(WorkflowRun(definition, self._options, execution.workflow_id, execution.run_id, name))
+        return CachedRun(self.run_class(definition, self._options, execution.workflow_id, execution.run_id, name))
 
     async def _complete(
         self,

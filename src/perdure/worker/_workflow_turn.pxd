@@ -54,6 +54,7 @@ cdef class WorkflowTurn:
         public object _timer_groups
         public object _open_task
         public int64_t _versioning_behavior
+        public double replay_began
         public object last_error
 
     cpdef bint _waits_for_local_activities(self)

@@ -142,6 +142,8 @@ class WorkflowTurn:
         self._timer_groups: Any = None
         self._open_task: tuple[ws.PollWorkflowTaskQueueResponse, dict[str, WorkflowQueryResult]] | None = None
         self._versioning_behavior = int(definition.versioning_behavior or 0)
+        #: When the replay at hand began, where that is measured; else 0.
+        self.replay_began: float = 0.0
         self.last_error: BaseException | None = None
         """What failed the last task, None when it did not fail."""
         if self.takes_context or options.needs_setup:
@@ -186,6 +188,10 @@ class WorkflowTurn:
 
     def guard_random(self) -> Random:
         """The run's random numbers."""
+        raise NotImplementedError
+
+    def _replayed(self) -> None:
+        """A replay that is measured is over."""
         raise NotImplementedError
 
     def _new_matcher(self) -> Any:
@@ -347,6 +353,8 @@ class WorkflowTurn:
         matcher = self.matcher
         self.time_ns = self.loop.time_ns = matcher.time_ns
         self.is_replaying = matcher.is_replaying
+        if self.replay_began != 0.0 and not self.is_replaying:
+            self._replayed()
         if others:
             job = others[0]
             if job[0] == _INITIALIZE:
@@ -661,8 +669,8 @@ class WorkflowTurn:
         if matcher.is_closing:
             if self._signal_handlers or self._update_handlers:
                 self._warn_unfinished()
-            if options.close_metrics is not None:
-                options.close_metrics.count(commands[-1].command_type, self.workflow_type)
+            if options.run_metrics is not None:
+                options.run_metrics.closed(commands[-1].command_type, self.workflow_type)
         metadata = _NOTHING_TO_NOTE
         if not matcher.has_noted(SDK_NAME, _VERSION):
             core_flags, lang_flags = matcher.take_flags()

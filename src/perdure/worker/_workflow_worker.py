@@ -28,7 +28,7 @@ from perdure.worker._interceptor import WorkflowInterceptorClassInput
 from perdure.worker._restricted import RestrictedWorkflowAccessError
 from perdure.worker._run_cache import CachedRun, RunCache
 from perdure.worker._workflow_codec import activate_through_codec
-from perdure.worker._workflow_metrics import MeasuredRunCache
+from perdure.worker._workflow_metrics import MeasuredRun, MeasuredRunCache
 from perdure.worker._workflow_registry import WorkflowRegistry as WorkflowRegistry
 from perdure.worker._workflow_runtime import RunOptions
 from perdure.worker._workflow_task_runner import WorkflowTaskRunner
@@ -82,6 +82,8 @@ class WorkflowWorker(WorkflowTaskRunner):
             deployment_options if is_versioned else None,
             default_behavior,
         )
+        if metrics is not None:
+            self.run_class = MeasuredRun
         if is_versioned and not default_behavior:
             self._registry.require_versioning_behavior()
         self._namespace = options.namespace
