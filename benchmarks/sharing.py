@@ -19,28 +19,11 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from perdure import activity, workflow
+from benchmarks.instructions import OneActivity, echo
 from perdure.client import Client
 from perdure.worker import Worker
-
-
-@activity.defn
-async def echo(text: str) -> str:
-    """Do nothing."""
-    return text
-
-
-@workflow.defn
-class OneActivity:
-    """A workflow of one activity."""
-
-    @workflow.run
-    async def run(self, text: str) -> str:
-        """Run it."""
-        return await workflow.execute_activity(echo, text, start_to_close_timeout=timedelta(seconds=30))
 
 
 @dataclass(frozen=True)
