@@ -13,6 +13,7 @@ from perdure._native.events import HistoryEvent
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import ArchivalState, HistoryEventFilterType
 from perdure.api.namespace import v1 as namespace_v1
+from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.archival import ArchivedExecution, ArchivedRun, ArchiveError, Archiver, open_archiver, register_archiver
 from perdure.engine import archival
@@ -421,6 +422,34 @@ async def test_the_sweep_comes_by_itself(d: Driver, uri: str, monkeypatch: pytes
         return await archived(d) == ["w"]
 
     await until(is_listed)
+
+
+async def test_a_deleted_namespace_leaves_its_archive_and_nothing_else(d: Driver, tmp_path: Any) -> None:
+    uri = f"file://{tmp_path}/archive"
+    await d.engine.register_namespace(
+        ws.RegisterNamespaceRequest(
+            "shop",
+            workflow_execution_retention_period=DAY * 1_000_000_000,
+            history_archival_state=ENABLED,
+            history_archival_uri=uri,
+        )
+    )
+    namespace_id = d.engine.namespaces.get("shop").namespace_id
+    await d.start("w", namespace="shop")
+    await d.engine.terminate_workflow_execution(
+        ws.TerminateWorkflowExecutionRequest("shop", common_v1.WorkflowExecution("w"))
+    )
+    d.clock.now += 10_000_000_000
+    await d.engine._archival.sweep()
+    assert await d.engine.store.load_document(namespace_id, archival.CURSOR, archival.CURSOR) is not None
+    await d.engine.delete_namespace(operatorservice_v1.DeleteNamespaceRequest("shop"))
+
+    async def is_deleted() -> bool:
+        return not any(namespace.namespace_id == namespace_id for namespace in d.engine.namespaces.all())
+
+    await until(is_deleted)
+    assert await d.engine.store.load_document(namespace_id, archival.CURSOR, archival.CURSOR) is None
+    assert [history.workflow_id async for history in open_archiver(uri).histories(namespace_id)] == ["w"]
 
 
 # ---- lists

@@ -17,6 +17,7 @@ from perdure.api.operatorservice import v1 as operatorservice_v1
 from perdure.api.replication import v1 as replication_v1
 from perdure.api.taskqueue import v1 as taskqueue_v1
 from perdure.api.workflowservice import v1 as ws
+from perdure.engine.archival import CURSOR
 from perdure.engine.archival_settings import archival_changes
 from perdure.engine.batches import BATCH
 from perdure.engine.core import Core
@@ -315,6 +316,8 @@ class NamespaceRequests:
                 await service.delete_schedule(ws.DeleteScheduleRequest(name, schedule.id))
         while jobs := await store.list_documents(namespace.namespace_id, BATCH, _DELETE_PAGE):
             await store.commit([], [msgspec.structs.replace(job, body=b"") for job in jobs])
+        if cursors := await store.list_documents(namespace.namespace_id, CURSOR, _DELETE_PAGE):
+            await store.commit([], [msgspec.structs.replace(cursor, body=b"") for cursor in cursors])
         await self._core.router.forget(namespace.namespace_id)
         await self._core.settle()
         while records := (await store.list_runs(namespace.namespace_id, None, _DELETE_PAGE)).records:
