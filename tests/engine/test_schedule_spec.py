@@ -407,6 +407,45 @@ def test_clock_changes(zone: str, hour: int, minute: int, after: str, expected: 
     assert [text[5:] for text in found] == expected
 
 
+@pytest.mark.parametrize(
+    ("minutes", "hour", "start", "expected"),
+    [
+        # The cases of Temporal's own tests. March 13 has no 02:33:33; November 7 has two 01:33:33 and two 01:44:33.
+        ("33", "2", "2022-03-11T20:00:00-08:00", ["2022-03-12T02:33:33-08:00", "2022-03-14T02:33:33-07:00"]),
+        (
+            "33,44",
+            "1",
+            "2021-11-07T00:15:15-07:00",
+            [
+                "2021-11-07T01:33:33-07:00",
+                "2021-11-07T01:44:33-07:00",
+                "2021-11-07T01:33:33-08:00",
+                "2021-11-07T01:44:33-08:00",
+                "2021-11-08T01:33:33-08:00",
+            ],
+        ),
+    ],
+)
+def test_every_second_before_a_time_leads_to_it(minutes: str, hour: str, start: str, expected: list[str]) -> None:
+    calendar = structured_calendar(CalendarSpec(second="33", minute=minutes, hour=hour))
+    compiled = Calendar(calendar, Zone.named("US/Pacific"))
+    t = ns(start) // S
+    for text in expected:
+        due = ns(text) // S
+        for second in [*range(t, due, 59), due - 1]:
+            assert compiled.next_after(second) == due
+        t = due
+
+
+def test_a_search_may_begin_in_a_repeated_hour_and_end_far_from_it() -> None:
+    spec = ScheduleSpec(
+        calendar=[CalendarSpec(minute="1", hour="0", day_of_month="2", month="1", day_of_week="0")],
+        timezone_name="Europe/London",
+    )
+    for after in ("2004-01-01T00:00:05", "2004-10-31T00:07:03", "2004-10-31T01:07:03"):
+        assert times(spec, after, 1, zone="UTC") == ["2005-01-02T00:01:00"]
+
+
 def test_every_hour_of_a_day_that_repeats_one() -> None:
     spec = ScheduleSpec(calendar=[CalendarSpec(hour="*")], timezone_name="America/New_York")
     found = times(spec, "2024-11-03T03:59:59", 26, zone="America/New_York")
