@@ -85,7 +85,7 @@ class HistoryExport:
         uri: where to: ``file:///FOLDER`` or ``s3://BUCKET/PREFIX?region=...``.
         query: only runs that this list filter finds.
         format: ``proto``, or ``json`` for the same message in JSON.
-        settle: how long after its close a run is exported: by then all nodes show it, whatever their clocks say.
+        settle: how long after its close a run is exported: by then every node has shown it, or was taken for dead.
         now: nanoseconds since the epoch, by the clock of the home.
 
     Raises:
@@ -100,7 +100,7 @@ class HistoryExport:
         *,
         query: str = "",
         format: str = "proto",
-        settle: timedelta = timedelta(seconds=10),
+        settle: timedelta = timedelta(seconds=30),
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._service = client.workflow_service

@@ -24,7 +24,7 @@ from perdure.store.api import StoreError
 @click.option("--query", default="", metavar="FILTER", help="Only the runs that this list filter finds.")
 @click.option("--follow", is_flag=True, help="Go on with what closes, until SIGTERM or SIGINT.")
 @click.option("--interval", default=10.0, show_default=True, help="Seconds between two looks, with --follow.")
-@click.option("--settle", default=10.0, show_default=True, help="Seconds after which a close is exported.")
+@click.option("--settle", default=30.0, show_default=True, help="Seconds after which a close is exported.")
 @click.option("--format", "form", type=click.Choice(("proto", "json")), default="proto", show_default=True)
 def command(
     store: str,

@@ -297,9 +297,9 @@ class Archival:
         core = self._core
         namespace_id = namespace.namespace_id
         cursor = await self._cursor(namespace_id)
-        await core.settle()
         if not cursor.until:
             cursor.until = core.now() - SETTLED_NS
+        await core.settle()  # what closed before that is durable now, and listed
         # In a namespace division are only runs of the service's own.
         query = parse_query(f"CloseTime >= {cursor.before} AND CloseTime < {cursor.until}", {})
         is_any = False
