@@ -9,24 +9,32 @@ from perdure.store.api import Document, RunKey, RunUpdate, TaskRow, VisibilityRe
 from perdure.store.keys import document_key, ordered_text
 from perdure.store.postgres._text import attributes_json, escape, unescape
 
-#: How many columns each group of arrays has, in the order of the function's parameters.
-_WIDTHS = {
-    "c": 6,
-    "u": 8,
-    "d": 5,
-    "s": 3,
-    "n": 3,
-    "x": 4,
-    "h": 6,
-    "g": 5,
-    "t": 11,
-    "w": 3,
-    "v": 19,
-    "e": 4,
-    "o": 5,
-    "m": 5,
-    "k": 5,
+#: The columns of each group of arrays, in the order of the function's parameters, by letters of :data:`_CASTS`.
+_COLUMNS = {
+    "c": "utuiib",
+    "u": "utuiiiib",
+    "d": "utuii",
+    "s": "utu",
+    "n": "utu",
+    "x": "utuu",
+    "h": "utuiib",
+    "g": "utsib",
+    "t": "utusibtiiib",
+    "w": "utu",
+    "v": "ututtsiiiiiittttbbj",
+    "e": "utbi",
+    "o": "utbtb",
+    "m": "utbtb",
+    "k": "utbib",
 }
+#: UUIDs and numbers go as the text of an array: the driver looks at each element of a list, which costs much more.
+_CASTS = {"u": "::text::uuid[]", "i": "::text::bigint[]", "s": "::text::smallint[]", "t": "", "b": "", "j": ""}
+
+
+def places(first: int) -> str:
+    """The SQL of the function's parameters after ``first - 1`` others."""
+    letters = "".join(_COLUMNS.values())
+    return ", ".join(f"${first + index}{_CASTS[letter]}" for index, letter in enumerate(letters))
 
 
 class Rows:
@@ -34,7 +42,7 @@ class Rows:
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
-        self._groups: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _WIDTHS}
+        self._groups: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _COLUMNS}
         self._documents: dict[tuple[str, str, str], Document] = {}
 
     def add(self, update: RunUpdate) -> None:
@@ -89,7 +97,7 @@ class Rows:
         """Take a document in; the last one of a name counts."""
         self._documents[document.namespace_id, document.kind, document.id] = document
 
-    def arrays(self) -> list[list[Any]]:
+    def arrays(self) -> list[Any]:
         """The function's parameters after the first five."""
         groups = self._groups
         for document in self._documents.values():
@@ -100,14 +108,28 @@ class Rows:
                 groups["k"].append((*key, document.version, document.body))
             else:
                 groups["m" if document.version else "o"].append((*key, escape(document.id), document.body))
-        arrays: list[list[Any]] = []
-        for name, width in _WIDTHS.items():
+        arrays: list[Any] = []
+        for name, letters in _COLUMNS.items():
             rows = groups[name]
+            if not rows:
+                arrays += _EMPTY[name]
+                continue
             if len(rows) > 1 and name != "h":
                 # Every node locks rows in the same order, so that none waits for another in a circle.
                 rows.sort(key=_key)
-            arrays += [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+            for letter, column in zip(letters, zip(*rows, strict=True), strict=True):
+                if letter == "u":
+                    arrays.append("{" + ",".join(column) + "}")
+                elif letter in "is":
+                    arrays.append("{" + ",".join(map(str, column)) + "}")
+                else:
+                    arrays.append(column)
         return arrays
+
+
+_EMPTY: dict[str, list[Any]] = {
+    name: ["{}" if _CASTS[letter] else [] for letter in letters] for name, letters in _COLUMNS.items()
+}
 
 
 def _key(row: tuple[Any, ...]) -> Any:

@@ -32,7 +32,7 @@ from perdure.store.postgres._connections import (
     store_error,
 )
 from perdure.store.postgres._nodes import Lease
-from perdure.store.postgres._rows import Rows
+from perdure.store.postgres._rows import Rows, places
 from perdure.store.postgres._settings import Settings
 from perdure.store.postgres._text import escape
 
@@ -203,7 +203,7 @@ class Writer:
             self.calls += 1
             return
 
-    def _calls(self, group: list[Commit]) -> list[list[list[Any]]]:
+    def _calls(self, group: list[Commit]) -> list[list[Any]]:
         """The arrays of the calls that make the group up: one, unless a commit moves a run more than once."""
         epoch = self._lease.epoch
         rounds = [Rows(epoch)]
@@ -224,13 +224,13 @@ class Writer:
             self.updates += len(commit.updates)
         return [rows.arrays() for rows in rounds]
 
-    async def _call(self, lease: Lease, number: int, calls: list[list[list[Any]]]) -> None:
+    async def _call(self, lease: Lease, number: int, calls: list[list[Any]]) -> None:
         connection = self._connection
         assert connection is not None
         head = (lease.epoch, lease.generation, number, lease.duration, self._is_durable)
         if not self._sql:
-            places = ", ".join(f"${index + 1}" for index in range(len(head) + len(calls[0])))
-            self._sql = f"SELECT {self._settings.schema}.commit_1({places})"
+            first = ", ".join(f"${index + 1}" for index in range(len(head)))
+            self._sql = f"SELECT {self._settings.schema}.commit_1({first}, {places(len(head) + 1)})"
         if len(calls) == 1 and not self._settings.is_pooled:
             await connection.fetchval(self._sql, *head, *calls[0])
             return
