@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure.api.common import v1 as common_v1
+from perdure.api.enums import v1 as enums
 from perdure.api.enums.v1 import NexusOperationIdConflictPolicy as Conflict
 from perdure.api.enums.v1 import NexusOperationIdReusePolicy as Reuse
 from perdure.api.nexus import v1 as nexus_v1
@@ -189,3 +190,12 @@ async def test_an_endpoint_must_exist(d: NexusDriver) -> None:
     with pytest.raises(RPCError, match="endpoint not registered") as caught:
         await start(d, endpoint="nowhere")
     assert caught.value.status is RPCStatusCode.NOT_FOUND
+
+
+def test_policies_of_activities_and_operations_have_the_same_numbers() -> None:
+    for theirs, ours in (
+        (enums.NexusOperationIdReusePolicy, enums.ActivityIdReusePolicy),
+        (enums.NexusOperationIdConflictPolicy, enums.ActivityIdConflictPolicy),
+    ):
+        names = {member.name.removeprefix("NEXUS_OPERATION"): int(member) for member in theirs}
+        assert names == {member.name.removeprefix("ACTIVITY"): int(member) for member in ours}

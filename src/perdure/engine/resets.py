@@ -252,12 +252,7 @@ class Resets:
         core = self._core
         namespace_id = self._namespaces.get(request.namespace).namespace_id
         run = await find_run(core, namespace_id, request.workflow_execution)
-        if run.is_open:
-            self._closing.terminate(run, "Delete workflow execution", None, "history-service")
-            core.touch(run)
-        await core.durable(run)
-        run.state.delete_at_ms = core.now() // NS_PER_MS
-        await self.delete_run(run)
+        await end_and_delete(core, self._closing, run, "Delete workflow execution")
         return ws.DeleteWorkflowExecutionResponse()
 
     async def delete_run(self, run: Run) -> None:
@@ -283,6 +278,16 @@ class Resets:
         except StoreError as error:
             core.spawn(core.reload([run.key]))
             raise unavailable(f"The store did not forget the run: {error}. It is safe to try again.") from None
+
+
+async def end_and_delete(core: Core, closing: Closing, run: Run, reason: str) -> None:
+    """Delete a run, after terminating it where it is open."""
+    if run.is_open:
+        closing.terminate(run, reason, None, "history-service")
+        core.touch(run)
+    await core.durable(run)
+    run.state.delete_at_ms = core.now() // NS_PER_MS
+    await core.on_delete_run(run)
 
 
 def _excludes_nexus(request: ws.ResetWorkflowExecutionRequest) -> bool:

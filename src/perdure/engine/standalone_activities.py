@@ -33,15 +33,16 @@ from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.eager_activities import EagerStarts
 from perdure.engine.errors import activity_already_started, invalid_argument, not_found
-from perdure.engine.limits import NS_PER_MS
 from perdure.engine.listing import count_runs, groups_of, list_page, read_query, search_attributes_of
-from perdure.engine.lookup import changed, check_run_id
+from perdure.engine.lookup import changed
 from perdure.engine.namespaces import Namespaces, activities_of
 from perdure.engine.nexus_describing import callback_state
 from perdure.engine.nexus_state import Callback, callbacks
 from perdure.engine.pending import pending_state
+from perdure.engine.resets import end_and_delete
 from perdure.engine.run import Run, activity_status
-from perdure.engine.wiring import decode_failure, decode_payload, decode_payloads, encode
+from perdure.engine.standalone import find_by_id, may_start, search_attributes
+from perdure.engine.wiring import decode_failure, decode_payloads, encode
 from perdure.store.api import RunKey, VisibilityRecord
 
 _SCHEDULED = int(EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED)
@@ -51,9 +52,6 @@ _FAILED = int(EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED)
 _TIMED_OUT = int(EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT)
 _CANCEL_REQUESTED = int(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED)
 _CANCELED = int(EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED)
-_ALLOW = int(ActivityIdReusePolicy.ACTIVITY_ID_REUSE_POLICY_ALLOW_DUPLICATE)
-_FAILED_ONLY = int(ActivityIdReusePolicy.ACTIVITY_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY)
-_USE_EXISTING = int(ActivityIdConflictPolicy.ACTIVITY_ID_CONFLICT_POLICY_USE_EXISTING)
 _REUSE = frozenset(map(int, ActivityIdReusePolicy))
 _CONFLICT = frozenset(map(int, ActivityIdConflictPolicy))
 _RUNNING = int(ActivityExecutionStatus.ACTIVITY_EXECUTION_STATUS_RUNNING)
@@ -117,7 +115,10 @@ class StandaloneActivities:
             if request.request_id and s.create_request_id == request.request_id:
                 await core.durable(current)
                 return ws.StartActivityExecutionResponse(current.key.run_id, True)
-            if not _may_start(current, request):
+            may = may_start(current, request)
+            if may is None:
+                raise activity_already_started(*current.key[1:], s.create_request_id, current.is_open)
+            if not may:
                 options = request.on_conflict_options
                 if options is not None and options.attach_completion_callbacks:
                     self.callbacks.register(current, request.completion_callbacks, request.request_id)
@@ -308,14 +309,8 @@ class StandaloneActivities:
 
     async def delete(self, request: ws.DeleteActivityExecutionRequest) -> ws.DeleteActivityExecutionResponse:
         """Temporal's DeleteActivityExecution: an open activity is terminated first."""
-        core = self._core
         run = await self._find(request.namespace, request.activity_id, request.run_id)
-        if run.is_open:
-            self._closing.terminate(run, "Delete activity execution", None, "history-service")
-            core.touch(run)
-        await core.durable(run)
-        run.state.delete_at_ms = core.now() // NS_PER_MS
-        await core.on_delete_run(run)
+        await end_and_delete(self._core, self._closing, run, "Delete activity execution")
         return ws.DeleteActivityExecutionResponse()
 
     # ---- operations; with a workflow id they concern an activity of that workflow
@@ -369,15 +364,8 @@ class StandaloneActivities:
 
     async def _find(self, namespace: str, activity_id: str, run_id: str) -> Run:
         limits.check_id(activity_id, "ActivityId")
-        check_run_id(run_id)
         namespace_id = activities_of(self._namespaces.get(namespace).namespace_id)
-        if run_id:
-            run = await self._core.load(RunKey(namespace_id, activity_id, run_id))
-        else:
-            run = await self._core.current(namespace_id, activity_id)
-        if run is None:
-            raise not_found(f"activity not found for ID: {activity_id}" + (f" and RunID: {run_id}" if run_id else ""))
-        return run
+        return await find_by_id(self._core, namespace_id, activity_id, run_id, "activity")
 
     async def _find_open(self, namespace: str, activity_id: str, run_id: str) -> tuple[Run, ActivityInfo]:
         run = await self._find(namespace, activity_id, run_id)
@@ -437,23 +425,6 @@ def _scheduled(request: ws.StartActivityExecutionRequest) -> history_v1.Activity
     )
 
 
-def _may_start(current: Run, request: ws.StartActivityExecutionRequest) -> bool:
-    """Whether a new activity takes the id over; False: the open one is used. Raises ALREADY_EXISTS."""
-    s = current.state
-    if current.is_open:
-        if request.id_conflict_policy == _USE_EXISTING:
-            return False
-    else:
-        reuse = request.id_reuse_policy or _ALLOW
-        if reuse == _ALLOW or (reuse == _FAILED_ONLY and s.status != int(Status.COMPLETED)):
-            return True
-    raise activity_already_started(current.key.workflow_id, current.key.run_id, s.create_request_id, current.is_open)
-
-
-def _search_attributes(fields: dict[str, bytes]) -> common_v1.SearchAttributes:
-    return common_v1.SearchAttributes({name: decode_payload(data) for name, data in fields.items()})
-
-
 def _info(
     run: Run,
     scheduled: history_v1.ActivityTaskScheduledEventAttributes,
@@ -480,7 +451,7 @@ def _info(
         close_time=s.close_ns or None,
         priority=scheduled.priority,
         state_transition_count=s.transition_count,
-        search_attributes=_search_attributes(s.search_attributes),
+        search_attributes=search_attributes(run),
         header=scheduled.header,
         user_metadata=_decode_metadata(extra["user_metadata"]) if "user_metadata" in extra else None,
         canceled_reason=extra.get("cancel_reason", ""),

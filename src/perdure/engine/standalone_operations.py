@@ -22,8 +22,6 @@ from perdure.api.enums.v1 import (
     CommandType,
     EventType,
     NexusOperationExecutionStatus,
-    NexusOperationIdConflictPolicy,
-    NexusOperationIdReusePolicy,
     NexusOperationWaitStage,
 )
 from perdure.api.failure import v1 as failure_v1
@@ -37,9 +35,8 @@ from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
 from perdure.engine.errors import failed_precondition, invalid_argument, not_found, operation_already_started
-from perdure.engine.limits import NS_PER_MS
 from perdure.engine.listing import count_runs, groups_of, list_page, read_query, search_attributes_of
-from perdure.engine.lookup import changed, check_run_id
+from perdure.engine.lookup import changed
 from perdure.engine.namespaces import Namespace, Namespaces, operations_of
 from perdure.engine.nexus_describing import (
     attempts,
@@ -51,8 +48,10 @@ from perdure.engine.nexus_describing import (
 from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.nexus_operations import NexusOperations
 from perdure.engine.nexus_state import Callback, Operation, callbacks, operations
+from perdure.engine.resets import end_and_delete
 from perdure.engine.run import Run
-from perdure.engine.wiring import decode_payload, encode
+from perdure.engine.standalone import find_by_id, may_start, search_attributes
+from perdure.engine.wiring import encode
 from perdure.store.api import RunKey, VisibilityRecord
 
 _SCHEDULE = int(CommandType.COMMAND_TYPE_SCHEDULE_NEXUS_OPERATION)
@@ -60,10 +59,6 @@ _Event = EventType
 _COMPLETED = int(_Event.EVENT_TYPE_NEXUS_OPERATION_COMPLETED)
 _TERMINATED = int(_Event.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED)
 _CANCEL_REQUESTED = int(_Event.EVENT_TYPE_NEXUS_OPERATION_CANCEL_REQUESTED)
-_Reuse = NexusOperationIdReusePolicy
-_ALLOW = int(_Reuse.NEXUS_OPERATION_ID_REUSE_POLICY_ALLOW_DUPLICATE)
-_FAILED_ONLY = int(_Reuse.NEXUS_OPERATION_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY)
-_USE_EXISTING = int(NexusOperationIdConflictPolicy.NEXUS_OPERATION_ID_CONFLICT_POLICY_USE_EXISTING)
 _STAGE_STARTED = int(NexusOperationWaitStage.NEXUS_OPERATION_WAIT_STAGE_STARTED)
 _STAGE_CLOSED = int(NexusOperationWaitStage.NEXUS_OPERATION_WAIT_STAGE_CLOSED)
 _Execution = NexusOperationExecutionStatus
@@ -133,7 +128,10 @@ class StandaloneOperations:
             if request.request_id and s.create_request_id == request.request_id:
                 await core.durable(current)
                 return ws.StartNexusOperationExecutionResponse(current.key.run_id, True)
-            if not _may_start(current, request):
+            may = may_start(current, request)
+            if may is None:
+                raise operation_already_started(*current.key[1:], s.create_request_id, current.is_open)
+            if not may:
                 options = request.on_conflict_options
                 if options is not None and options.attach_completion_callbacks:
                     self._callbacks.register(current, request.completion_callbacks, request.request_id)
@@ -310,30 +308,16 @@ class StandaloneOperations:
         self, request: ws.DeleteNexusOperationExecutionRequest
     ) -> ws.DeleteNexusOperationExecutionResponse:
         """Temporal's DeleteNexusOperationExecution: an open operation is terminated first."""
-        core = self._core
         run = await self._find(request.namespace, request.operation_id, request.run_id)
-        if run.is_open:
-            self._closing.terminate(run, "Delete nexus operation execution", None, "history-service")
-            core.touch(run)
-        await core.durable(run)
-        run.state.delete_at_ms = core.now() // NS_PER_MS
-        await core.on_delete_run(run)
+        await end_and_delete(self._core, self._closing, run, "Delete nexus operation execution")
         return ws.DeleteNexusOperationExecutionResponse()
 
     # ---- lookup
 
     async def _find(self, namespace: str, operation_id: str, run_id: str) -> Run:
         limits.check_id(operation_id, "OperationId")
-        check_run_id(run_id)
         namespace_id = operations_of(self._namespaces.get(namespace).namespace_id)
-        if run_id:
-            run = await self._core.load(RunKey(namespace_id, operation_id, run_id))
-        else:
-            run = await self._core.current(namespace_id, operation_id)
-        if run is None:
-            found = f"nexus operation not found for ID: {operation_id}"
-            raise not_found(found + (f" and RunID: {run_id}" if run_id else ""))
-        return run
+        return await find_by_id(self._core, namespace_id, operation_id, run_id, "nexus operation")
 
     async def _find_open(self, namespace: str, operation_id: str, run_id: str) -> tuple[Run, Operation]:
         run = await self._find(namespace, operation_id, run_id)
@@ -358,19 +342,6 @@ def _command(request: ws.StartNexusOperationExecutionRequest) -> command_v1.Comm
             start_to_close_timeout=request.start_to_close_timeout,
         ),
     )
-
-
-def _may_start(current: Run, request: ws.StartNexusOperationExecutionRequest) -> bool:
-    """Whether a new operation takes the id over; False: the open one is used. Raises ALREADY_EXISTS."""
-    s = current.state
-    if current.is_open:
-        if request.id_conflict_policy == _USE_EXISTING:
-            return False
-    else:
-        reuse = request.id_reuse_policy or _ALLOW
-        if reuse == _ALLOW or (reuse == _FAILED_ONLY and s.status != int(Status.COMPLETED)):
-            return True
-    raise operation_already_started(current.key.workflow_id, current.key.run_id, s.create_request_id, current.is_open)
 
 
 def _is_started(run: Run) -> bool:
@@ -413,9 +384,7 @@ def _info(
         request_id=s.create_request_id,
         operation_token=about.get("token", ""),
         state_transition_count=s.transition_count,
-        search_attributes=common_v1.SearchAttributes(
-            {name: decode_payload(data) for name, data in s.search_attributes.items()}
-        ),
+        search_attributes=search_attributes(run),
         nexus_header=scheduled.nexus_header,
         user_metadata=_decode_metadata(about["user_metadata"]) if "user_metadata" in about else None,
         links=_decode_links(about["links"]) if "links" in about else [],
