@@ -179,8 +179,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
             await self.before_close.pop()()
         if not self._core.is_closed:
             collector.engine_closed()
-        await self._archival.close()
         await self._core.close()
+        await self._archival.close()
 
     async def get_system_info(
         self, request: ws.GetSystemInfoRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
