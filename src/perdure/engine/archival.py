@@ -135,7 +135,10 @@ class Archival:
             self._timer.cancel()
         archivers, self._archivers = list(self._archivers.values()), {}
         for archiver in archivers:
-            await archiver.close()
+            try:
+                await archiver.close()
+            except Exception:
+                logger.exception("an archiver could not be closed")
 
     # ---- writing
 
