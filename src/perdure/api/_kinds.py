@@ -261,6 +261,7 @@ KINDS: dict[str, dict[str, str]] = {
         "current_sticky_cache_size": "int32",
     },
     "worker.WorkerHostInfo": {"current_host_cpu_usage": "float", "current_host_mem_usage": "float"},
+    "worker.WorkerListInfo": {"status": "WorkerStatus", "start_time": "Timestamp"},
     "worker.WorkerPollerInfo": {"current_pollers": "int32", "last_successful_poll_time": "Timestamp"},
     "worker.WorkerSlotsInfo": {
         "current_available_slots": "int32",
@@ -372,6 +373,7 @@ KINDS: dict[str, dict[str, str]] = {
     "workflowservice.ListSchedulesRequest": {"maximum_page_size": "int32"},
     "workflowservice.ListWorkerDeploymentsRequest": {"page_size": "int32"},
     "workflowservice.ListWorkerDeploymentsResponseWorkerDeploymentSummary": {"create_time": "Timestamp"},
+    "workflowservice.ListWorkersRequest": {"page_size": "int32"},
     "workflowservice.ListWorkflowExecutionsRequest": {"page_size": "int32"},
     "workflowservice.PollActivityTaskQueueResponse": {
         "scheduled_time": "Timestamp",

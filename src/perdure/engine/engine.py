@@ -34,6 +34,7 @@ from perdure.engine.resets import Resets
 from perdure.engine.schedule_rpcs import ScheduleRpcs
 from perdure.engine.starts import Starts
 from perdure.engine.transfers import Transfers
+from perdure.engine.worker_rpcs import WorkerRpcs
 from perdure.engine.workflow_tasks import WorkflowTasks
 from perdure.engine.workflow_updates import WorkflowUpdates
 from perdure.service._loops import refuse_loop
@@ -60,7 +61,7 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpcs):
+class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpcs, WorkerRpcs):
     """Temporal's WorkflowService over a store, in this process. Made by :meth:`open`."""
 
     in_process = True
@@ -101,6 +102,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._workflow_tasks.system_endpoint = self._system_endpoint
         self._system_endpoint.signal_with_start = lambda request: self.signal_with_start_workflow_execution(request)
         self._add_namespace_rpcs(core, namespaces, self)
+        self._add_worker_rpcs(namespaces, core.now)
         self._idle_queues = IdleQueues(core)
         parts = self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries
         #: This service for workers and clients of other processes: what they hold does not end with this one.
@@ -119,6 +121,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         retention: timedelta | None = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         callback_addresses: Sequence[str] = (),
+        nexus_callback_url: str = "",
     ) -> Engine:
         """Take a store over and go on with all that it holds.
 
@@ -127,11 +130,13 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
             retention: how long closed runs of the default namespace are kept from now on (3 days on a new store).
             cache_bytes: about how much memory runs may take; idle ones are dropped and read again when needed.
             callback_addresses: beginnings of the URLs that completion callbacks may call outside this service.
+            nexus_callback_url: where Nexus handlers outside tell of an operation's end; see ``perdure.server.NexusCallbacks``.
         """
         core = Core(store, asyncio.get_running_loop(), clock, cache_bytes)
         namespaces = Namespaces(store)
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
         engine = cls(core, namespaces, callback_addresses)
+        engine._external_endpoints.callback_url = nexus_callback_url
         await engine._nexus_endpoints.open()
         await core.open()
         await engine._queue_limits.open()
@@ -502,6 +507,7 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
     ) -> ws.ShutdownWorkerResponse:
         """Temporal's ShutdownWorker."""
         self._check()
+        self._worker_registry.shut_down(request)
         return await self._workflow_tasks.shutdown_worker(request)
 
     async def describe_task_queue(

@@ -357,6 +357,7 @@ def _described(namespace: Namespace) -> ws.DescribeNamespaceResponse:
                 sync_update=True,
                 async_update=True,
                 reported_problems_search_attribute=True,
+                worker_heartbeats=True,
                 workflow_pause=True,
                 standalone_activities=True,
             ),

@@ -12,9 +12,12 @@ from perdure.service._deployment_service import DeploymentService
 from perdure.service._namespace_service import NamespaceService
 from perdure.service._nexus_service import NexusService
 from perdure.service._schedule_service import ScheduleService
+from perdure.service._worker_service import WorkerService
 
 
-class WorkflowService(ActivityService, DeploymentService, NamespaceService, NexusService, ScheduleService, Protocol):
+class WorkflowService(
+    ActivityService, DeploymentService, NamespaceService, NexusService, ScheduleService, WorkerService, Protocol
+):
     """Temporal's WorkflowService. Every method raises :class:`RPCError`, and nothing else, for a refused request.
 
     ``timeout`` bounds the whole call (DEADLINE_EXCEEDED after it); long polls answer empty shortly before it ends.

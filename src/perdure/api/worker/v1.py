@@ -112,6 +112,30 @@ class WorkerHostInfo(Message):
     worker_grouping_key: str = ""
 
 
+class WorkerInfo(Message):
+    """Temporal's ``temporal.api.worker.v1.WorkerInfo``."""
+
+    worker_heartbeat: WorkerHeartbeat | None = None
+
+
+class WorkerListInfo(Message):
+    """Temporal's ``temporal.api.worker.v1.WorkerListInfo``."""
+
+    worker_instance_key: str = ""
+    worker_identity: str = ""
+    task_queue: str = ""
+    deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+    sdk_name: str = ""
+    sdk_version: str = ""
+    status: int = 0
+    start_time: int | None = None
+    host_name: str = ""
+    worker_grouping_key: str = ""
+    process_id: str = ""
+    plugins: list[PluginInfo] = []
+    drivers: list[StorageDriverInfo] = []
+
+
 class WorkerPollerInfo(Message):
     """Temporal's ``temporal.api.worker.v1.WorkerPollerInfo``."""
 

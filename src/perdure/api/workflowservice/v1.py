@@ -88,6 +88,20 @@ class CountSchedulesResponseAggregationGroup(Message):
     count: int = 0
 
 
+class CountWorkersRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountWorkersRequest``."""
+
+    namespace: str = ""
+    query: str = ""
+    include_system_workers: bool = False
+
+
+class CountWorkersResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CountWorkersResponse``."""
+
+    count: int = 0
+
+
 class CountWorkflowExecutionsRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.CountWorkflowExecutionsRequest``."""
 
@@ -394,6 +408,19 @@ class DescribeWorkerDeploymentVersionResponseVersionTaskQueue(Message):
     type: int = 0
     stats: taskqueue_v1.TaskQueueStats | None = None
     stats_by_priority_key: dict[int, taskqueue_v1.TaskQueueStats] = {}
+
+
+class DescribeWorkerRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerRequest``."""
+
+    namespace: str = ""
+    worker_instance_key: str = ""
+
+
+class DescribeWorkerResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.DescribeWorkerResponse``."""
+
+    worker_info: worker_v1.WorkerInfo | None = None
 
 
 class DescribeWorkflowExecutionRequest(Message):
@@ -754,6 +781,24 @@ class ListWorkerDeploymentsResponseWorkerDeploymentSummary(Message):
     ramping_version_summary: deployment_v1.WorkerDeploymentInfoWorkerDeploymentVersionSummary | None = None
 
 
+class ListWorkersRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkersRequest``."""
+
+    namespace: str = ""
+    page_size: int = 0
+    next_page_token: bytes = b""
+    query: str = ""
+    include_system_workers: bool = False
+
+
+class ListWorkersResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.ListWorkersResponse``."""
+
+    workers_info: list[worker_v1.WorkerInfo] = []
+    workers: list[worker_v1.WorkerListInfo] = []
+    next_page_token: bytes = b""
+
+
 class ListWorkflowExecutionsRequest(Message):
     """Temporal's ``temporal.api.workflowservice.v1.ListWorkflowExecutionsRequest``."""
 
@@ -1042,6 +1087,19 @@ class RecordActivityTaskHeartbeatResponse(Message):
     cancel_requested: bool = False
     activity_paused: bool = False
     activity_reset: bool = False
+
+
+class RecordWorkerHeartbeatRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RecordWorkerHeartbeatRequest``."""
+
+    namespace: str = ""
+    identity: str = ""
+    worker_heartbeat: list[worker_v1.WorkerHeartbeat] = []
+    resource_id: str = ""
+
+
+class RecordWorkerHeartbeatResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.RecordWorkerHeartbeatResponse``."""
 
 
 class RegisterNamespaceRequest(Message):
