@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ class Resets:
         self._core = core
         self._namespaces = namespaces
         self._closing = closing
-        core.on_delete_run = self.delete_run
+        core.on_delete_run = partial(delete_run, core)
 
     async def reset(self, request: ws.ResetWorkflowExecutionRequest) -> ws.ResetWorkflowExecutionResponse:
         """Temporal's ResetWorkflowExecution.
@@ -255,39 +256,39 @@ class Resets:
         await end_and_delete(core, self._closing, run, "Delete workflow execution")
         return ws.DeleteWorkflowExecutionResponse()
 
-    async def delete_run(self, run: Run) -> None:
-        """Forget a closed run once everything it owed others is done."""
-        core = self._core
-        for row in list(run.transfers.values()):
-            await core.on_transfer(run, row)
-        if not run.is_gone:
-            await core.durable(run)
-        if run.is_gone:
-            return  # forgotten meanwhile
-        update = RunUpdate(
-            run.key,
-            run.version + 1,
-            timer=(run.stored_timer, 0),
-            delete_tasks=list(run.persisted.values()) + list(run.transfers.values()),
-            visibility=(run.stored_visibility, None),
-            delete=True,
-        )
-        core.forget(run)
-        try:
-            await core.store.commit([update])
-        except StoreError as error:
-            core.spawn(core.reload([run.key]))
-            raise unavailable(f"The store did not forget the run: {error}. It is safe to try again.") from None
+
+async def delete_run(core: Core, run: Run) -> None:
+    """Forget a closed run once everything it owed others is done."""
+    for row in list(run.transfers.values()):
+        await core.on_transfer(run, row)
+    if not run.is_gone:
+        await core.durable(run)
+    if run.is_gone:
+        return  # forgotten meanwhile
+    update = RunUpdate(
+        run.key,
+        run.version + 1,
+        timer=(run.stored_timer, 0),
+        delete_tasks=list(run.persisted.values()) + list(run.transfers.values()),
+        visibility=(run.stored_visibility, None),
+        delete=True,
+    )
+    core.forget(run)
+    try:
+        await core.store.commit([update])
+    except StoreError as error:
+        core.spawn(core.reload([run.key]))
+        raise unavailable(f"The store did not forget the run: {error}. It is safe to try again.") from None
 
 
 async def end_and_delete(core: Core, closing: Closing, run: Run, reason: str) -> None:
-    """Delete a run, after terminating it where it is open."""
+    """Delete a run, after terminating it where it is open. Somebody asked for it: it is not archived first."""
     if run.is_open:
         closing.terminate(run, reason, None, "history-service")
         core.touch(run)
     await core.durable(run)
     run.state.delete_at_ms = core.now() // NS_PER_MS
-    await core.on_delete_run(run)
+    await delete_run(core, run)
 
 
 def _excludes_nexus(request: ws.ResetWorkflowExecutionRequest) -> bool:
