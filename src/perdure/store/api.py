@@ -12,7 +12,7 @@ a whole or not at all.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -203,6 +203,21 @@ class HistoryPage(NamedTuple):
 
     batches: list[bytes]
     next_event_id: int
+
+    @classmethod
+    def of(cls, batches: Iterable[tuple[int, int, bytes]], max_events: int, *, is_reverse: bool = False) -> HistoryPage:
+        """The first of these (first event id, number of events, batch) with at most so many events, but at least one.
+
+        All of them where ``max_events`` is 0; ``is_reverse`` when they come newest first.
+        """
+        page: list[bytes] = []
+        events = 0
+        for first, count, batch in batches:
+            events += count
+            if max_events and page and events > max_events:
+                return cls(page, first + count - 1 if is_reverse else first)
+            page.append(batch)
+        return cls(page, 0)
 
 
 class VisibilityPage(NamedTuple):

@@ -194,29 +194,14 @@ class MemoryStore:
         index = bisect_right(history, first_event_id, key=_first) - 1
         if index < 0 or history[index][0] + history[index][1] <= first_event_id:
             index += 1
-        batches: list[bytes] = []
-        events = 0
-        for first, count, batch in history[index:]:
-            if next_event_id and first >= next_event_id:
-                break
-            events += count
-            if max_events and batches and events > max_events:
-                return HistoryPage(batches, first)
-            batches.append(batch)
-        return HistoryPage(batches, 0)
+        end = bisect_left(history, next_event_id, key=_first) if next_event_id else len(history)
+        return HistoryPage.of(history[index:end], max_events)
 
     async def read_history_reverse(self, key: RunKey, last_event_id: int = 0, *, max_events: int = 0) -> HistoryPage:
         self._check_open()
         history = self._histories.get((key.namespace_id, key.run_id), [])
         end = bisect_right(history, last_event_id, key=_first) if last_event_id else len(history)
-        batches: list[bytes] = []
-        events = 0
-        for first, count, batch in reversed(history[:end]):
-            events += count
-            if max_events and batches and events > max_events:
-                return HistoryPage(batches, first + count - 1)
-            batches.append(batch)
-        return HistoryPage(batches, 0)
+        return HistoryPage.of(reversed(history[:end]), max_events, is_reverse=True)
 
     async def due_runs(
         self, until_ms: int, limit: int, after: tuple[int, RunKey] | None = None

@@ -192,14 +192,7 @@ class PostgresStore:
             next_event_id or _EVERY_EVENT,
             max_events + 1 if max_events else None,
         )
-        batches: list[bytes] = []
-        events = 0
-        for first, count, batch in rows:
-            events += count
-            if max_events and batches and events > max_events:
-                return HistoryPage(batches, first)
-            batches.append(batch)
-        return HistoryPage(batches, 0)
+        return HistoryPage.of(rows, max_events)
 
     async def read_history_reverse(self, key: RunKey, last_event_id: int = 0, *, max_events: int = 0) -> HistoryPage:
         self._check_open()
@@ -215,14 +208,7 @@ class PostgresStore:
             last_event_id or _EVERY_EVENT,
             max_events + 1 if max_events else None,
         )
-        batches: list[bytes] = []
-        events = 0
-        for first, count, batch in rows:
-            events += count
-            if max_events and batches and events > max_events:
-                return HistoryPage(batches, first + count - 1)
-            batches.append(batch)
-        return HistoryPage(batches, 0)
+        return HistoryPage.of(rows, max_events, is_reverse=True)
 
     @property
     def _watched(self) -> str:
