@@ -181,10 +181,13 @@ class Matching:
             if owner is not None:
                 queue = self._queues[key] = self.queue(owner, kind, name)
                 return queue
-            queue = self._queues[key] = TaskQueue(name)
+            queue = self._queues[key] = self._new_queue(key)
             if self.on_new_queue is not None:
                 self.on_new_queue(key, queue)
         return queue
+
+    def _new_queue(self, key: tuple[str, int, str]) -> TaskQueue:
+        return TaskQueue(key[2])
 
     def known(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue | None:
         """The queue of that name, if anybody used it."""
