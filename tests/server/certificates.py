@@ -28,10 +28,10 @@ class Authority:
         self._cert = self._build(name, self._key.public_key(), True)
         self.pem = self._cert.public_bytes(serialization.Encoding.PEM)
 
-    def sign(self, name: str) -> Pair:
+    def sign(self, name: str, *, host: str = "localhost") -> Pair:
         """A certificate for a server on this machine, or for a client of that name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        cert = self._build(name, key.public_key(), False)
+        cert = self._build(name, key.public_key(), False, host)
         return Pair(
             cert.public_bytes(serialization.Encoding.PEM),
             key.private_bytes(
@@ -39,7 +39,12 @@ class Authority:
             ),
         )
 
-    def _build(self, name: str, public_key: ec.EllipticCurvePublicKey, is_ca: bool) -> x509.Certificate:
+    def _build(
+        self, name: str, public_key: ec.EllipticCurvePublicKey, is_ca: bool, host: str = "localhost"
+    ) -> x509.Certificate:
+        names: list[x509.GeneralName] = [x509.DNSName(host)]
+        if host == "localhost":
+            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -50,9 +55,7 @@ class Authority:
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(hours=1))
             .add_extension(
-                x509.SubjectAlternativeName(
-                    [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-                ),
+                x509.SubjectAlternativeName(names),
                 False,
             )
             .add_extension(x509.BasicConstraints(is_ca, None), True)

@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -44,21 +45,44 @@ def binaries() -> Path | None:
 
 
 class Server:
-    """A running server over a folder that goes with it."""
+    """A running server over a folder that goes with it.
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    Args:
+        primary: the server that this one is a streaming replica of; it needs ``wal_level=replica`` and a WAL sender.
+        port: where it listens on loopback, too; 0: nowhere.
+        tls: a certificate and its key, in PEM: connections to the port are then encrypted, or refused.
+    """
+
+    def __init__(
+        self,
+        settings: dict[str, str] | None = None,
+        *,
+        primary: Server | None = None,
+        port: int = 0,
+        tls: tuple[bytes, bytes] | None = None,
+    ) -> None:
         folder = binaries()
         assert folder is not None
         self._binaries = folder
-        self._settings = FAST if settings is None else settings
-        self.folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-"))
-        self._user: dict[str, Any] = {}
-        if os.getuid() == 0:
-            user = next(entry for name in _USERS if (entry := _user(name)) is not None)
-            os.chown(self.folder, user.pw_uid, user.pw_gid)
-            self._user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        self._call("initdb", "-D", str(self.folder / "data"), "-U", "perdure", "-A", "trust", "-E", "UTF8",
-                   "--no-locale", "--no-sync")  # fmt: skip
+        self._settings = dict(FAST if settings is None else settings)
+        self.port = port
+        self.folder, self._user = unprivileged_folder("perdure-postgres-")
+        data = self.folder / "data"
+        if primary is None:
+            self._call(
+                "initdb", "-D", str(data), "-U", "perdure", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"
+            )
+        else:
+            self._call("pg_basebackup", "-D", str(data), "-h", str(primary.folder), "-U", "perdure", "-R", "--no-sync",
+                       "-X", "stream", "-c", "fast")  # fmt: skip
+        if tls is not None:
+            for name, text in zip(("server.crt", "server.key"), tls, strict=True):
+                (data / name).write_bytes(text)
+                (data / name).chmod(0o600)
+                if self._user:
+                    os.chown(data / name, self._user["user"], self._user["group"])
+            (data / "pg_hba.conf").write_text("local all all trust\nhostssl all all 127.0.0.1/32 trust\n")
+            self._settings["ssl"] = "on"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
         atexit.register(self.remove)
@@ -66,7 +90,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where it listens: a socket in its folder."""
-        return f"postgresql://perdure@/postgres?host={self.folder}"
+        return f"postgresql://perdure@/postgres?host={self.folder}&port={self.port or 5432}"
 
     @property
     def pid(self) -> int:
@@ -81,17 +105,22 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = {"listen_addresses": "", "unix_socket_directories": str(self.folder), "max_connections": "200"}
+        options = {
+            "listen_addresses": "127.0.0.1" if self.port else "",
+            "port": str(self.port or 5432),
+            "unix_socket_directories": str(self.folder),
+            "max_connections": "200",
+        }
         arguments = [f"-c{name}={value}" for name, value in {**options, **self._settings}.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), *arguments],
-                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent, **self._user,
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=die_with_parent, **self._user,
             )  # fmt: skip
         end = time.monotonic() + 60
         while time.monotonic() < end and self._process.poll() is None:
             with contextlib.suppress(subprocess.SubprocessError):
-                self._call("pg_isready", "-q", "-h", str(self.folder))
+                self._call("pg_isready", "-q", "-h", str(self.folder), "-p", str(self.port or 5432))
                 return
             time.sleep(0.02)
         raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}")
@@ -114,16 +143,35 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def unprivileged_folder(prefix: str) -> tuple[Path, dict[str, Any]]:
+    """A new temporary folder, and how to run a process whose it is: as root such servers would not start."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    if os.getuid() != 0:
+        return folder, {}
+    user = next(entry for name in _USERS if (entry := _user(name)) is not None)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return folder, {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def die_with_parent() -> None:
+    """For a child process: it is to end when this one does."""
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGINT)
+
+
 def _user(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
     except KeyError:
         return None
-
-
-def _die_with_parent() -> None:
-    with contextlib.suppress(OSError):
-        ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 _server: Server | None = None
@@ -141,6 +189,13 @@ def server_url() -> str:
             pytest.skip("no PostgreSQL on this machine: install one, or name a server in PERDURE_POSTGRES_URL")
         _server = Server()
     return _server.url
+
+
+def own_server_or_skip() -> None:
+    """Skip the test where it may not start a server of its own."""
+    server_url()
+    if os.environ.get("PERDURE_POSTGRES_URL"):
+        pytest.skip("needs a server of its own")
 
 
 def with_options(url: str, **options: object) -> str:
