@@ -87,7 +87,7 @@ class WorkerRegistry:
         found = self._matching(request.namespace, request.query, request.include_system_workers)
         return ws.CountWorkersResponse(len(found))
 
-    def list(self, request: ws.ListWorkersRequest) -> ws.ListWorkersResponse:
+    def page(self, request: ws.ListWorkersRequest) -> ws.ListWorkersResponse:
         """Temporal's ListWorkers, ordered by instance key."""
         found = self._matching(request.namespace, request.query, request.include_system_workers)
         found.sort(key=lambda heartbeat: heartbeat.worker_instance_key)

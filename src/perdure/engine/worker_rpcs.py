@@ -33,7 +33,7 @@ class WorkerRpcs:
     ) -> ws.ListWorkersResponse:
         """Temporal's ListWorkers."""
         self._check()
-        return self._worker_registry.list(request)
+        return self._worker_registry.page(request)
 
     async def count_workers(
         self, request: ws.CountWorkersRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
