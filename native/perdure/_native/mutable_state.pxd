@@ -240,6 +240,7 @@ cdef class MutableState:
     cdef int _started(self, HistoryEvent event) except -1
     cdef dict _more(self)
     cdef int _versioned(self, object attributes) except -1
+    cdef int _reset_point(self, HistoryEvent event, object attributes, object version) except -1
     cdef int _options_updated(self, HistoryEvent event) except -1
     cdef int _merge_memo(self, dict fields) except -1
     cdef int _merge_search_attributes(self, dict fields) except -1

@@ -22,6 +22,7 @@ cdef enum:
     MS = 1000000
     DEFAULT_TASK_TIMEOUT_MS = 10000
     MAX_TASK_TIMEOUT_MS = 120000
+    MAX_RESET_POINTS = 20
     MAX_BUFFERED_EVENTS = 100
     MAX_BUFFERED_SIZE = 2097152
 
@@ -365,8 +366,12 @@ cdef class MutableState:
             self.previous_started_id = attributes.started_event_id
             if attributes.deployment_version is not None:
                 self._versioned(attributes)
-            elif self.extra is not None:
-                self.extra.pop("version", None)
+                self._reset_point(event, attributes, attributes.deployment_version)
+            else:
+                if self.extra is not None:
+                    self.extra.pop("version", None)
+                if attributes.binary_checksum or attributes.worker_version is not None:
+                    self._reset_point(event, attributes, attributes.worker_version)
             self._clear_task()
             self.task_attempt = 1
             self.consecutive_failures = 0
@@ -525,6 +530,12 @@ cdef class MutableState:
             nexus.add_callbacks(
                 self._more(), attributes.completion_callbacks, self.create_request_id, event.event_time, _encode
             )
+        if attributes.prev_auto_reset_points is not None:
+            self._more()["reset_points"] = [
+                (p.binary_checksum, p.build_id, p.run_id, p.first_workflow_task_completed_id, p.create_time or 0,
+                 p.expire_time or 0, p.resettable)
+                for p in attributes.prev_auto_reset_points.points
+            ]
         declined = attributes.declined_target_version_upgrade
         if declined is not None:
             version = declined.deployment_version
@@ -552,6 +563,22 @@ cdef class MutableState:
             self.extra["used"].append(used)
         self._more()["version"] = (attributes.versioning_behavior, version.deployment_name, version.build_id)
         self.extra.pop("inherited", None)
+        return 0
+
+    cdef int _reset_point(self, HistoryEvent event, object attributes, object version) except -1:
+        """A build completed a workflow task; the first it does is where a reset to before that build leads.
+
+        A point is (binary checksum, build id, run id, event id, time, when it expires, whether it may be reset to).
+        """
+        build_id = "" if version is None else version.build_id
+        cdef list points = self._more().setdefault("reset_points", [])
+        for point in points:
+            if point[0] == attributes.binary_checksum and point[1] == build_id:
+                return 0
+        is_resettable = not (self.children or self.cancels or self.signals)
+        points.append((
+            attributes.binary_checksum, build_id, self.run_id, event.event_id, event.event_time, 0, is_resettable))
+        del points[:-MAX_RESET_POINTS]
         return 0
 
     cdef int _options_updated(self, HistoryEvent event) except -1:

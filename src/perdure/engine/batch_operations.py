@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import BatchOperationType, EventType, ResetType
-from perdure.api.history import v1 as history_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.errors import invalid_argument
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     Apply = Callable[[WorkflowService, "Operation", str, str, Target], Awaitable[object]]
 
 _Type = BatchOperationType
-_STARTED = int(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)
 _TASK_COMPLETED = int(EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 _TASK_SCHEDULED = int(EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED)
 _FIRST_TASK = int(ResetType.RESET_TYPE_FIRST_WORKFLOW_TASK)
@@ -216,33 +214,19 @@ async def _find_build_id(
     is_current_only: bool,
 ) -> tuple[common_v1.WorkflowExecution, int]:
     """The run and the event with which a build first completed a workflow task, looking back from run to run."""
-    while True:
-        token = b""
-        previous = ""
-        while True:
-            page = await service.get_workflow_execution_history(
-                ws.GetWorkflowExecutionHistoryRequest(namespace, execution, next_page_token=token)
-            )
-            for event in page.history.events if page.history is not None else ():
-                if event.event_type == _STARTED:
-                    previous = event.attributes.continued_execution_run_id
-                elif event.event_type == _TASK_COMPLETED and build_id in _build_ids(event.attributes):
-                    return execution, event.event_id
-            token = page.next_page_token
-            if not token:
-                break
-        if is_current_only or not previous:
-            raise invalid_argument(f"Can't find reset point for {build_id}")
-        execution = common_v1.WorkflowExecution(execution.workflow_id, previous)
-
-
-def _build_ids(completed: history_v1.WorkflowTaskCompletedEventAttributes) -> set[str]:
-    found = {completed.binary_checksum}
-    if completed.worker_version is not None:
-        found.add(completed.worker_version.build_id)
-    if completed.deployment_version is not None:
-        found.add(completed.deployment_version.build_id)
-    return found
+    described = await service.describe_workflow_execution(ws.DescribeWorkflowExecutionRequest(namespace, execution))
+    info = described.workflow_execution_info
+    points = None if info is None else info.auto_reset_points
+    run_id = "" if info is None or info.execution is None else info.execution.run_id
+    for point in [] if points is None else points.points:
+        if build_id not in (point.build_id, point.binary_checksum):
+            continue
+        if not point.resettable:
+            raise invalid_argument(f"Reset point for {build_id} is not resettable")
+        if is_current_only and point.run_id != run_id:
+            raise invalid_argument(f"Reset point for {build_id} points to previous run and CurrentRunOnly is set")
+        return common_v1.WorkflowExecution(execution.workflow_id, point.run_id), point.first_workflow_task_completed_id
+    raise invalid_argument(f"Can't find reset point for {build_id}")
 
 
 async def _unpause(service: WorkflowService, operation: Operation, namespace: str, reason: str, target: Target) -> None:

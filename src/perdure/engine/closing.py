@@ -28,6 +28,7 @@ from perdure.engine.core import Core
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_state import callback_messages
+from perdure.engine.reset_points import handed_down
 from perdure.engine.routing import Version
 from perdure.engine.run import CLOSE_TRANSFER, Run
 from perdure.store.api import RunKey
@@ -361,6 +362,9 @@ class Closing:
         state = MutableState(*key)
         state.create_request_id = str(uuid.uuid4())
         new = Run(key, state, 0)
+        if run.state.extra is not None:
+            retention_ms = self._namespaces.retention(key.namespace_id, run.state.workflow_type)
+            successor.attributes.prev_auto_reset_points = handed_down(run.state, now, retention_ms)
         transitions.start(state, successor.attributes, now)
         if not successor.attributes.first_workflow_task_backoff:
             transitions.schedule_workflow_task(state, now)

@@ -21,6 +21,7 @@ from perdure.engine.nexus_describing import add_nexus
 from perdure.engine.pausing import pause_info
 from perdure.engine.pending import pending_activity
 from perdure.engine.queue_limits import QueueLimits
+from perdure.engine.reset_points import reset_points
 from perdure.engine.routing import priority_of_run, versioning_info
 from perdure.engine.run import Run
 from perdure.engine.wiring import decode_payload
@@ -277,6 +278,7 @@ def _info(run: Run) -> workflow_v1.WorkflowExecutionInfo:
         first_run_id=s.first_run_id,
     )
     if s.extra is not None:
+        info.auto_reset_points = reset_points(s)
         info.priority = priority_of_run(run)
         info.versioning_info = versioning_info(run)
         if "version" in s.extra:
