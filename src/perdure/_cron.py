@@ -27,7 +27,8 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 6, _DAYS),
 )
-_DESCRIPTORS = {
+#: What ``@`` words stand for.
+DESCRIPTORS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
     "@monthly": "0 0 1 * *",
@@ -36,7 +37,8 @@ _DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _NS, "m": 60 * _NS, "h": 3600 * _NS}
+#: Nanoseconds of Go's units of time.
+UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": _NS, "m": 60 * _NS, "h": 3600 * _NS}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 
@@ -139,7 +141,7 @@ def _parse(text: str) -> Cron:
     if spec.startswith("@every "):
         return Cron((), True, True, zone, max(_duration(spec[7:].strip(), text) // _NS * _NS, _NS))
     if spec.startswith("@"):
-        expanded = _DESCRIPTORS.get(spec)
+        expanded = DESCRIPTORS.get(spec)
         if expanded is None:
             raise ValueError(f"{spec!r} is not a known descriptor, such as @hourly or @every 1h")
         spec = expanded
@@ -193,7 +195,7 @@ def _duration(text: str, schedule: str) -> int:
         match = _DURATION_PART.match(text, position)
         if match is None:
             break
-        total += float(match[1]) * _UNITS[match[2]]
+        total += float(match[1]) * UNITS[match[2]]
         position = match.end()
     if not text or position != len(text):
         raise ValueError(f"{text!r} in {schedule!r} is not a duration, such as 90s or 1h30m")

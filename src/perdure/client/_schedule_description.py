@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING
 
 from perdure._times import optional_time_from_ns, time_from_ns
 from perdure.api.common import v1 as common_v1
 from perdure.api.schedule import v1 as schedule_v1
 from perdure.api.workflowservice.v1 import DescribeScheduleResponse
-from perdure.client import _check
+from perdure.client._memo import WithMemo
 from perdure.client._schedule_action import Schedule
 from perdure.client._schedule_spec import ScheduleSpec
-from perdure.common import SearchAttributes, TypedSearchAttributes, _arg_unset
+from perdure.common import SearchAttributes, TypedSearchAttributes
 from perdure.converter import DataConverter, decode_search_attributes, decode_typed_search_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from perdure.types import AnyType, ParamType
 
 _NO_ATTRIBUTES = common_v1.SearchAttributes()
 
@@ -101,47 +100,8 @@ class ScheduleInfo:
         )
 
 
-class _WithMemo(ABC):
-    """Reads the memo of what was described or listed."""
-
-    id: str
-    data_converter: DataConverter
-
-    @property
-    @abstractmethod
-    def _memo(self) -> common_v1.Memo | None: ...
-
-    async def memo(self) -> Mapping[str, Any]:
-        """Every memo value, converted without type hints; see :meth:`memo_value` for one with a hint."""
-        fields = {} if self._memo is None else self._memo.fields
-        return {key: (await self.data_converter.decode([payload]))[0] for key, payload in fields.items()}
-
-    @overload
-    async def memo_value(self, key: str, default: Any = _arg_unset) -> Any: ...
-
-    @overload
-    async def memo_value(self, key: str, *, type_hint: type[ParamType]) -> ParamType: ...
-
-    @overload
-    async def memo_value(self, key: str, default: AnyType, *, type_hint: type[ParamType]) -> AnyType | ParamType: ...
-
-    async def memo_value(self, key: str, default: Any = _arg_unset, *, type_hint: type | None = None) -> Any:
-        """One memo value, converted with the hint if there is one.
-
-        Raises:
-            KeyError: there is no such key and no default.
-        """
-        _check.text("memo_value", "key", key)
-        payload = None if self._memo is None else self._memo.fields.get(key)
-        if payload is None:
-            if default is _arg_unset:
-                raise KeyError(f"the memo of schedule {self.id!r} has no value for {key!r}")
-            return default
-        return (await self.data_converter.decode([payload], None if type_hint is None else [type_hint]))[0]
-
-
 @dataclass
-class ScheduleDescription(_WithMemo):
+class ScheduleDescription(WithMemo):
     """A schedule, what it did and what it will do."""
 
     id: str
@@ -158,6 +118,8 @@ class ScheduleDescription(_WithMemo):
     """The converter of its memo."""
     raw_description: DescribeScheduleResponse
     """The message this was made from."""
+
+    _kind = "schedule"
 
     @property
     def _memo(self) -> common_v1.Memo | None:
@@ -239,7 +201,7 @@ class ScheduleListInfo:
 
 
 @dataclass
-class ScheduleListDescription(_WithMemo):
+class ScheduleListDescription(WithMemo):
     """A schedule as a list shows it."""
 
     id: str
@@ -256,6 +218,8 @@ class ScheduleListDescription(_WithMemo):
     """The converter of its memo."""
     raw_entry: schedule_v1.ScheduleListEntry
     """The message this was made from."""
+
+    _kind = "schedule"
 
     @property
     def _memo(self) -> common_v1.Memo | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from perdure._times import optional_time_from_ns, time_from_ns
 from perdure.api.common.v1 import SearchAttributes as SearchAttributesMessage
@@ -18,9 +18,10 @@ from perdure.api.workflowservice.v1 import (
 )
 from perdure.client import _check
 from perdure.client._conversion import decode_user_metadata
+from perdure.client._memo import WithMemo
 from perdure.client._pages import PageIterator
 from perdure.client._workflow_history import WorkflowHistory, WorkflowHistoryEventFilterType
-from perdure.common import SearchAttributes, SearchAttributeValue, TypedSearchAttributes, _arg_unset
+from perdure.common import SearchAttributes, SearchAttributeValue, TypedSearchAttributes
 from perdure.converter import (
     DataConverter,
     WorkflowSerializationContext,
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime, timedelta
 
+    from perdure.api.common.v1 import Memo
     from perdure.client._client import Client
     from perdure.client._interceptor import ListWorkflowsInput
-    from perdure.types import AnyType, ParamType
 
 MAX_PAGE_SIZE = 1000
 _NO_ATTRIBUTES = SearchAttributesMessage()
@@ -55,7 +56,7 @@ class WorkflowExecutionStatus(IntEnum):
 
 
 @dataclass
-class WorkflowExecution:
+class WorkflowExecution(WithMemo):
     """One run of a workflow, as a list shows it."""
 
     close_time: datetime | None
@@ -94,6 +95,12 @@ class WorkflowExecution:
     """Name of the workflow's type."""
     _context_free_data_converter: DataConverter
 
+    _kind = "workflow"
+
+    @property
+    def _memo(self) -> Memo | None:
+        return self.raw_info.memo
+
     @property
     def data_converter(self) -> DataConverter:
         """The converter for this workflow's payloads."""
@@ -127,35 +134,6 @@ class WorkflowExecution:
             _context_free_data_converter=converter,
             **additional_fields,
         )
-
-    async def memo(self) -> Mapping[str, Any]:
-        """Every memo value, converted without type hints; see :meth:`memo_value` for one with a hint."""
-        fields = self.raw_info.memo.fields if self.raw_info.memo else {}
-        converter = self.data_converter
-        return {key: (await converter.decode([payload]))[0] for key, payload in fields.items()}
-
-    @overload
-    async def memo_value(self, key: str, default: Any = _arg_unset) -> Any: ...
-
-    @overload
-    async def memo_value(self, key: str, *, type_hint: type[ParamType]) -> ParamType: ...
-
-    @overload
-    async def memo_value(self, key: str, default: AnyType, *, type_hint: type[ParamType]) -> AnyType | ParamType: ...
-
-    async def memo_value(self, key: str, default: Any = _arg_unset, *, type_hint: type | None = None) -> Any:
-        """One memo value, converted with the hint if there is one.
-
-        Raises:
-            KeyError: there is no such key and no default.
-        """
-        _check.text("memo_value", "key", key)
-        payload = self.raw_info.memo.fields.get(key) if self.raw_info.memo else None
-        if payload is None:
-            if default is _arg_unset:
-                raise KeyError(f"the memo of workflow {self.id!r} has no value for {key!r}")
-            return default
-        return (await self.data_converter.decode([payload], None if type_hint is None else [type_hint]))[0]
 
 
 @dataclass

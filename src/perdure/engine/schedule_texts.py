@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from perdure._cron import DESCRIPTORS, UNITS
 from perdure.api.schedule import v1 as schedule_v1
 from perdure.engine.schedule_calendar import MAX_YEAR, MIN_YEAR
 
@@ -23,17 +24,7 @@ _MONTHS = (
     "december",
 )
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
-_DESCRIPTORS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_UNITS["d"] = 24 * _UNITS["h"]
+_UNITS = UNITS | {"d": 24 * UNITS["h"]}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
 
 
@@ -100,7 +91,7 @@ def parse_cron_string(text: str) -> CronSchedule:
     spec = spec.strip()
     if spec.startswith("@every"):
         return CronSchedule(None, _interval(spec, text), "")
-    fields = _DESCRIPTORS.get(spec, spec).split()
+    fields = DESCRIPTORS.get(spec, spec).split()
     if not 5 <= len(fields) <= 7:
         raise ValueError(f"CronString {text!r} does not have 5-7 fields")
     second = fields.pop(0) if len(fields) == 7 else ""
