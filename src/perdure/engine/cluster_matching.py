@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdure.engine.matching import Matching, Poller, Task, TaskQueue
-
-if TYPE_CHECKING:
-    from perdure.store.api import TaskKind
 
 QueueName = tuple[str, int, str]
 
@@ -44,19 +41,8 @@ class ClusterMatching(Matching):
         self.on_poll: Callable[[ClusterTaskQueue], None] = lambda queue: None
         self.on_waiting: Callable[[ClusterTaskQueue], None] = lambda queue: None
 
-    def queue(self, namespace_id: str, kind: TaskKind, name: str) -> TaskQueue:
-        """As :meth:`Matching.queue`."""
-        key = (namespace_id, int(kind), name)
-        queue = self._queues.get(key)
-        if queue is None:
-            owner = self.aliases.get(namespace_id)
-            if owner is not None:
-                queue = self._queues[key] = self.queue(owner, kind, name)
-                return queue
-            queue = self._queues[key] = ClusterTaskQueue(name, key, lambda found: self.on_waiting(found))
-            if self.on_new_queue is not None:
-                self.on_new_queue(key, queue)
-        return queue
+    def _new_queue(self, key: QueueName) -> TaskQueue:
+        return ClusterTaskQueue(key[2], key, lambda found: self.on_waiting(found))
 
     def all(self) -> list[ClusterTaskQueue]:
         """Every queue."""
