@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from perdure.engine import Engine
-from perdure.store.api import Document, RunUpdate, Store, StoreClosedError, StoreUnavailableError
+from perdure.store.api import Capability, Document, RunUpdate, Store, StoreClosedError, StoreUnavailableError
+from tests.engine.driver import Clock
+
+OpenStore = Callable[[], Coroutine[Any, Any, Store]]
 
 
 class FragileStore:
@@ -48,3 +51,38 @@ async def abandon(engine: Engine) -> None:
     await asyncio.gather(*core._tasks, return_exceptions=True)
     core.timers.close()
     core.deadlines.close()
+
+
+class FragileWorld:
+    """An engine over a store whose commits fail, or after one of which its process is gone, and which is opened again."""
+
+    def __init__(self, open_store: OpenStore, fail_at: int = -1, die_at: int = -1) -> None:
+        self.open_store = open_store
+        self.clock = Clock()
+        self.fail_at = fail_at
+        self.die_at = die_at
+        self.engine: Engine
+        self.store: FragileStore
+        self.inner: Store
+
+    async def open(self) -> None:
+        """The first process."""
+        self.inner = await self.open_store()
+        await self._begin(FragileStore(self.inner, 1, fail_at=self.fail_at, die_at=self.die_at))
+
+    async def restart(self) -> None:
+        """The process is gone: nothing of it is closed in order."""
+        await abandon(self.engine)
+        if Capability.PERSISTENT in self.inner.capabilities:
+            await self.inner.close()
+            self.inner = await self.open_store()
+        await self._begin(FragileStore(self.inner, self.store.epoch + 1))
+
+    async def _begin(self, store: FragileStore) -> None:
+        self.store = store
+        self.engine = await Engine.open(store, clock=self.clock)
+        self.drive(self.engine)
+
+    def drive(self, engine: Engine) -> None:
+        """Take up the engine of a new process."""
+        raise NotImplementedError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
-from perdure.store.api import Capability, Durability, Store
+from perdure.store.api import Durability
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
 from tests.engine.driver import (
-    Clock,
     Driver,
     S,
     application_failure,
@@ -33,39 +31,22 @@ from tests.engine.driver import (
     start_child,
     start_timer,
 )
-from tests.engine.fragile import FragileStore, abandon
+from tests.engine.fragile import FragileWorld, OpenStore
 from tests.twins.history import HistoryTwin
 
-OpenStore = Callable[[], Coroutine[Any, Any, Store]]
 ONCE = common_v1.RetryPolicy(maximum_attempts=1)
 
 
-class World:
+class World(FragileWorld):
     """Workflows that use everything, workers that answer from the history alone, and a client that repeats itself."""
 
     def __init__(self, open_store: OpenStore, fail_at: int = -1, die_at: int = -1) -> None:
-        self.open_store = open_store
-        self.clock = Clock()
-        self.fail_at = fail_at
-        self.die_at = die_at
+        super().__init__(open_store, fail_at, die_at)
         self.d: Driver
-        self.store: FragileStore
-        self.inner: Store
         self.attempts: dict[tuple[str, str], int] = {}
 
-    async def open(self) -> None:
-        self.inner = await self.open_store()
-        self.store = FragileStore(self.inner, 1, fail_at=self.fail_at, die_at=self.die_at)
-        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)
-
-    async def restart(self) -> None:
-        """The process is gone: nothing of it is closed in order."""
-        await abandon(self.d.engine)
-        if Capability.PERSISTENT in self.inner.capabilities:
-            await self.inner.close()
-            self.inner = await self.open_store()
-        self.store = FragileStore(self.inner, self.store.epoch + 1)
-        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)
+    def drive(self, engine: Engine) -> None:
+        self.d = Driver(engine, self.clock)
 
     async def attempt(self, work: Any) -> Any:
         try:

@@ -10,42 +10,35 @@ import pytest
 from perdure.api.schedule import v1 as schedule_v1
 from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
-from perdure.store.api import Capability, Durability
+from perdure.store.api import Durability
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
-from tests.engine.driver import Clock, Driver, complete, name
-from tests.engine.fragile import FragileStore, abandon
+from tests.engine.driver import Driver, complete, name
+from tests.engine.fragile import FragileWorld, OpenStore
 from tests.engine.schedule_driver import M, ScheduleDriver, action, at, every, overlap, schedule
-from tests.engine.test_recovery import OpenStore
 
 MINUTES = 6
 
 
-class World:
+class World(FragileWorld):
     """A schedule of six minutes, one that overlaps, and a worker that completes every workflow."""
 
     def __init__(self, open_store: OpenStore, fail_at: int = -1, die_at: int = -1) -> None:
-        self.open_store = open_store
-        self.clock = Clock()
-        self.fail_at = fail_at
-        self.die_at = die_at
+        super().__init__(open_store, fail_at, die_at)
+        self.d: Driver
+        self.s: ScheduleDriver
         self.started: list[tuple[str, str]] = []
 
-    async def open(self) -> None:
-        self.inner = await self.open_store()
-        self.store = FragileStore(self.inner, 1, fail_at=self.fail_at, die_at=self.die_at)
-        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)
-        self.s = ScheduleDriver(self.d)
+    def drive(self, engine: Engine) -> None:
+        self.d = Driver(engine, self.clock)
+        if hasattr(self, "s"):
+            self.s.d = self.d  # its request ids go on
+        else:
+            self.s = ScheduleDriver(self.d)
 
     async def restart(self) -> None:
-        await abandon(self.d.engine)
-        self.d.engine._core.alarms.close()
-        if Capability.PERSISTENT in self.inner.capabilities:
-            await self.inner.close()
-            self.inner = await self.open_store()
-        self.store = FragileStore(self.inner, self.store.epoch + 1)
-        self.d = Driver(await Engine.open(self.store, clock=self.clock), self.clock)
-        self.s.d = self.d
+        self.engine._core.alarms.close()
+        await super().restart()
 
     async def run(self) -> None:
         await self.open()

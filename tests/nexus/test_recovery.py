@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +15,24 @@ from perdure.api.enums.v1 import CallbackState
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
-from perdure.store.api import Capability, Durability, Store
+from perdure.store.api import Durability, Store
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
-from tests.engine.driver import Clock, complete, name, queue
-from tests.engine.fragile import FragileStore, abandon
+from tests.engine.driver import complete, name, queue
+from tests.engine.fragile import FragileWorld, OpenStore
 from tests.nexus.driver import NexusDriver, call, cancel_call, handler_error
 
-OpenStore = Callable[[], Coroutine[Any, Any, Store]]
 
-
-class World:
+class World(FragileWorld):
     """A workflow that calls three operations, handlers that fail at first, and a client that repeats itself."""
 
     def __init__(self, open_store: OpenStore, fail_at: int = -1, die_at: int = -1) -> None:
-        self.open_store = open_store
-        self.clock = Clock()
-        self.fail_at = fail_at
-        self.die_at = die_at
+        super().__init__(open_store, fail_at, die_at)
         self.d: NexusDriver
-        self.store: FragileStore
-        self.inner: Store
         self.asked: Counter[str] = Counter()
 
-    async def open(self) -> None:
-        self.inner = await self.open_store()
-        self.store = FragileStore(self.inner, 1, fail_at=self.fail_at, die_at=self.die_at)
-        self.d = NexusDriver(await Engine.open(self.store, clock=self.clock), self.clock)
-
-    async def restart(self) -> None:
-        """The process is gone: nothing of it is closed in order."""
-        await abandon(self.d.engine)
-        if Capability.PERSISTENT in self.inner.capabilities:
-            await self.inner.close()
-            self.inner = await self.open_store()
-        self.store = FragileStore(self.inner, self.store.epoch + 1)
-        self.d = NexusDriver(await Engine.open(self.store, clock=self.clock), self.clock)
+    def drive(self, engine: Engine) -> None:
+        self.d = NexusDriver(engine, self.clock)
 
     async def insist(self, make: Callable[[], Awaitable[Any]]) -> None:
         """Ask until it is acknowledged, as a client does."""
