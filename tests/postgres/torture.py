@@ -137,17 +137,8 @@ def run(campaign: Campaign) -> int:
             process.kill()
         server.remove()
     problems = campaign.problems + report.faults
-    books = crash_audit.read(campaign.ledger)
     print("faults: " + ", ".join(f"{count} {name}" for name, count in campaign.happened.most_common()))
-    print(
-        f"acknowledged: {len(books.started)} starts, {sum(map(len, books.signaled.values()))} signals, "
-        f"{len(books.results)} results; {sum(books.activities.values())} activity attempts"
-    )
-    print(
-        f"store: {report.workflows} workflows, {report.runs} runs, {report.events} events; "
-        f"{report.replayed} histories replayed; all ended {report.drain_seconds:.1f} s after the last start"
-    )
-    print("ended as: " + ", ".join(f"{count} {name}" for name, count in sorted(report.statuses.items())))
+    report.tell(crash_audit.read(campaign.ledger))
     for problem in problems[:50]:
         print(f"PROBLEM {problem}")
     print(f"{len(problems)} problems in {time.monotonic() - begun:.0f} s", flush=True)

@@ -126,20 +126,11 @@ def run(campaign: Campaign) -> int:
     report = asyncio.run(crash_audit.audit(campaign.url, campaign.ledger, seed=campaign.seed))
     faults = campaign.faults + report.faults
     ready = sorted(campaign.ready_seconds)
-    books = crash_audit.read(campaign.ledger)
     print(
         f"kills: {campaign.kills}, of them {campaign.early} before the process was ready"
         + (f"; ready after {ready[len(ready) // 2]:.2f} s (median), {ready[-1]:.2f} s (worst)" if ready else "")
     )
-    print(
-        f"acknowledged: {len(books.started)} starts, {sum(map(len, books.signaled.values()))} signals, "
-        f"{len(books.results)} results; {sum(books.activities.values())} activity attempts"
-    )
-    print(
-        f"store: {report.workflows} workflows, {report.runs} runs, {report.events} events; "
-        f"{report.replayed} histories replayed; all ended {report.drain_seconds:.1f} s after the last start"
-    )
-    print("ended as: " + ", ".join(f"{count} {name}" for name, count in sorted(report.statuses.items())))
+    report.tell(crash_audit.read(campaign.ledger))
     kinds = Counter(fault.split(" ")[0].partition("-")[0] for fault in faults)
     for fault in faults[:50]:
         print(f"FAULT {fault}")

@@ -96,6 +96,18 @@ class Report:
     drain_seconds: float = 0
     faults: list[str] = field(default_factory=list)
 
+    def tell(self, books: Books) -> None:
+        """Print what was acknowledged and what became of it."""
+        print(
+            f"acknowledged: {len(books.started)} starts, {sum(map(len, books.signaled.values()))} signals, "
+            f"{len(books.results)} results; {sum(books.activities.values())} activity attempts"
+        )
+        print(
+            f"store: {self.workflows} workflows, {self.runs} runs, {self.events} events; "
+            f"{self.replayed} histories replayed; all ended {self.drain_seconds:.1f} s after the last start"
+        )
+        print("ended as: " + ", ".join(f"{count} {name}" for name, count in sorted(self.statuses.items())))
+
 
 async def audit(url: str, ledger: Path, *, seed: str, patience: float = 180, replays: int = 1000) -> Report:
     """Open the store once more, let every workflow end, and check every promise.
