@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("perdure.engine")
 
+#: The kind of messages that are news.
+NEWS = "news"
 SLOW_POLL = 1.0
+#: How often news are looked for where LISTEN hears nothing.
+NEWS_POLL = 0.1
 #: For how long a node that said its polls wait is believed.
 WANT_LASTS = 5.0
 CLAIM_PAGE = 500
@@ -101,9 +105,11 @@ class Cluster:
         await self._look()
         await self._adopt()
         core = self._core
-        core.spawn(self._store.listen(self._hear, self._missed))
+        core.spawn(self._store.listen(self.hear, self._missed))
         core.spawn(self._watch())
         core.spawn(self._poll_slowly())
+        if self._store.settings.is_pooled:
+            core.spawn(self._poll_news())
         self.tell("j")
 
     async def _look(self) -> bool:
@@ -345,13 +351,14 @@ class Cluster:
                 for start in range(0, len(touched), _RUNS_A_PAYLOAD):
                     text = base64.b64encode(b"".join(touched[start : start + _RUNS_A_PAYLOAD])).decode()
                     payloads.append(f"{self._core.epoch} r{text}")
-                await self._store.notify(payloads)
+                await self._store.notify(payloads, self._core.live - {self._core.epoch}, NEWS)
         except StoreError as error:
             logger.debug("news were not told: %s", error)
         finally:
             self._is_telling = False
 
-    def _hear(self, payload: str) -> None:
+    def hear(self, payload: str) -> None:
+        """Take in what a node told."""
         sender, _, news = payload.partition(" ")
         core = self._core
         if news == "o":
@@ -443,6 +450,13 @@ class Cluster:
                 return
             except StoreError as error:
                 logger.debug("the slow poll failed: %s", error)
+
+    async def _poll_news(self) -> None:
+        """Where nobody can listen, news are messages."""
+        while True:
+            await asyncio.sleep(NEWS_POLL)
+            if not self.is_alone:
+                self.on_message()
 
     # ---- freshness
 

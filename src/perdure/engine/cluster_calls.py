@@ -12,7 +12,7 @@ import msgspec
 
 from perdure.api.errordetails import v1 as errordetails_v1
 from perdure.api.workflowservice import v1 as ws
-from perdure.engine.cluster import SLOW_POLL, Cluster
+from perdure.engine.cluster import NEWS, SLOW_POLL, Cluster
 from perdure.engine.cluster_core import ClusterCore, StaleError
 from perdure.engine.errors import deadline_exceeded
 from perdure.service import RPCError, RPCStatusCode
@@ -103,6 +103,9 @@ class Calls:
                 if message.kind == _CALL:
                     call = msgspec.msgpack.decode(message.body, type=_Call)
                     self._core.spawn(self._answer(message.id, message.sender, call))
+                elif message.kind == NEWS:
+                    for payload in message.body.decode().split("\n"):
+                        self._cluster.hear(payload)
                 elif message.kind == NEXUS_CALL:
                     self._core.spawn(self.on_nexus_call(message.body))
                 elif message.kind == _ANSWER:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, TypeVar
 
 from perdure.store.api import StoreClosedError, StoreCorruptError, StoreError, StoreUnavailableError
@@ -79,13 +81,30 @@ class Backoff:
 
 async def open_connection(settings: Settings, dsn: str = "") -> Connection:
     """A new connection."""
-    return await driver().connect(
+    connection = await driver().connect(
         dsn or settings.dsn,
         timeout=settings.connect_timeout,
         command_timeout=settings.command_timeout,
         server_settings=settings.server_settings,
         statement_cache_size=0 if settings.is_pooled else 200,
     )
+    try:
+        if settings.session_settings:
+            await connection.execute(
+                "; ".join(f"SET {name} = {value}" for name, value in settings.session_settings.items())
+            )
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+def statement(connection: Connection, settings: Settings) -> AbstractAsyncContextManager[Any]:
+    """Around statements with parameters: they are prepared, and must be executed on the same connection of the server.
+
+    A pooler of transactions gives each transaction another one.
+    """
+    return connection.transaction() if settings.is_pooled else contextlib.nullcontext()
 
 
 async def first_connection(settings: Settings) -> Connection:
@@ -128,15 +147,6 @@ class Connections:
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement."""
-        if self._settings.is_pooled:
-
-            async def fetch(connection: Connection) -> list[Any]:
-                # What is prepared must be executed on the same connection of the server.
-                async with connection.transaction():
-                    rows: list[Any] = await connection.fetch(sql, *arguments)
-                    return rows
-
-            return await self.run(fetch)
         return await self.run(lambda connection: connection.fetch(sql, *arguments))
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
@@ -162,7 +172,11 @@ class Connections:
                     if connection is None:
                         connection = await open_connection(self._settings, self._dsn)
                     self._in_use.add(connection)
-                    result = await work(connection)
+                    if self._settings.is_pooled:
+                        async with connection.transaction():
+                            result = await work(connection)
+                    else:
+                        result = await work(connection)
                 except Exception as error:
                     if connection is not None and is_passing(error):
                         connection.terminate()

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import NamedTuple, TypeVar
 
 from perdure.store.api import StoreUnavailableError
-from perdure.store.postgres._connections import Connection, close_connection, first_connection, store_error
+from perdure.store.postgres._connections import Connection, close_connection, first_connection, statement, store_error
 from perdure.store.postgres._settings import Settings
 
 T = TypeVar("T")
@@ -92,7 +92,12 @@ async def read_status(settings: Settings) -> Status:
     Raises:
         StoreUnavailableError: no connection, or no permission.
     """
-    return await _with_connection(settings, schema_status, "read from")
+
+    async def read(connection: Connection, settings: Settings) -> Status:
+        async with statement(connection, settings):
+            return await schema_status(connection, settings)
+
+    return await _with_connection(settings, read, "read from")
 
 
 async def _with_connection(settings: Settings, work: Callable[[Connection, Settings], Awaitable[T]], what: str) -> T:
@@ -111,10 +116,12 @@ async def check(connection: Connection, settings: Settings) -> None:
     Raises:
         StoreUnavailableError: it is older and may not be changed, or newer.
     """
-    status = await schema_status(connection, settings)
+    async with statement(connection, settings):
+        status = await schema_status(connection, settings)
     if status.pending and settings.migrate and not status.is_newer:
         await apply(connection, settings)
-        status = await schema_status(connection, settings)
+        async with statement(connection, settings):
+            status = await schema_status(connection, settings)
     if status.is_newer:
         raise StoreUnavailableError(
             f"the store in {settings.place} is at version {status.version} of its tables, which a newer perdure made; "

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from perdure.store.api import StoreUnavailableError
-from perdure.store.postgres._connections import Backoff, Connection
+from perdure.store.postgres._connections import Backoff, Connection, statement
 from perdure.store.postgres._settings import Settings
 
 #: The epochs this process holds, by schema and database: two stores of one process are told apart by them.
@@ -97,12 +97,13 @@ class Lease:
 
         Waits for a commit that an earlier connection has under way, and refuses one that it has not begun.
         """
-        row = await connection.fetchrow(
-            f"UPDATE {self.settings.schema}.node SET generation = generation + 1, "
-            "lease_until = clock_timestamp() + $2 WHERE epoch = $1 RETURNING generation, commit_number",
-            self.epoch,
-            self.duration,
-        )
+        async with statement(connection, self.settings):
+            row = await connection.fetchrow(
+                f"UPDATE {self.settings.schema}.node SET generation = generation + 1, "
+                "lease_until = clock_timestamp() + $2 WHERE epoch = $1 RETURNING generation, commit_number",
+                self.epoch,
+                self.duration,
+            )
         if row is None:
             return None
         self.generation = row["generation"]
@@ -111,7 +112,8 @@ class Lease:
     async def release(self, connection: Connection) -> None:
         """Give the database up."""
         self.forget()
-        await connection.execute(f"DELETE FROM {self.settings.schema}.node WHERE epoch = $1", self.epoch)
+        async with statement(connection, self.settings):
+            await connection.execute(f"DELETE FROM {self.settings.schema}.node WHERE epoch = $1", self.epoch)
 
     def forget(self) -> None:
         """This process holds it no longer."""

@@ -56,6 +56,9 @@ class Settings:
     """Behind a pooler that gives each transaction another connection of the server."""
     replica: str = ""
     server_settings: dict[str, str] = field(default_factory=dict)
+    """What a connection begins with."""
+    session_settings: dict[str, str] = field(default_factory=dict)
+    """What is set on it then: a pooler refuses most that is asked at the beginning."""
 
     @classmethod
     def parse(cls, url: str) -> Settings:
@@ -77,10 +80,11 @@ class Settings:
         pooler = _choice(options, "pooler", ("session", "transaction"))
         server = {"application_name": options.pop("application_name", "perdure")}
         timeout = numbers.pop("statement_timeout", None)
+        session = {}
         if pooler != "transaction":
-            server["jit"] = "off"
+            session["jit"] = "off"
             if timeout is not None:
-                server["statement_timeout"] = str(int(timeout))
+                session["statement_timeout"] = str(int(timeout))
         replica = options.pop("replica", "")
         netloc = parts.netloc.rpartition("@")[2]
         user = parts.username or options.get("user", "")
@@ -93,6 +97,7 @@ class Settings:
             is_pooled=pooler == "transaction",
             replica=replica,
             server_settings=server,
+            session_settings=session,
             # By their names they are the fields that are numbers.
             **{name: int(value) if name in _WHOLE else value for name, value in numbers.items()},  # type: ignore[arg-type]
         )

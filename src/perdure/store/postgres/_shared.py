@@ -295,9 +295,10 @@ class SharedPostgresStore(PostgresStore):
         self._check_open()
         rows = await self.connections.fetch(
             f"DELETE FROM {self._schema}.message WHERE node = $1 OR sent_at < now() - interval '10 minutes' "
-            "RETURNING id::text, sender, kind, body, node",
+            "RETURNING id::text, sender, kind, body, node, sent_at",
             self.epoch,
         )
+        rows.sort(key=lambda row: row[5])
         return [Message(*row[:4]) for row in rows if row[4] == self.epoch]
 
     # What transactions of users ask for
@@ -324,9 +325,21 @@ class SharedPostgresStore(PostgresStore):
 
     # News
 
-    async def notify(self, payloads: Sequence[str]) -> None:
-        """Tell every node that listens."""
+    async def notify(self, payloads: Sequence[str], nodes: Iterable[int], kind: str) -> None:
+        """Tell every node that listens; where none can, leave these nodes a message of that kind, a payload a line."""
         self._check_open()
+        if self.settings.is_pooled:
+            others = list(nodes)
+            await self.connections.fetch(
+                f"INSERT INTO {self._schema}.message (id, node, sender, kind, body) "
+                "SELECT a, b, $3, $4, $5 FROM unnest($1::uuid[], $2::bigint[]) AS t(a, b) ON CONFLICT (id) DO NOTHING",
+                [str(uuid.uuid4()) for _ in others],
+                others,
+                self.epoch,
+                kind,
+                "\n".join(payloads).encode(),
+            )
+            return
         await self.connections.fetch(
             "SELECT pg_notify($1, p) FROM unnest($2::text[]) AS t(p)", self._schema, list(payloads)
         )
@@ -337,6 +350,8 @@ class SharedPostgresStore(PostgresStore):
         Args:
             lost: called whenever news may have been missed.
         """
+        if self.settings.is_pooled:
+            return  # a pooler of transactions tells no news
         while not self._is_closed:
             connection = None
             backoff = Backoff(1e9)

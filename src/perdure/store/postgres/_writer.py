@@ -29,6 +29,7 @@ from perdure.store.postgres._connections import (
     is_passing,
     open_connection,
     sqlstate,
+    statement,
     store_error,
 )
 from perdure.store.postgres._nodes import Lease
@@ -270,7 +271,8 @@ class Writer:
             connection = None
             try:
                 connection = await open_connection(self._settings)
-                versions = (await self._found(group, connection)).versions
+                async with statement(connection, self._settings):
+                    versions = (await self._found(group, connection)).versions
                 break
             except Exception as error:
                 if not is_passing(error) or not await backoff.wait():
@@ -312,7 +314,8 @@ class Writer:
                 if self._connection is None or self._connection.is_closed():
                     await self._connect(self._lease)
                 assert self._connection is not None
-                return await self._found(group, self._connection)
+                async with statement(self._connection, self._settings):
+                    return await self._found(group, self._connection)
             except Exception as error:
                 if not is_passing(error) or not await backoff.wait():
                     raise
