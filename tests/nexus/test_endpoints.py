@@ -135,15 +135,3 @@ async def test_calls_to_an_endpoint_that_is_gone_fail(d: NexusDriver) -> None:
     await d.advance(1)
     failure = (await d.last()).failure
     assert failure.cause.message == "endpoint not registered"
-
-
-async def test_endpoints_out_of_the_service_are_refused_clearly(d: NexusDriver) -> None:
-    target = nexus_v1.EndpointTarget(external=nexus_v1.EndpointTargetExternal("https://example.com/nexus"))
-    await d.engine.create_nexus_endpoint(
-        operatorservice_v1.CreateNexusEndpointRequest(nexus_v1.EndpointSpec("out", target=target))
-    )
-    await d.start()
-    await d.turn(call(endpoint="out"))
-    await d.settle()
-    failure = (await d.last()).failure
-    assert "leads out of this service" in failure.cause.message

@@ -14,6 +14,7 @@ import msgspec
 from perdure.api.common import v1 as common_v1
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.json import to_json_dict
+from perdure.engine.nexus_http import to_content
 
 _TIMEOUT = 10.0
 #: Answers that stay the same however often the request is sent.
@@ -75,7 +76,7 @@ def _request(url: str, header: Mapping[str, str], outcome: Outcome) -> urllib.re
         body = msgspec.json.encode(_nexus_failure(failure))
     else:
         headers["Nexus-Operation-State"] = "succeeded"
-        body = _content(outcome.result, headers)
+        body = to_content(outcome.result, headers)
     return urllib.request.Request(url, body, headers, method="POST")
 
 
@@ -86,23 +87,6 @@ def _nexus_failure(failure: failure_v1.Failure) -> dict[str, Any]:
         "details": to_json_dict(failure),
     }
     return form
-
-
-def _content(payload: common_v1.Payload | None, headers: dict[str, str]) -> bytes:
-    """A payload as the content of a request: JSON and bytes as they are, all else in Temporal's own type."""
-    if payload is None:
-        return b""
-    encoding = payload.metadata.get("encoding")
-    if encoding == b"json/plain" and len(payload.metadata) == 1:
-        headers["Content-Type"] = "application/json"
-        return payload.data
-    if encoding == b"binary/plain" and len(payload.metadata) == 1:
-        headers["Content-Type"] = "application/octet-stream"
-        return payload.data
-    if encoding == b"binary/null" and len(payload.metadata) == 1:
-        return b""
-    headers["Content-Type"] = "application/x-temporal-payload"
-    return payload.SerializeToString()
 
 
 def _time(ns: int) -> str:

@@ -123,6 +123,7 @@ class ClusterEngine(Engine):
         retention: timedelta | None = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         callback_addresses: Sequence[str] = (),
+        nexus_callback_url: str = "",
     ) -> ClusterEngine:
         """Join the nodes over a store. As :meth:`Engine.open`."""
         # The store is a shared one; the signature is Engine.open's.
@@ -130,6 +131,7 @@ class ClusterEngine(Engine):
         namespaces = ClusterNamespaces(store)
         await namespaces.open(None if retention is None else int(retention.total_seconds() * 1000))
         engine = cls(core, namespaces, callback_addresses)
+        engine._external_endpoints.callback_url = nexus_callback_url
         engine._wrap(core, namespaces)
         await engine._nexus_endpoints.open()
         await engine.cluster.open()

@@ -18,7 +18,9 @@ from perdure.api.common import v1 as common_v1
 from perdure.api.enums.v1 import EventType, TimeoutType
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.history import v1 as history_v1
-from perdure.engine import nexus_failures
+from perdure.api.nexus import links as nexus_links
+from perdure.api.nexus import v1 as nexus_v1
+from perdure.engine import limits, nexus_failures
 from perdure.engine.core import Core
 from perdure.engine.errors import not_found
 from perdure.engine.ids import NexusCompletionToken
@@ -187,6 +189,34 @@ class NexusOperations:
         if operation["cancel"] is not None:
             core.add_transfer(run, operation["cancel"]["requested_id"])
         core.touch(run)
+
+    def answered(
+        self, run: Run, scheduled_id: int, operation: Operation, response: nexus_v1.StartOperationResponse
+    ) -> None:
+        """What a handler said to a start request."""
+        if (sync := response.sync_success) is not None:
+            if sync.payload is not None and len(sync.payload.data) > limits.MAX_BLOB_SIZE:
+                failure = nexus_failures.handler_failure("BAD_REQUEST", "http: response body too large")
+                self.failed(run, scheduled_id, operation, failure)
+                return
+            links = nexus_links.all_from_nexus(sync.links)
+            self.succeeded(run, scheduled_id, operation, sync.payload, links)
+        elif (later := response.async_success) is not None:
+            links = nexus_links.all_from_nexus(later.links)
+            self.started(run, scheduled_id, operation, later.operation_token or later.operation_id, links)
+        elif (reason := response.failure) is not None:
+            if reason.canceled_failure_info is not None:
+                self.canceled(run, scheduled_id, operation, reason)
+            else:
+                self.failed(run, scheduled_id, operation, reason)
+        elif (error := response.operation_error) is not None:
+            cause = nexus_failures.from_nexus(error.failure)
+            if error.operation_state == "canceled":
+                self.canceled(run, scheduled_id, operation, cause)
+            else:
+                self.failed(run, scheduled_id, operation, cause)
+        else:
+            self.call_failed(run, scheduled_id, nexus_failures.handler_failure("INTERNAL", "empty outcome"))
 
     def call_failed(self, run: Run, transfer_id: int, failure: failure_v1.Failure) -> None:
         """A handler refused, or could not be reached: asked again where that may help, else that was all."""

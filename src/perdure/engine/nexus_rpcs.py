@@ -10,6 +10,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine.callbacks import Callbacks
 from perdure.engine.closing import Closing
 from perdure.engine.core import Core
+from perdure.engine.external_endpoints import ExternalEndpoints
 from perdure.engine.limits import long_poll
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_endpoints import NexusEndpoints
@@ -35,8 +36,14 @@ class NexusRpcs:
         self._nexus_endpoints = NexusEndpoints(core, namespaces)
         self._nexus_operations = NexusOperations(core)
         self._system_endpoint = SystemEndpoint(core, namespaces, self._nexus_operations)
+        self._external_endpoints = ExternalEndpoints(core, self._nexus_operations)
         self._nexus_tasks = NexusTasks(
-            core, namespaces, self._nexus_endpoints, self._nexus_operations, self._system_endpoint
+            core,
+            namespaces,
+            self._nexus_endpoints,
+            self._nexus_operations,
+            self._system_endpoint,
+            self._external_endpoints,
         )
         self._callbacks = Callbacks(core, namespaces, self._nexus_operations, callback_addresses)
 
@@ -69,6 +76,11 @@ class NexusRpcs:
         """Temporal's RespondNexusTaskFailed."""
         self._check()
         return await self._nexus_tasks.failed(request)
+
+    async def complete_nexus_operation(self, header: Mapping[str, str], body: bytes) -> None:
+        """Take the completion of an operation from a handler outside; see :class:`ExternalEndpoints`."""
+        self._check()
+        await self._external_endpoints.complete(header, body)
 
     async def create_nexus_endpoint(
         self,

@@ -19,6 +19,7 @@ from perdure.api.workflowservice import v1 as ws
 from perdure.engine import limits, nexus_failures
 from perdure.engine.core import Core
 from perdure.engine.errors import not_found
+from perdure.engine.external_endpoints import CALLBACK_TOKEN, ExternalEndpoints
 from perdure.engine.ids import (
     NexusCompletionToken,
     NexusTaskToken,
@@ -30,18 +31,18 @@ from perdure.engine.matching import Task
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_endpoints import NexusEndpoints
 from perdure.engine.nexus_operations import NexusOperations
-from perdure.engine.nexus_state import REQUEST_TIMEOUT, Operation, by_transfer, in_ms
+from perdure.engine.nexus_state import REQUEST_TIMEOUT, Cancellation, Operation, by_transfer, in_ms
 from perdure.engine.run import Run
 from perdure.service import RPCError, RPCStatusCode
 from perdure.store.api import RunKey, TaskKind
 
 if TYPE_CHECKING:
+    from perdure._native.events import HistoryEvent
     from perdure.engine.system_endpoint import SystemEndpoint
 
 _SCHEDULED = int(EventType.EVENT_TYPE_NEXUS_OPERATION_SCHEDULED)
 #: Where handlers send completions: a run of this very service is told.
 SYSTEM_CALLBACK = "temporal://system"
-CALLBACK_TOKEN = "temporal-callback-token"
 _LOST = "Nexus task not found or already expired"
 #: Seconds after which no answer to a task is expected any more.
 _FORGET_AFTER = 60.0
@@ -73,9 +74,11 @@ class NexusTasks:
         endpoints: NexusEndpoints,
         operations: NexusOperations,
         system: SystemEndpoint,
+        external: ExternalEndpoints,
     ) -> None:
         self._core = core
         self._system = system
+        self._external = external
         self._namespaces = namespaces
         self._endpoints = endpoints
         self._operations = operations
@@ -86,8 +89,10 @@ class NexusTasks:
         self._under_way: dict[tuple[str, int], NexusTask] = {}
 
     def is_held(self) -> bool:
-        """Whether a worker has a task that somebody waits for."""
-        return any(task.is_held and self._is_wanted(task) for task in self._tasks.values())
+        """Whether a worker, or a handler outside, has a task that somebody waits for."""
+        return self._external.is_calling() or any(
+            task.is_held and self._is_wanted(task) for task in self._tasks.values()
+        )
 
     def _is_wanted(self, task: NexusTask) -> bool:
         run = self._core.cached(task.key.run_id)
@@ -126,8 +131,7 @@ class NexusTasks:
             self._operations.call_failed(run, transfer_id, failure)
             return
         if target.worker is None:
-            text = f"endpoint {operation['endpoint']!r} leads out of this service, which calls its own workers only"
-            self._operations.call_failed(run, transfer_id, nexus_failures.handler_failure("NOT_IMPLEMENTED", text))
+            await self._call_out(run, transfer_id, found, "" if target.external is None else target.external.url)
             return
         try:
             namespace_id = self._namespaces.get(target.worker.namespace).namespace_id
@@ -139,6 +143,15 @@ class NexusTasks:
         self._under_way[run.key.run_id, transfer_id] = task
         queue = core.matching.queue(namespace_id, TaskKind.NEXUS, task.task_queue)
         queue.add(Task(run.key, transfer_id, query=task.task_id))
+
+    async def _call_out(
+        self, run: Run, transfer_id: int, found: tuple[int, Operation, Cancellation | None], url: str
+    ) -> None:
+        scheduled_id, operation, cancel = found
+        scheduled = await self._core.event(run, scheduled_id)
+        timeout = _time_left(operation, self._core.now(), is_start=cancel is None)
+        request = self._request(run, scheduled, scheduled_id, operation, cancel is not None, timeout)
+        await self._external.call(run, transfer_id, url, request, timeout)
 
     def _drop(self, task: NexusTask) -> None:
         self._tasks.pop(task.task_id, None)
@@ -216,11 +229,20 @@ class NexusTasks:
         core.timers.arm(run.key, in_ms(call["due_ns"]))
         task.is_held = True
         core.loop.call_later(_FORGET_AFTER, self._drop, task)  # where the run closed, nobody else forgets it
+        request = self._request(run, scheduled, scheduled_id, operation, cancel is not None, timeout)
+        proof = NexusTaskToken(task.namespace_id, task.task_queue, task.task_id)
+        return ws.PollNexusTaskQueueResponse(encode_nexus_task(proof), request)
+
+    def _request(
+        self, run: Run, scheduled: HistoryEvent, scheduled_id: int, operation: Operation, is_cancel: bool, timeout: int
+    ) -> nexus_v1.Request:
+        """What a handler is asked, whose time to answer is ``timeout`` nanoseconds."""
+        now = self._core.now()
         attributes = scheduled.attributes
         header = dict(attributes.nexus_header)
         header["request-timeout"] = f"{timeout // limits.NS_PER_MS}ms"
         whole = _operation_time(operation, now)
-        if cancel is None and whole and "operation-timeout" not in header:
+        if not is_cancel and whole and "operation-timeout" not in header:
             header["operation-timeout"] = f"{whole // limits.NS_PER_MS}ms"
         request = nexus_v1.Request(
             header,
@@ -228,7 +250,7 @@ class NexusTasks:
             endpoint=operation["endpoint"],
             capabilities=nexus_v1.RequestCapabilities(temporal_failure_responses=True),
         )
-        if cancel is None:
+        if not is_cancel:
             token = NexusCompletionToken(*run.key, scheduled_id, operation["request_id"])
             request.start_operation = nexus_v1.StartOperationRequest(
                 operation["service"],
@@ -243,8 +265,7 @@ class NexusTasks:
             request.cancel_operation = nexus_v1.CancelOperationRequest(
                 operation["service"], operation["operation"], operation["token"], operation["token"]
             )
-        proof = NexusTaskToken(task.namespace_id, task.task_queue, task.task_id)
-        return ws.PollNexusTaskQueueResponse(encode_nexus_task(proof), request)
+        return request
 
     def link(self, run: Run, scheduled_id: int) -> common_v1.Link:
         """What of the caller the handler's side is to point at."""
@@ -294,37 +315,10 @@ class NexusTasks:
         if cancel is not None:
             self._operations.cancel_succeeded(run, scheduled_id, cancel)
         else:
-            self._started(run, scheduled_id, operation, response.start_operation or nexus_v1.StartOperationResponse())
+            start = response.start_operation or nexus_v1.StartOperationResponse()
+            self._operations.answered(run, scheduled_id, operation, start)
         await self._core.durable(run)
         return ws.RespondNexusTaskCompletedResponse()
-
-    def _started(
-        self, run: Run, scheduled_id: int, operation: Operation, response: nexus_v1.StartOperationResponse
-    ) -> None:
-        done = self._operations
-        if (sync := response.sync_success) is not None:
-            if sync.payload is not None and len(sync.payload.data) > limits.MAX_BLOB_SIZE:
-                failure = nexus_failures.handler_failure("BAD_REQUEST", "http: response body too large")
-                done.failed(run, scheduled_id, operation, failure)
-                return
-            links = nexus_links.all_from_nexus(sync.links)
-            done.succeeded(run, scheduled_id, operation, sync.payload, links)
-        elif (later := response.async_success) is not None:
-            links = nexus_links.all_from_nexus(later.links)
-            done.started(run, scheduled_id, operation, later.operation_token or later.operation_id, links)
-        elif (reason := response.failure) is not None:
-            if reason.canceled_failure_info is not None:
-                done.canceled(run, scheduled_id, operation, reason)
-            else:
-                done.failed(run, scheduled_id, operation, reason)
-        elif (error := response.operation_error) is not None:
-            cause = nexus_failures.from_nexus(error.failure)
-            if error.operation_state == "canceled":
-                done.canceled(run, scheduled_id, operation, cause)
-            else:
-                done.failed(run, scheduled_id, operation, cause)
-        else:
-            done.call_failed(run, scheduled_id, nexus_failures.handler_failure("INTERNAL", "empty outcome"))
 
     async def failed(self, request: ws.RespondNexusTaskFailedRequest) -> ws.RespondNexusTaskFailedResponse:
         """Temporal's RespondNexusTaskFailed."""

@@ -5,6 +5,7 @@ the command line. Needs the extra ``perdure[server]``.
 """
 
 from perdure.server._auth import ApiKey, Auth, JWTAuth
+from perdure.server._nexus_callbacks import NexusCallbacks
 from perdure.server._server import Server, ServerTLS
 
-__all__ = ["ApiKey", "Auth", "JWTAuth", "Server", "ServerTLS"]
+__all__ = ["ApiKey", "Auth", "JWTAuth", "NexusCallbacks", "Server", "ServerTLS"]
