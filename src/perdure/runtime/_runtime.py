@@ -72,7 +72,7 @@ class Runtime:
 
         Args:
             telemetry: what becomes of metrics and logs.
-            worker_heartbeat_interval: accepted.
+            worker_heartbeat_interval: how often workers tell the service of themselves; None: never.
             disable_environment_info: accepted.
 
         Raises:
@@ -82,6 +82,7 @@ class Runtime:
         """
         if worker_heartbeat_interval is not None and worker_heartbeat_interval <= timedelta(0):
             raise ValueError("worker_heartbeat_interval must be positive")
+        self._worker_heartbeat_interval = worker_heartbeat_interval
         self._prometheus: Prometheus | None = None
         self._metric_meter = self._make_meter(telemetry)
         self._metric_prefix = "temporal_" if telemetry.metric_prefix is None else telemetry.metric_prefix
@@ -95,6 +96,11 @@ class Runtime:
     def metric_meter(self) -> MetricMeter:
         """The meter; one that drops everything where no metrics are configured."""
         return self._metric_meter
+
+    @property
+    def worker_heartbeat_interval(self) -> timedelta | None:
+        """How often workers tell the service of themselves; None: never."""
+        return self._worker_heartbeat_interval
 
     def _make_meter(self, telemetry: TelemetryConfig) -> MetricMeter:
         metrics = telemetry.metrics

@@ -25,6 +25,7 @@ from perdure.worker._config import (
     validate,
 )
 from perdure.worker._eager_activities import EagerActivities
+from perdure.worker._heartbeats import Heartbeats
 from perdure.worker._interceptor import Interceptor
 from perdure.worker._plugin import Plugin
 from perdure.worker._poll_shutdown import end_polls, ends_polls
@@ -214,6 +215,7 @@ class Worker(WorkerParts):
         self._instance_key = uuid.uuid4().hex
         #: Whether the service ends our polls when it hears that we shut down.
         self._ends_polls = False
+        self._heartbeats: Heartbeats | None = None
         self._is_ready = asyncio.Event()
         self._make_halves()
 
@@ -388,6 +390,7 @@ class Worker(WorkerParts):
                 ws.DescribeNamespaceRequest(namespace=self._client.namespace)
             )
             self._ends_polls = not self._service.in_process and ends_polls(described)
+            self._heartbeats = self._make_heartbeats(described)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise RuntimeError(
@@ -415,6 +418,8 @@ class Worker(WorkerParts):
             self._groups.append(self._nexus_pollers(self._nexus, in_process))
         for group in self._groups:
             group.start()
+        if self._heartbeats is not None:
+            self._heartbeats.start()
 
     def _fail(self, error: BaseException) -> None:
         """End the worker because of an error; only the first counts. On the loop."""
@@ -477,6 +482,8 @@ class Worker(WorkerParts):
     async def _shut_down(self) -> None:
         grace = self._config["graceful_shutdown_timeout"].total_seconds()
         self._refuse_eagerly()
+        if self._heartbeats is not None:
+            await self._heartbeats.stop()
         if self._activities is not None:
             self._activities.notify_shutdown()
         if self._nexus is not None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.api.common.v1 import WorkerVersionCapabilities
-from perdure.api.deployment.v1 import WorkerDeploymentOptions
+from perdure.api.deployment.v1 import WorkerDeploymentOptions, WorkerDeploymentVersion
 from perdure.api.enums.v1 import TaskQueueKind
 from perdure.api.taskqueue.v1 import TaskQueue, TaskQueueMetadata
 from perdure.api.workflowservice import v1 as ws
@@ -24,8 +24,10 @@ from perdure.worker._config import (
     WorkerConfig,
     remote_polls,
 )
+from perdure.worker._heartbeats import Heartbeats, interval_of, wants_heartbeats
 from perdure.worker._interceptor import Interceptor
 from perdure.worker._local_activity import LocalActivityExecutor
+from perdure.worker._plugin import Plugin
 from perdure.worker._pollers import PollerGroup, Slots
 from perdure.worker._runner import enforced_restrictions
 from perdure.worker._service_metrics import MeasuredService
@@ -48,6 +50,7 @@ class WorkerParts:
     _config: WorkerConfig
     _service: WorkflowService
     _instance_key: str
+    _plugins: list[Plugin]
     _own_executor: concurrent.futures.ThreadPoolExecutor | None
     #: Of this worker; None: nobody wants to know.
     _metrics: NamedMetrics | None
@@ -316,4 +319,22 @@ class WorkerParts:
             deployment_name=deployment.version.deployment_name,
             build_id=deployment.version.build_id,
             worker_versioning_mode=2 if deployment.use_worker_versioning else 1,
+        )
+
+    def _make_heartbeats(self, described: ws.DescribeNamespaceResponse) -> Heartbeats | None:
+        """What tells the service of this worker, where the service and the runtime want that."""
+        interval = interval_of(self._client.service_client.config.runtime)
+        if interval is None or not wants_heartbeats(described):
+            return None
+        deployment = self._config.get("deployment_config")
+        version = None if deployment is None else deployment.version
+        return Heartbeats(
+            self._client.workflow_service,
+            self._client.namespace,
+            interval,
+            instance_key=self._instance_key,
+            identity=self._identity,
+            task_queue=self._config["task_queue"],
+            version=None if version is None else WorkerDeploymentVersion(version.build_id, version.deployment_name),
+            plugins=[plugin.name() for plugin in self._plugins],
         )
