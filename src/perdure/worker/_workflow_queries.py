@@ -21,12 +21,12 @@ from perdure.workflow import (
 if TYPE_CHECKING:
     from types import FrameType
 
-    from perdure.worker._workflow_run import HandlerRun, WorkflowRun
+    from perdure.worker._workflow_messages import HandlerRun, WorkflowMessages
 
 _HERE = str(Path(__file__).parent)
 
 
-def _open_tasks(run: WorkflowRun) -> list[Any]:
+def _open_tasks(run: WorkflowMessages) -> list[Any]:
     return [task for task in run.loop.tasks() if not task.get_name().startswith("query: ")]
 
 
@@ -43,7 +43,7 @@ def _frames(task: Any) -> list[FrameType]:
     return [frame for frame in frames if not frame.f_code.co_filename.startswith(_HERE)] or frames
 
 
-def stack_trace(run: WorkflowRun) -> str:
+def stack_trace(run: WorkflowMessages) -> str:
     """Where each task of the workflow waits."""
     stacks = []
     for task in _open_tasks(run):
@@ -57,7 +57,7 @@ def stack_trace(run: WorkflowRun) -> str:
     return "\n\n".join(stacks)
 
 
-def enhanced_stack_trace(run: WorkflowRun) -> dict[str, Any]:
+def enhanced_stack_trace(run: WorkflowMessages) -> dict[str, Any]:
     """The same with the sources, in the JSON form of Temporal's EnhancedStackTrace."""
     sources: dict[str, Any] = {}
     stacks = []
@@ -79,7 +79,7 @@ def enhanced_stack_trace(run: WorkflowRun) -> dict[str, Any]:
     return {"sdk": {"name": "perdure-python", "version": __version__}, "sources": sources, "stacks": stacks}
 
 
-def workflow_metadata(run: WorkflowRun) -> dict[str, Any]:
+def workflow_metadata(run: WorkflowMessages) -> dict[str, Any]:
     """The workflow's type, handlers and current details, in the JSON form of Temporal's WorkflowMetadata."""
 
     def interactions(definitions: Iterable[Any]) -> list[dict[str, str]]:
@@ -101,7 +101,7 @@ def workflow_metadata(run: WorkflowRun) -> dict[str, Any]:
     return metadata
 
 
-BUILT_IN_QUERIES: dict[str, Callable[[WorkflowRun], Any]] = {
+BUILT_IN_QUERIES: dict[str, Callable[[WorkflowMessages], Any]] = {
     "__stack_trace": stack_trace,
     "__enhanced_stack_trace": enhanced_stack_trace,
     "__temporal_workflow_metadata": workflow_metadata,

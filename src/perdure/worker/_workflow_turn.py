@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from perdure.api.query.v1 import WorkflowQueryResult
     from perdure.converter import FailureConverter, PayloadConverter
     from perdure.worker._interceptor import WorkflowInboundInterceptor, WorkflowOutboundInterceptor
-    from perdure.worker._workflow_run import HandlerRun
+    from perdure.worker._workflow_messages import HandlerRun
     from perdure.worker._workflow_runtime import RunOptions
     from perdure.workflow import ActivityHandle
     from perdure.workflow._definition import _Definition

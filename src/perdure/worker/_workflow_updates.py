@@ -17,7 +17,7 @@ from perdure.workflow._context import _set_current_update_info
 if TYPE_CHECKING:
     from perdure._native.matcher import WorkflowCommand
     from perdure.worker._interceptor import HandleUpdateInput
-    from perdure.worker._workflow_run import WorkflowRun
+    from perdure.worker._workflow_messages import WorkflowMessages
     from perdure.workflow._handlers import _UpdateDefinition
 
 _ACCEPT = int(Input.ACCEPT)
@@ -29,7 +29,7 @@ _C_PROTOCOL_MESSAGE = 14
 class UpdateRun:
     """An update on its way; its messages and commands are those of Temporal's core."""
 
-    def __init__(self, run: WorkflowRun, command: WorkflowCommand, request: update_v1.Request) -> None:
+    def __init__(self, run: WorkflowMessages, command: WorkflowCommand, request: update_v1.Request) -> None:
         self._run = run
         self._command = command
         self._request = request
