@@ -68,12 +68,15 @@ def updates(draw: st.DrawFn) -> RunUpdate:
     )
 
 
-@given(st.lists(updates(), min_size=1, max_size=3))
-def test_a_batch_is_what_the_twin_says(changes: list[RunUpdate]) -> None:
+@given(st.lists(updates(), min_size=1, max_size=3), st.one_of(st.none(), _TIME))
+def test_a_batch_is_what_the_twin_says(changes: list[RunUpdate], horizon: int | None) -> None:
     names = _batch.Names()
     batch = Batch(names)
     expected: list[twin.Entry] = []
     numbers = twin.Names()
+    if horizon is not None:
+        names.seal(_NUMBER, horizon)
+        numbers.horizon = horizon
     for change in changes:
         batch.update(change, _NUMBER)
         found = batch.entries_list()[len(expected) :]

@@ -116,7 +116,7 @@ def _tests() -> st.SearchStrategy[str]:
     )
 
 
-_QUERIES = st.recursive(
+QUERIES = st.recursive(
     _tests(),
     lambda inner: st.one_of(
         st.lists(inner, min_size=2, max_size=3).map(" AND ".join),
@@ -126,12 +126,12 @@ _QUERIES = st.recursive(
     ),
     max_leaves=5,
 )
-_ORDERS = tuple(
+ORDERS = tuple(
     f"ORDER BY {name}{direction}"
     for name in ("StartTime", "CloseTime", "Customer", "Amount", "Price", "Paid", "Due", "WorkflowId", "HistoryLength")
     for direction in ("", " DESC")
 )
-_GROUPS = ("", "ExecutionStatus", "WorkflowType", "TaskQueue", "Customer", "Paid", "TemporalNamespaceDivision")
+GROUPS = ("", "ExecutionStatus", "WorkflowType", "TaskQueue", "Customer", "Paid", "TemporalNamespaceDivision")
 
 
 def _attributes(rng: random.Random) -> bytes:
@@ -141,7 +141,7 @@ def _attributes(rng: random.Random) -> bytes:
     return search_attributes(**chosen) if chosen else b""
 
 
-def _record(rng: random.Random, number: int) -> VisibilityRecord:
+def make_record(rng: random.Random, number: int) -> VisibilityRecord:
     key = run_key(number, rng.choice((None, None, "shared", "a\0b", "w" * 500)))
     closed = rng.random() < 0.6
     parent = rng.random() < 0.3
@@ -162,7 +162,7 @@ def _record(rng: random.Random, number: int) -> VisibilityRecord:
     return item
 
 
-def _changed(rng: random.Random, item: VisibilityRecord) -> VisibilityRecord:
+def changed_record(rng: random.Random, item: VisibilityRecord) -> VisibilityRecord:
     changed = VisibilityRecord(*(getattr(item, name) for name in item.__struct_fields__))
     changed.search_attributes = _attributes(rng)
     if not item.close_time and rng.random() < 0.5:
@@ -174,11 +174,11 @@ def _changed(rng: random.Random, item: VisibilityRecord) -> VisibilityRecord:
 async def _fill(store: Store) -> list[VisibilityRecord]:
     """Seventy runs; some changed, some closed, some forgotten after they were first shown."""
     rng = random.Random(5)
-    shown = {number: _record(rng, number) for number in range(70)}
+    shown = {number: make_record(rng, number) for number in range(70)}
     await store.commit([first(item.key, visibility=(None, item)) for item in shown.values()])
     for number in rng.sample(range(70), 30):
         item = shown[number]
-        shown[number] = _changed(rng, item)
+        shown[number] = changed_record(rng, item)
         await store.commit([RunUpdate(item.key, 2, visibility=(item, shown[number]))])
     for number in rng.sample(range(70), 8):
         item = shown.pop(number)
@@ -190,7 +190,7 @@ async def _fill(store: Store) -> list[VisibilityRecord]:
     return sorted(shown.values(), key=visibility_position)
 
 
-async def _listed(store: Store, text: str, size: int) -> list[VisibilityRecord]:
+async def listed(store: Store, text: str, size: int) -> list[VisibilityRecord]:
     query = parse_query(text, TYPES)
     found, token = [], b""
     while True:
@@ -215,25 +215,25 @@ def test_every_filter_is_answered_as_by_brute_force(backend: Backend) -> None:
             phases=(Phase.explicit, Phase.generate),
         )
         @given(
-            text=_QUERIES,
+            text=QUERIES,
             size=st.sampled_from((1, 4, 1000)),
-            group=st.sampled_from(_GROUPS),
-            order=st.sampled_from(("", *_ORDERS)),
-            bare=st.sampled_from(("", *_ORDERS)),
+            group=st.sampled_from(GROUPS),
+            order=st.sampled_from(("", *ORDERS)),
+            bare=st.sampled_from(("", *ORDERS)),
         )
         def check(text: str, size: int, group: str, order: str, bare: str) -> None:
             query = parse_query(text, TYPES)
             expected = [item for item in records if matches(query, item)]
-            assert runner.run(_listed(store, text, size)) == expected
+            assert runner.run(listed(store, text, size)) == expected
             if order:
                 ordered = parse_query(f"{text} {order}", TYPES)
                 whole = order_records(list(expected), ordered, Page(1000, None)).records
-                assert runner.run(_listed(store, f"{text} {order}", size)) == whole
+                assert runner.run(listed(store, f"{text} {order}", size)) == whole
             if bare:
                 ordered = parse_query(bare, TYPES)
                 shown = [item for item in records if matches(ordered, item)]
                 whole = order_records(shown, ordered, Page(1000, None)).records
-                assert runner.run(_listed(store, bare, size)) == whole
+                assert runner.run(listed(store, bare, size)) == whole
             counted = parse_query(text + (f" GROUP BY {group}" if group else ""), TYPES)
             counts: dict[tuple[str, ...], int] = {}
             for item in expected if not group.endswith("Division") else [i for i in records if matches(counted, i)]:
@@ -251,7 +251,7 @@ async def test_nothing_is_left_when_every_run_is_forgotten(store: Store) -> None
         assert stored is not None
         await store.commit([RunUpdate(item.key, stored.version + 1, visibility=(item, None), delete=True)])
     for text in ("", "Customer IS NOT NULL", "WorkflowId STARTS_WITH 'w'", "TemporalNamespaceDivision IS NOT NULL"):
-        assert await _listed(store, text, 10) == []
+        assert await listed(store, text, 10) == []
         assert await store.count_runs(NAMESPACE, parse_query(text, TYPES)) == {(): 0}
     if store.name == "lmdb":
         rows = store._environment.stat()["rows"]  # type: ignore[attr-defined]

@@ -146,8 +146,8 @@ async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 
     await (await LMDBStore.open(tmp_path)).close()
     with lmdb.open(str(tmp_path), max_dbs=16) as environment, environment.begin(write=True) as transaction:
-        transaction.put(b"format", (4).to_bytes(8, "little"), db=environment.open_db(b"meta", transaction))
-    with pytest.raises(StoreCorruptError, match="has format 4, this perdure reads up to 3"):
+        transaction.put(b"format", (5).to_bytes(8, "little"), db=environment.open_db(b"meta", transaction))
+    with pytest.raises(StoreCorruptError, match="has format 5, this perdure reads up to 4"):
         await LMDBStore.open(tmp_path)
 
 
@@ -300,7 +300,7 @@ async def test_a_store_of_format_1_gets_its_indexes(tmp_path: Path) -> None:
     (tmp_path / "checkpoint").unlink()
     for _ in range(2):
         store = await LMDBStore.open(tmp_path)
-        assert store._environment.get(META, b"format") == (3).to_bytes(8, "little")
+        assert store._environment.get(META, b"format") == (4).to_bytes(8, "little")
         assert store._environment.get(META, b"unindexed") is None
         assert (await store.list_runs(NAMESPACE, None, 10)).records == [open_run, closed_run]
         bob = parse_query("Customer = 'bob'", {"Customer": "Keyword"})
@@ -311,6 +311,6 @@ async def test_a_store_of_format_1_gets_its_indexes(tmp_path: Path) -> None:
 async def test_format_and_epoch_rows(tmp_path: Path) -> None:
     store = await LMDBStore.open(tmp_path)
     rows, _ = store._environment.scan(META, b"", b"", 10)
-    assert rows[:2] == [(b"epoch", (1).to_bytes(8, "little")), (b"format", (3).to_bytes(8, "little"))]
+    assert rows[:2] == [(b"epoch", (1).to_bytes(8, "little")), (b"format", (4).to_bytes(8, "little"))]
     assert [key for key, _ in rows[2:]] == [b"log"]
     await store.close()

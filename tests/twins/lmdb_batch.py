@@ -20,6 +20,9 @@ class Names:
 
     def __init__(self) -> None:
         self.numbers: dict[tuple[Any, ...], int] = {}
+        #: Changes of records up to this time leave marks.
+        self.horizon = -1
+        self.marks = 0
 
     def number(self, *name: Any) -> bytes:
         """The number of a name, as it stands in keys."""
@@ -78,6 +81,15 @@ def _shown(
             yield "delete value", "bucket", namespace + old[32:], old[:32]
         if new is not None:
             yield "put", "bucket", namespace + new[32:], new[:32]
+    marked = [
+        entry[:32]
+        if record is not None and entry is not None and (record.close_time or record.start_time) <= names.horizon
+        else bytes(32)
+        for record, entry in ((before, old), (after, new))
+    ]
+    if any(map(any, marked)):
+        yield "put", "mark", namespace + names.marks.to_bytes(8), b"".join(marked)
+        names.marks += 1
     had = {(*term, old) for term in record_terms(before)} if before is not None else set()
     has = {(*term, new) for term in record_terms(after)} if after is not None else set()
     for change, terms in (("delete value", had - has), ("put", has - had)):

@@ -15,6 +15,8 @@ cdef enum:
     DOCUMENT
     BUCKET
     TERM
+    COLUMN
+    MARK
     DATABASES
 
 # What the writer does with an entry of a batch.
@@ -56,6 +58,10 @@ cdef class Names:
     cdef dict _numbers
     cdef readonly dict by_number
     cdef readonly dict unstored
+    # By number of a namespace: ~(the time up to which its records are in columns); 0: none are.
+    cdef uint64_t* _bounds
+    cdef size_t _bounds_count
+    cdef public uint64_t next_mark
 
     cdef uint32_t number(self, tuple name) except 0
 
@@ -87,6 +93,7 @@ cdef class Batch:
     cdef int _delete_task(self, uint32_t namespace, object row) except -1
     cdef int _put_task(self, uint32_t namespace, object row) except -1
     cdef int _visibility(self, tuple change, uint32_t namespace, bint delete) except -1
+    cdef int _mark(self, uint32_t namespace, const uint8_t* old, const uint8_t* new) except -1
     cdef int _entry(self, uint8_t* at, uint32_t namespace, object record) except -1
     cdef int _bucket(self, uint8_t op, uint32_t namespace, const uint8_t* entry) except -1
     cdef int _term(self, uint8_t op, uint32_t namespace, tuple term, const uint8_t* entry) except -1

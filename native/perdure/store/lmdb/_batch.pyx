@@ -18,11 +18,15 @@ visibility namespace (4), run id (16)                                   entry, r
 bucket     namespace (4), bucket (4), status (1)                        positions, in order
 term       namespace (4), attribute (4), term                           entries, in order
 document   namespace (4), kind, id                                      document
+column     namespace (4), 0 (4)                                         directory, see ``_sealing``
+column     namespace (4), segment (4), attribute (4)                    column, see ``_column``
+mark       namespace (4), count (8)                                     old position, new position
 ========== ============================================================ ==========================================
 
 Texts in keys are those of :func:`perdure.store.keys.ordered_text`. A position is ``~close (8), ~start (8), run id (16)``
 with ``~close`` 0 for open runs, so that positions sort as listings show runs; an entry is ``position, bucket (4),
-status (1)``. Buckets and terms are explained in ``perdure.store.visibility._plan``.
+status (1)``. Buckets and terms are explained in ``perdure.store.visibility._plan``. A mark tells of a record that
+changed though its position, old or new, is among those that columns were made of: 32 zeros for one that is not.
 """
 
 cimport cython
@@ -30,7 +34,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 import msgspec
 
@@ -40,6 +44,7 @@ from perdure.store.visibility import record_division, record_terms
 
 DATABASE_NAMES = (
     "meta", "namespace", "workflow", "run", "history", "timer", "task", "visibility", "document", "bucket", "term",
+    "column", "mark",
 )
 
 #: What is done with an entry, in the order of the ops.
@@ -190,6 +195,7 @@ cdef class Names:
         self._numbers = {}
         self.by_number = {}
         self.unstored = {}
+        self.next_mark = 0
         for key, value in rows:
             self._take(tuple(msgspec.msgpack.decode(value)), int.from_bytes(key[1:]))
 
@@ -204,6 +210,27 @@ cdef class Names:
             self._take(name, known)
             self.unstored[b"i" + known.to_bytes(4)] = msgspec.msgpack.encode(name)
         return known
+
+    def __dealloc__(self):
+        free(self._bounds)
+
+    def seal(self, size_t namespace, int64_t horizon):
+        """Have changes of records up to a time leave marks from now on."""
+        cdef uint64_t* bounds
+        cdef size_t i
+        if namespace >= self._bounds_count:
+            bounds = <uint64_t*> realloc(self._bounds, 2 * (namespace + 1) * sizeof(uint64_t))
+            if bounds == NULL:
+                raise MemoryError()
+            for i in range(self._bounds_count, 2 * (namespace + 1)):
+                bounds[i] = 0
+            self._bounds = bounds
+            self._bounds_count = 2 * (namespace + 1)
+        self._bounds[namespace] = ~<uint64_t> horizon
+
+    def give(self, tuple name):
+        """The number of a name, a new one if need be."""
+        return self.number(name)
 
     def find(self, tuple name):
         """The number of a name that was met before, or None."""
@@ -248,6 +275,11 @@ cdef class Batch:
         """Remove an entry; one that is missing is fine."""
         cdef size_t size = PyBytes_GET_SIZE(key)
         memcpy(self.add(OP_DELETE, <uint8_t> database, size, 0), PyBytes_AS_STRING(key), size)
+
+    def delete_prefix(self, int database, bytes key):
+        """Remove every entry whose key begins with this one."""
+        cdef size_t size = PyBytes_GET_SIZE(key)
+        memcpy(self.add(OP_DELETE_PREFIX, <uint8_t> database, size, 0), PyBytes_AS_STRING(key), size)
 
     @property
     def size(self):
@@ -456,6 +488,8 @@ cdef class Batch:
             self._bucket(OP_DELETE_VALUE, namespace, old)
         if moved and added is not None:
             self._bucket(OP_PUT, namespace, new)
+        if namespace < self._names._bounds_count:
+            self._mark(namespace, NULL if removed is None else old, NULL if added is None else new)
         had = record_terms(removed) if _has_terms(removed) else None
         has = record_terms(added) if _has_terms(added) else None
         if had:
@@ -464,6 +498,25 @@ cdef class Batch:
         if has:
             for term in has if moved or not had else has - had:
                 self._term(OP_PUT, namespace, term, new)
+        return 0
+
+    cdef int _mark(self, uint32_t namespace, const uint8_t* old, const uint8_t* new) except -1:
+        cdef uint64_t bound = self._names._bounds[namespace]
+        cdef bint was = bound and old != NULL and _time(old) >= bound
+        cdef bint is_now = bound and new != NULL and _time(new) >= bound
+        cdef uint8_t* at
+        if not was and not is_now:
+            return 0
+        at = self.add(OP_PUT, MARK, NAMESPACE_SIZE + 8, 2 * POSITION_SIZE)
+        _big32(at, namespace)
+        _big64(at + NAMESPACE_SIZE, self._names.next_mark)
+        self._names.next_mark += 1
+        at += NAMESPACE_SIZE + 8
+        memset(at, 0, 2 * POSITION_SIZE)
+        if was:
+            memcpy(at, old, POSITION_SIZE)
+        if is_now:
+            memcpy(at + POSITION_SIZE, new, POSITION_SIZE)
         return 0
 
     cdef int _entry(self, uint8_t* at, uint32_t namespace, object record) except -1:
@@ -504,6 +557,12 @@ cdef class Batch:
         size += RUN_ID_SIZE
         memcpy(self.add(op, WORKFLOW, size, 0), scratch, size)
         return 0
+
+
+cdef inline uint64_t _time(const uint8_t* position) noexcept nogil:
+    """~close of a closed run's position, ~start of an open one's."""
+    cdef uint64_t close = _read64(position)
+    return close if close else _read64(position + 8)
 
 
 cdef inline bint _has_terms(object record) except -1:

@@ -34,7 +34,7 @@ cdef extern from "<pthread.h>" nogil:
     int pthread_cond_destroy(pthread_cond_t*)
 
 cdef enum:
-    FORMAT = 3                      # of the folder; every release reads the older ones
+    FORMAT = 4                      # of the folder; every release reads the older ones
 
 # How a batch ended.
 cdef enum:

@@ -10,6 +10,7 @@ cdef class Environment:
     cdef uint64_t _forks_before
     cdef object _tokens
     cdef str _path
+    cdef int _held                  # how many holders of the snapshot there are
     cdef int64_t _alone_at          # when a commit of the loop's thread was last synced
 
     cdef Home* _check(self) except NULL

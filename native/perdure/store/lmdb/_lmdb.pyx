@@ -250,6 +250,8 @@ cdef class Environment:
         cdef int rc
         if home.open_txn != NULL:
             return home.open_txn
+        if self._held:
+            return home.reader
         pthread_mutex_lock(&home.map_lock)
         if home.env == NULL:
             rc = MDB_PANIC
@@ -263,10 +265,20 @@ cdef class Environment:
         return home.reader
 
     cdef void _end(self) noexcept:
-        if self._home.open_txn != NULL:
+        if self._home.open_txn != NULL or self._held:
             return
         mdb.txn_reset(self._home.reader)
         pthread_mutex_unlock(&self._home.map_lock)
+
+    def hold(self):
+        """Let everything that is read from now on be of one snapshot, until ``let_go``. Nothing may be submitted."""
+        self._begin()
+        self._held += 1
+
+    def let_go(self):
+        """End what ``hold`` began."""
+        self._held -= 1
+        self._end()
 
     def get(self, int database, bytes key):
         """The value of a key, or None."""

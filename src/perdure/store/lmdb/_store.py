@@ -33,13 +33,14 @@ from perdure.store.lmdb._api import store_error
 from perdure.store.lmdb._batch import Batch, Names
 from perdure.store.lmdb._lmdb import OUTCOME_COMMITTED, OUTCOME_STALE, Environment
 from perdure.store.lmdb._owner import Owner
+from perdure.store.lmdb._sealing import Sealing
 from perdure.store.lmdb._visibility import Visibility
 from perdure.store.visibility import Query
 
 #: The map a new store starts with; it doubles as needed. Only what is used takes memory or disk.
 DEFAULT_MAP_SIZE = 1 << 30
 
-META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY, DOCUMENT, BUCKET, TERM = range(
+META, NAMESPACE, WORKFLOW, RUN, HISTORY, TIMER, TASK, VISIBILITY, DOCUMENT, BUCKET, TERM, COLUMN, MARK = range(
     len(rows.DATABASE_NAMES)
 )
 
@@ -76,6 +77,7 @@ class LMDBStore:
         self._namespace_ids: dict[int, str] = {}
         self._unstored: set[str] = set()
         self._names = Names()
+        self._sealing: Sealing | None = None
         self._idle: asyncio.Future[None] | None = None
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -133,6 +135,8 @@ class LMDBStore:
         batch.put(META, b"epoch", epoch.to_bytes(8, "little"))
         await self._submit(batch)
         self.epoch = epoch
+        self._sealing = Sealing(self._environment, self._names, self._submit)
+        await self._sealing.start(epoch, self._namespace_ids)
 
     async def _index(self) -> None:
         """Give a store of format 1 its indexes. Begins again where it was interrupted."""
@@ -390,7 +394,9 @@ class LMDBStore:
         return await self._visibility(namespace_id).count_runs(query)
 
     def _visibility(self, namespace_id: str) -> Visibility:
-        return Visibility(self._environment, self._names, self._number(namespace_id) or 0)
+        number = self._number(namespace_id) or 0
+        assert self._sealing is not None
+        return Visibility(self._environment, self._names, number, self._sealing)
 
     # The end
 
@@ -398,6 +404,8 @@ class LMDBStore:
         if self._wake_read < 0 or self._pid != os.getpid():
             return  # closed, or a forked child: pipe, event loop and environment are the owner's
         self._closing = True
+        if self._sealing is not None:
+            await self._sealing.close()
         while self._environment.pending:
             self._idle = self._loop.create_future()
             await self._idle

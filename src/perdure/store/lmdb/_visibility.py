@@ -14,7 +14,9 @@ from perdure.store.api import VisibilityPage, VisibilityRecord
 from perdure.store.lmdb import _batch as rows
 from perdure.store.lmdb import _index as index
 from perdure.store.lmdb._batch import Names
+from perdure.store.lmdb._columns import token_position
 from perdure.store.lmdb._lmdb import Environment
+from perdure.store.lmdb._sealing import Sealing
 from perdure.store.visibility import (
     EXACT_TEXT,
     RUN_FIELDS,
@@ -58,6 +60,10 @@ _decode_record = msgspec.msgpack.Decoder(VisibilityRecord).decode
 _SCAN = 50_000
 _ANY = (1 << 62) - 1
 _MOST_TIME = (1 << 64) - 1
+#: The latest time that bounds say when they say nothing.
+_LAST = (1 << 63) - 1
+#: So few entries are read without more ado.
+_FEW = 500
 _PAUSE = object()
 # A position and the record there; None: it does not match; _PAUSE: the event loop is due for a turn.
 _Found = tuple[bytes, object]
@@ -66,15 +72,25 @@ _Found = tuple[bytes, object]
 class Visibility:
     """The records of one namespace, read."""
 
-    def __init__(self, environment: Environment, names: Names, number: int) -> None:
+    def __init__(self, environment: Environment, names: Names, number: int, sealing: Sealing) -> None:
         self._environment = environment
         self._names = names
         self._number = number
         self._prefix = number.to_bytes(4)
+        self._sealing = sealing
 
     async def list_runs(self, query: Query | None, page_size: int, next_page_token: bytes) -> VisibilityPage:
         """As :meth:`Store.list_runs`."""
         page = read_page(query, page_size, next_page_token)
+        groups: list[Group] | None = None
+        if query is not None and (query.order_by or query.where is not None):
+            groups = plan(query, self._buckets(), _Capped(self), more=True)
+            if query.order_by or not self._is_quick(groups):
+                answer = self._sealing.columns(self._number).list_runs(query, page)
+                self._sealing.asked(self._number)
+                if answer is not None:
+                    return answer
+                groups = None
         if query is not None and query.order_by:
             groups = plan(query, self._buckets(), self, whole=True, more=True)
             ordered = self._first_by_time(query, page, groups) or self._first_by_value(query, page, groups)
@@ -83,7 +99,8 @@ class Visibility:
             return order_records([record async for record in self._records(groups, None)], query, page)
         found: list[VisibilityRecord] = []
         seen: set[str] = set()
-        groups = plan(query, self._buckets(), self, more=True)
+        if groups is None:
+            groups = plan(query, self._buckets(), self, more=True)
         async for record in self._records(groups, page.after, page.size + 1):
             if record.key.run_id in seen:
                 continue  # it moved between two looks at the index
@@ -95,8 +112,15 @@ class Visibility:
 
     async def count_runs(self, query: Query | None) -> dict[tuple[str, ...], int]:
         """As :meth:`Store.count_runs`."""
+        groups = plan(query, self._buckets(), _Capped(self), whole=True, more=True)
+        if query is not None and not all(self._is_counted(query, group) for group in groups):
+            answer = self._sealing.columns(self._number).count_runs(query)
+            self._sealing.asked(self._number)
+            if answer is not None:
+                return answer
+            groups = plan(query, self._buckets(), self, whole=True, more=True)
         counts: dict[tuple[str, ...], int] = {}
-        for group in plan(query, self._buckets(), self, whole=True, more=True):
+        for group in groups:
             counted = None if group.residual is not None else await self._counts(query, group)
             if counted is not None:
                 add_counts(counts, counted.items())
@@ -106,6 +130,28 @@ class Visibility:
         if not counts and (query is None or query.group_by is None):
             counts[()] = 0
         return counts
+
+    def _is_quick(self, groups: list[Group]) -> bool:
+        """Whether a page comes from the first entries that are looked at."""
+        for group in groups:
+            if group.residual is not None or group.exclusions or group.numbers:
+                return False
+            if not group.accesses and (group.bounds.start_high, group.bounds.close_high) != (_LAST, _LAST):
+                return False
+            if group.accesses and not self._is_small(group.accesses[0]):
+                return False
+        return True
+
+    def _is_counted(self, query: Query, group: Group) -> bool:
+        """Whether the sizes of buckets, or a few entries, tell how many records a group has."""
+        if group.residual is not None or group.exclusions or group.numbers:
+            return False
+        if group.accesses:
+            return self._is_small(group.accesses[0])
+        return group.bounds.is_all and all(bucket_group(query, bucket) is not None for bucket in group.buckets)
+
+    def _is_small(self, access: Access) -> bool:
+        return sum(self.size(part, _FEW) for part in access.parts) <= _FEW
 
     # ORDER BY from the index
 
@@ -123,7 +169,7 @@ class Visibility:
             if not isinstance(value, int | None):
                 raise ValueError("next_page_token is not one that this listing gave")
             rank = _MOST_TIME if value is None else _MOST_TIME - value if descending else value
-            after = rank.to_bytes(8) + _token_position(page.after)
+            after = rank.to_bytes(8) + token_position(page.after)
         items: list[bytes] = []
         for group in groups:
             keys = self._keys(group)
@@ -163,7 +209,7 @@ class Visibility:
         begin = 0
         if page.after is not None:
             [value] = page.after.values
-            after = _token_position(page.after)
+            after = token_position(page.after)
             try:
                 term = None if value is None else encode_value(field.type, value)
             except AssertionError:
@@ -368,7 +414,7 @@ class Visibility:
         entries = self._collect(group, allowed) if keys is None else b""
         excluded = self._excluded(group) if keys is not None else b""
         holds = None if group.residual is None else compiled(group.residual)
-        after = None if token is None else _token_position(token)
+        after = None if token is None else token_position(token)
         size = min(rows_wanted, _MOST_ROWS) if holds is None else _FIRST_ROWS
         while True:
             if keys is None:
@@ -398,6 +444,17 @@ class Visibility:
             size = min(2 * size, _MOST_ROWS)
 
 
+class _Capped:
+    """Sizes that are told up to a few: enough to know what is quick."""
+
+    def __init__(self, visibility: Visibility) -> None:
+        self._visibility = visibility
+
+    def size(self, part: Part, limit: int) -> int:
+        """Entries of a part, or a number greater than the limit or than a few."""
+        return self._visibility.size(part, min(limit, _FEW))
+
+
 def _place(keys: list[bytes], key: bytes, descending: bool) -> int:
     """Where a key stands, or would, in sorted keys."""
     if not descending:
@@ -412,11 +469,6 @@ def _position(found: _Found) -> bytes:
 def _after(prefix: bytes) -> bytes:
     """The first key that no longer begins with a number of four bytes (which never reach their end)."""
     return prefix[:-4] + (int.from_bytes(prefix[-4:]) + 1).to_bytes(4)
-
-
-def _token_position(token: PageToken) -> bytes:
-    closed, first, second, run_id = token.position
-    return rows.position(-second, -first, run_id) if closed else rows.position(-first, 0, run_id)
 
 
 def _part(group: Group, buckets: list[Bucket]) -> Group:

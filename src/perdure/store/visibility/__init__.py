@@ -33,6 +33,7 @@ from perdure.store.visibility._plan import (
     WorkflowIds,
     plan,
 )
+from perdure.store.visibility._program import BUCKETS, Compiler, UnsupportedError, run_ranges
 from perdure.store.visibility._query import (
     RUN_FIELDS,
     SYSTEM_TYPES,
@@ -66,11 +67,13 @@ __all__ = [
     "text_tokens",
     "parse_duration",
     "payload_value",
+    "BUCKETS",
     "EXACT_TEXT",
     "Access",
     "Attribute",
     "Bounds",
     "Bucket",
+    "Compiler",
     "Group",
     "Part",
     "Position",
@@ -81,7 +84,9 @@ __all__ = [
     "WorkflowIds",
     "add_counts",
     "bucket_group",
+    "UnsupportedError",
     "compiled",
+    "run_ranges",
     "encode_value",
     "record_division",
     "record_terms",

@@ -214,6 +214,11 @@ def _stub(values: tuple[str, str, str | None, int]) -> VisibilityRecord:
     return VisibilityRecord(RunKey("", "", ""), workflow_type, task_queue, status, 0, 0, search_attributes=attributes)
 
 
+def bucket_stub(bucket: Bucket) -> VisibilityRecord:
+    """A record of a bucket, as far as the bucket tells."""
+    return _stub(bucket[:4])
+
+
 @lru_cache(maxsize=4096)
 def _in_bucket(where: Expression, values: tuple[str, str, str | None, int]) -> bool | Expression:
     return _reduce(where, _stub(values), True)

@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class Writer:
+    def __init__(self) -> None: ...
+    def finish(self, rows: int) -> bytes | None: ...
