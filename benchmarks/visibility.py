@@ -1,8 +1,9 @@
 """How long listing and counting take over many stored runs: ``python -m benchmarks.visibility [--runs N] [--store memory]``.
 
 The store is filled directly: runs of ten workflow types on four task queues, one in twenty still open, started one second
-apart; half of them with custom search attributes. Each filter is listed (one page of 100) and counted; the median of
-several calls is printed, and so is the median of a listing right after a commit.
+apart; half of them with custom search attributes. Each filter is listed (one page of 100, the first and one from the
+middle) and counted; the median of several calls is printed, and so is the time of a listing right after a commit. Local
+stores answer in the calling thread, so its CPU time is what is measured: other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from perdure.api.common.v1 import Payload
 from perdure.store.api import Durability, RunKey, RunUpdate, Store, VisibilityRecord
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore
-from perdure.store.visibility import parse_query
+from perdure.store.visibility import parse_query, write_token
 
 NAMESPACE = "00000000-0000-4000-8000-000000000001"
 TYPES = {
@@ -59,32 +60,153 @@ WORDS = [
 ]
 
 
-def filters(runs: int) -> list[str]:
-    """Typical filters; the times are about the newest thousandth of the runs."""
+def filters(runs: int) -> dict[str, list[str]]:
+    """Filters by what they are about; the times are about the newest thousandth of the runs."""
     recent = (START + runs - runs // 1000) * SECOND
-    return [
-        "",
-        "ExecutionStatus = 'Running'",
-        "ExecutionStatus = 'Failed' AND WorkflowType = 'Type3'",
-        "WorkflowType IN ('Type1', 'Type2') AND TaskQueue = 'queue-1'",
-        f"StartTime > {recent}",
-        f"WorkflowType = 'Type5' AND ExecutionStatus = 'Completed' AND CloseTime > {recent}",
-        f"WorkflowId = 'order-{runs // 2}'",
-        f"WorkflowId STARTS_WITH 'order-{str(runs // 2)[:-2]}'",
-        "Customer = 'customer-77'",
-        "Customer = 'customer-77' AND ExecutionStatus = 'Running'",
-        "Region = 'eu' AND ExecutionStatus != 'Completed'",
-        "Amount BETWEEN 500 AND 510",
-        "Customer STARTS_WITH 'customer-77' AND Amount > 900",
-        "Region = 'eu' AND Paid = true",
-        "Price < 1.5",
-        "Due < '2023-11-14T23:00:00Z'",
-        "Tags IN ('tag-5', 'tag-6')",
-        "Note = 'fragile'",
-        "NOT (ExecutionStatus = 'Completed' OR WorkflowType = 'Type3')",
-        "Customer = 'customer-77' OR WorkflowId = 'order-5'",
-        "TemporalReportedProblems IS NOT NULL",
-    ]
+    middle = (START + runs // 2) * SECOND
+    half, tenth = f"order-{runs // 2}", f"order-{str(runs // 2)[:-2]}"
+    run_id = make_key(runs // 2).run_id
+    numbers = {
+        "HistoryLength": (11, 41, 95),
+        "HistorySizeBytes": (1400, 5000, 12000),
+        "StateTransitionCount": (3, 13, 31),
+        "ExecutionDuration": ("'1s'", "'10m'", "'2h'"),
+        "Amount": (10, 500, 990),
+        "Price": (1.5, 500.0, 999.5),
+    }
+    times = {"StartTime": middle, "ExecutionTime": middle, "CloseTime": middle, "Due": (START + 5_000_000) * SECOND}
+    many = ", ".join(f"'customer-{number}'" for number in range(0, 900, 3))
+    return {
+        "buckets": [
+            "",
+            "ExecutionStatus = 'Running'",
+            "ExecutionStatus != 'Completed'",
+            "ExecutionStatus = 'Failed' AND WorkflowType = 'Type3'",
+            "WorkflowType IN ('Type1', 'Type2') AND TaskQueue = 'queue-1'",
+            "WorkflowType STARTS_WITH 'Type' AND TaskQueue BETWEEN 'queue-1' AND 'queue-2'",
+        ],
+        "ids": [
+            f"WorkflowId = '{half}'",
+            f"WorkflowId != '{half}'",
+            f"WorkflowId > '{half}'",
+            f"WorkflowId STARTS_WITH '{tenth}'",
+            "WorkflowId STARTS_WITH 'o'",
+            "WorkflowId STARTS_WITH 'order-7'",
+            f"RunId = '{run_id}'",
+            f"RunId != '{run_id}'",
+            f"RunId < '{run_id}'",
+            f"ParentWorkflowId = 'order-{runs // 2}'",
+            f"ParentRunId = '{run_id}'",
+            "ParentWorkflowId IS NULL",
+            "ParentRunId IS NOT NULL",
+            f"RootWorkflowId = '{half}'",
+            f"RootRunId = '{run_id}'",
+            f"RootWorkflowId != '{half}'",
+        ],
+        "numbers": [
+            test
+            for name, (low, mid, high) in numbers.items()
+            for test in (
+                f"{name} = {mid}",
+                f"{name} != {mid}",
+                f"{name} < {low}",
+                f"{name} > {low}",
+                f"{name} > {high}",
+                f"{name} BETWEEN {low} AND {mid}",
+                f"{name} NOT BETWEEN {low} AND {mid}",
+                f"{name} IN ({low}, {mid}, {high})",
+                f"{name} IS NULL",
+                f"{name} IS NOT NULL",
+            )
+        ],
+        "times": [
+            f"StartTime > {recent}",
+            *(
+                test
+                for name, time in times.items()
+                for test in (
+                    f"{name} < {time}",
+                    f"{name} >= {time}",
+                    f"{name} BETWEEN {time} AND {time + 1000 * SECOND}",
+                    f"{name} NOT BETWEEN {time} AND {time + 1000 * SECOND}",
+                    f"{name} IS NULL",
+                )
+            ),
+        ],
+        "keywords": [
+            "Customer = 'customer-77'",
+            "Customer != 'customer-77'",
+            "Customer > 'customer-5'",
+            "Customer STARTS_WITH 'c'",
+            "Customer STARTS_WITH 'customer-77'",
+            "Customer NOT STARTS_WITH 'customer-7'",
+            f"Customer IN ({many})",
+            f"Customer NOT IN ({many})",
+            "Customer IS NULL",
+            "Customer IS NOT NULL",
+            "Region = 'eu'",
+            "Paid = true",
+            "Paid != true",
+            "Paid IS NULL",
+            "Tags = 'tag-5'",
+            "Tags IN ('tag-5', 'tag-6')",
+            "Tags NOT IN ('tag-5', 'tag-6')",
+            "Tags != 'all'",
+            "Tags IS NULL",
+            "Note = 'fragile'",
+            "Note != 'fragile'",
+            "Note IS NULL",
+            "TemporalReportedProblems IS NOT NULL",
+        ],
+        "together": [
+            f"WorkflowType = 'Type5' AND ExecutionStatus = 'Completed' AND CloseTime > {recent}",
+            "Customer = 'customer-77' AND ExecutionStatus = 'Running'",
+            "Region = 'eu' AND ExecutionStatus != 'Completed'",
+            "Customer STARTS_WITH 'customer-77' AND Amount > 900",
+            "Region = 'eu' AND Paid = true",
+            "Region = 'eu' AND Paid = true AND Amount > 100 AND Tags = 'all'",
+            "Region = 'eu' AND Amount = 5 AND HistoryLength > 30",
+            "HistoryLength > 11 AND StateTransitionCount > 3 AND ExecutionDuration < '10m'",
+            "NOT (ExecutionStatus = 'Completed' OR WorkflowType = 'Type3')",
+            "NOT (Region = 'eu' OR Amount > 100)",
+            "Customer = 'customer-77' OR WorkflowId = 'order-5'",
+            "Customer = 'customer-77' OR HistoryLength > 95",
+            "Region = 'us' OR ExecutionDuration > '1h' OR ParentWorkflowId IS NOT NULL",
+            "(Region = 'eu' AND Price < 500.0) OR (Region = 'us' AND Price > 500.0 AND NOT Paid = false)",
+        ],
+    }
+
+
+ORDERS = (
+    "StartTime",
+    "ExecutionTime",
+    "CloseTime",
+    "ExecutionDuration",
+    "HistoryLength",
+    "HistorySizeBytes",
+    "StateTransitionCount",
+    "WorkflowId",
+    "WorkflowType",
+    "TaskQueue",
+    "ExecutionStatus",
+    "ParentWorkflowId",
+    "Customer",
+    "Region",
+    "Amount",
+    "Price",
+    "Paid",
+    "Due",
+)
+GROUPS = (
+    "ExecutionStatus",
+    "WorkflowType",
+    "TaskQueue",
+    "Region",
+    "Paid",
+    "Customer",
+    "ParentWorkflowId",
+    "WorkflowId",
+)
 
 
 def make_key(number: int) -> RunKey:
@@ -153,37 +275,81 @@ async def fill(store: Store, runs: int) -> None:
 
 
 async def median(calls: int, call: Callable[[], Awaitable[object]]) -> float:
-    """The median of several calls, in milliseconds."""
-    times = []
-    for _ in range(calls):
-        begin = time.perf_counter()
+    """The median of several calls, in milliseconds of this thread; once is enough for a slow one."""
+    times: list[float] = []
+    while len(times) < calls and sum(times) < 2000:
+        begin = time.thread_time()
         await call()
-        times.append((time.perf_counter() - begin) * 1000)
+        times.append((time.thread_time() - begin) * 1000)
     return statistics.median(times)
+
+
+class Table:
+    """Measures filters and prints a row for each."""
+
+    def __init__(self, store: Store, runs: int, calls: int, stored: int) -> None:
+        self._store = store
+        self._calls = calls
+        self._rng = random.Random(2)
+        self._extra = stored
+        self._deep = make_record(runs // 2 - runs // 2 % 20 + 1, self._rng)
+        self.worst = 0.0
+
+    async def row(self, text: str, *, fresh: bool = False) -> None:
+        """List the first and a deep page, list after a commit, count."""
+        query = parse_query(text, TYPES)
+        store = self._store
+        listed = await median(self._calls, lambda: store.list_runs(NAMESPACE, query, 100))
+        token = write_token(query, self._deep)
+        deep = await median(self._calls, lambda: store.list_runs(NAMESPACE, query, 100, token))
+        times = [listed, deep]
+        if fresh:
+            record = make_record(self._extra, self._rng)
+            self._extra += 1
+            await store.commit([RunUpdate(record.key, 1, b"state", visibility=(None, record))])
+            times.append(await median(1, lambda: store.list_runs(NAMESPACE, query, 100)))
+        counted = parse_query(text.partition("ORDER BY")[0], TYPES)
+        matching = sum((await store.count_runs(NAMESPACE, counted)).values())
+        times.append(await median(self._calls, lambda: store.count_runs(NAMESPACE, counted)))
+        self._print(text, matching, times)
+
+    async def group(self, text: str, name: str) -> None:
+        """Count in groups."""
+        query = parse_query(f"{text} GROUP BY {name}", TYPES)
+        groups = len(await self._store.count_runs(NAMESPACE, query))
+        self._print(
+            f"{text} GROUP BY {name}",
+            groups,
+            [await median(self._calls, lambda: self._store.count_runs(NAMESPACE, query))],
+        )
+
+    def _print(self, text: str, matching: int, times: list[float]) -> None:
+        self.worst = max(self.worst, *times)
+        shown = text if len(text) <= 90 else text[:87] + "..."
+        print(f"{shown or '(no filter)':90} {matching:9} " + " ".join(f"{each:9.2f}" for each in times), flush=True)
 
 
 async def measure(store: Store, runs: int, calls: int) -> None:
     """Print the table."""
-    rng = random.Random(2)
-    extra = runs
-    print(f"{'filter':78} {'matches':>9} {'list ms':>9} {'fresh ms':>9} {'count ms':>9}")
-    for text in filters(runs):
-        query = parse_query(text, TYPES)
-        matching = (await store.count_runs(NAMESPACE, query))[()]
-        listed = await median(calls, lambda query=query: store.list_runs(NAMESPACE, query, 100))
-        counted = await median(calls, lambda query=query: store.count_runs(NAMESPACE, query))
-        fresh = []
-        for _ in range(3):
-            record = make_record(extra, rng)
-            extra += 1
-            await store.commit([RunUpdate(record.key, 1, b"state", visibility=(None, record))])
-            fresh.append(await median(1, lambda query=query: store.list_runs(NAMESPACE, query, 100)))
-        print(f"{text or '(no filter)':78} {matching:9} {listed:9.2f} {statistics.median(fresh):9.2f} {counted:9.2f}")
-    for group in ("ExecutionStatus", "WorkflowType", "Region", "Customer"):
-        query = parse_query(f"GROUP BY {group}", TYPES)
-        groups = len(await store.count_runs(NAMESPACE, query))
-        counted = await median(calls, lambda query=query: store.count_runs(NAMESPACE, query))
-        print(f"{'GROUP BY ' + group:78} {groups:9} {'':9} {'':9} {counted:9.2f}")
+    table = Table(store, runs, calls, (await store.count_runs(NAMESPACE, None))[()])
+    print(
+        f"{'':90} {'matches':>9} " + " ".join(f"{name:>9}" for name in ("list ms", "deep ms", "fresh ms", "count ms"))
+    )
+    for about, texts in filters(runs).items():
+        print(f"-- {about}")
+        for text in texts:
+            await table.row(text, fresh=True)
+    for text in ("", "Region = 'eu'"):
+        print(f"-- orders of {text or 'all runs'}: list, deep, count")
+        for name in ORDERS:
+            for direction in ("", " DESC"):
+                await table.row(f"{text} ORDER BY {name}{direction}".strip())
+    await table.row("ORDER BY Region, Amount DESC, StartTime")
+    print("-- groups: count")
+    for text in ("", "Amount > 100"):
+        for name in GROUPS:
+            await table.group(text, name)
+    print(f"the slowest took {table.worst:.2f} ms")
 
 
 async def main() -> None:
@@ -192,17 +358,19 @@ async def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--calls", type=int, default=5)
     parser.add_argument("--store", choices=("lmdb", "memory"), default="lmdb")
+    parser.add_argument("--keep", type=Path, help="an LMDB store to fill if it is not there, and to leave there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="perdure-visibility-") as folder:
         store: Store = (
             await MemoryStore.open()
             if arguments.store == "memory"
-            else await LMDBStore.open(Path(folder), durability=Durability.PROCESS)
+            else await LMDBStore.open(arguments.keep or Path(folder), durability=Durability.PROCESS)
         )
-        begin = time.perf_counter()
-        await fill(store, arguments.runs)
-        took = time.perf_counter() - begin
-        print(f"{arguments.runs:,} runs stored in {took:.0f} s ({took / arguments.runs * 1e6:.0f} us each)")
+        if not (await store.count_runs(NAMESPACE, None))[()]:
+            begin = time.perf_counter()
+            await fill(store, arguments.runs)
+            took = time.perf_counter() - begin
+            print(f"{arguments.runs:,} runs stored in {took:.0f} s ({took / arguments.runs * 1e6:.0f} us each)")
         await measure(store, arguments.runs, arguments.calls)
         await store.close()
 
