@@ -181,7 +181,7 @@ def test_every_filter_is_answered_as_by_brute_force(seed: int, counted: dict[str
         check()
         runner.run(runs.store.close())
     shutil.rmtree(folder)
-    assert counted["answered"] > counted["asked"] * 0.8
+    assert counted["answered"] > counted["asked"] * 0.5
 
 
 async def test_sealing_that_ends_anywhere_is_begun_again(tmp_path: Path, counted: dict[str, int]) -> None:
