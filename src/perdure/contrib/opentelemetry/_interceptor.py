@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, Tracer, get_tracer, get_tracer_provide
 import perdure.client
 import perdure.worker
 from perdure import workflow
-from perdure.contrib.opentelemetry._outside import ActivityInterceptor, ClientInterceptor, NexusInterceptor, Tracing
+from perdure.contrib.opentelemetry._outside import OutsideInterceptor
 from perdure.contrib.opentelemetry._propagation import HeaderPropagation, attached
 from perdure.contrib.opentelemetry._tracer_provider import ReplaySafeTracerProvider
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _PROPAGATION = HeaderPropagation()
 
 
-class OpenTelemetryInterceptor(perdure.client.Interceptor, perdure.worker.Interceptor, Tracing):
+class OpenTelemetryInterceptor(OutsideInterceptor):
     """Carries traces through client calls, workflows and activities. Usually part of ``OpenTelemetryPlugin``."""
 
     def __init__(self, add_temporal_spans: bool = False) -> None:
@@ -51,22 +51,6 @@ class OpenTelemetryInterceptor(perdure.client.Interceptor, perdure.worker.Interc
     def span_tracer(self) -> Tracer | None:
         """The global provider's tracer, if the SDK's doings get spans."""
         return get_tracer(__name__) if self._add_temporal_spans else None
-
-    def intercept_client(self, next: perdure.client.OutboundInterceptor) -> perdure.client.OutboundInterceptor:
-        """Trace client calls."""
-        return ClientInterceptor(next, self)
-
-    def intercept_activity(
-        self, next: perdure.worker.ActivityInboundInterceptor
-    ) -> perdure.worker.ActivityInboundInterceptor:
-        """Trace activities."""
-        return ActivityInterceptor(next, self)
-
-    def intercept_nexus_operation(
-        self, next: perdure.worker.NexusOperationInboundInterceptor
-    ) -> perdure.worker.NexusOperationInboundInterceptor:
-        """Trace handlers of Nexus operations."""
-        return NexusInterceptor(next, self)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput

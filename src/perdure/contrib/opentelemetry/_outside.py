@@ -154,3 +154,23 @@ class NexusInterceptor(perdure.worker.NexusOperationInboundInterceptor):
     async def execute_nexus_operation_cancel(self, input: ExecuteNexusOperationCancelInput) -> None:
         with self._handling("Cancel", input):
             await super().execute_nexus_operation_cancel(input)
+
+
+class OutsideInterceptor(perdure.client.Interceptor, perdure.worker.Interceptor, Tracing):
+    """An interceptor that traces everything but workflows."""
+
+    def intercept_client(self, next: perdure.client.OutboundInterceptor) -> perdure.client.OutboundInterceptor:
+        """Trace client calls."""
+        return ClientInterceptor(next, self)
+
+    def intercept_activity(
+        self, next: perdure.worker.ActivityInboundInterceptor
+    ) -> perdure.worker.ActivityInboundInterceptor:
+        """Trace activities."""
+        return ActivityInterceptor(next, self)
+
+    def intercept_nexus_operation(
+        self, next: perdure.worker.NexusOperationInboundInterceptor
+    ) -> perdure.worker.NexusOperationInboundInterceptor:
+        """Trace handlers of Nexus operations."""
+        return NexusInterceptor(next, self)

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 import perdure.client
 import perdure.worker
 from perdure import workflow
-from perdure.contrib.opentelemetry._outside import ActivityInterceptor, ClientInterceptor, NexusInterceptor, Tracing
+from perdure.contrib.opentelemetry._outside import OutsideInterceptor
 from perdure.contrib.opentelemetry._propagation import (
     HEADER_KEY,
     HeaderPropagation,
@@ -64,7 +64,7 @@ class _CompletedSpan:
     is_parent_missing: bool
 
 
-class TracingInterceptor(perdure.client.Interceptor, perdure.worker.Interceptor, Tracing):
+class TracingInterceptor(OutsideInterceptor):
     """Traces client calls, workflows and activities. Give it to the client: its workers take it from there.
 
     For another header, propagator or converter derive from this class and from
@@ -95,22 +95,6 @@ class TracingInterceptor(perdure.client.Interceptor, perdure.worker.Interceptor,
     def span_tracer(self) -> opentelemetry.trace.Tracer:
         """The tracer."""
         return self.tracer
-
-    def intercept_client(self, next: perdure.client.OutboundInterceptor) -> perdure.client.OutboundInterceptor:
-        """Trace client calls."""
-        return ClientInterceptor(next, self)
-
-    def intercept_activity(
-        self, next: perdure.worker.ActivityInboundInterceptor
-    ) -> perdure.worker.ActivityInboundInterceptor:
-        """Trace activities."""
-        return ActivityInterceptor(next, self)
-
-    def intercept_nexus_operation(
-        self, next: perdure.worker.NexusOperationInboundInterceptor
-    ) -> perdure.worker.NexusOperationInboundInterceptor:
-        """Trace handlers of Nexus operations."""
-        return NexusInterceptor(next, self)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
