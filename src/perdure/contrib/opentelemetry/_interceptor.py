@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, Tracer, get_tracer, get_tracer_provide
 import perdure.client
 import perdure.worker
 from perdure import workflow
-from perdure.contrib.opentelemetry._outside import OutsideInterceptor
+from perdure.contrib.opentelemetry._outside import OutsideInterceptor, Tracing
 from perdure.contrib.opentelemetry._propagation import HeaderPropagation, attached
 from perdure.contrib.opentelemetry._tracer_provider import ReplaySafeTracerProvider
 
