@@ -22,18 +22,16 @@ class WithMemo:
     _kind: ClassVar[str]
     id: str
 
-    if TYPE_CHECKING:
-
-        @property
-        def data_converter(self) -> DataConverter: ...
-
-        @property
-        def _memo(self) -> Memo | None: ...
+    @property
+    def _memo(self) -> tuple[Memo | None, DataConverter]:
+        """The memo, and what reads it."""
+        raise NotImplementedError
 
     async def memo(self) -> Mapping[str, Any]:
         """Every memo value, converted without type hints; see :meth:`memo_value` for one with a hint."""
-        fields = {} if self._memo is None else self._memo.fields
-        return {key: (await self.data_converter.decode([payload]))[0] for key, payload in fields.items()}
+        memo, converter = self._memo
+        fields = {} if memo is None else memo.fields
+        return {key: (await converter.decode([payload]))[0] for key, payload in fields.items()}
 
     @overload
     async def memo_value(self, key: str, default: Any = _arg_unset) -> Any: ...
@@ -51,9 +49,10 @@ class WithMemo:
             KeyError: there is no such key and no default.
         """
         _check.text("memo_value", "key", key)
-        payload = None if self._memo is None else self._memo.fields.get(key)
+        memo, converter = self._memo
+        payload = None if memo is None else memo.fields.get(key)
         if payload is None:
             if default is _arg_unset:
                 raise KeyError(f"the memo of {self._kind} {self.id!r} has no value for {key!r}")
             return default
-        return (await self.data_converter.decode([payload], None if type_hint is None else [type_hint]))[0]
+        return (await converter.decode([payload], None if type_hint is None else [type_hint]))[0]

@@ -122,8 +122,8 @@ class ScheduleDescription(WithMemo):
     _kind = "schedule"
 
     @property
-    def _memo(self) -> common_v1.Memo | None:
-        return self.raw_description.memo
+    def _memo(self) -> tuple[common_v1.Memo | None, DataConverter]:
+        return self.raw_description.memo, self.data_converter
 
     @staticmethod
     def _from_proto(id: str, description: DescribeScheduleResponse, converter: DataConverter) -> ScheduleDescription:
@@ -222,8 +222,8 @@ class ScheduleListDescription(WithMemo):
     _kind = "schedule"
 
     @property
-    def _memo(self) -> common_v1.Memo | None:
-        return self.raw_entry.memo
+    def _memo(self) -> tuple[common_v1.Memo | None, DataConverter]:
+        return self.raw_entry.memo, self.data_converter
 
     @staticmethod
     def _from_proto(entry: schedule_v1.ScheduleListEntry, converter: DataConverter) -> ScheduleListDescription:

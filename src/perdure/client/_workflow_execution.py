@@ -98,8 +98,8 @@ class WorkflowExecution(WithMemo):
     _kind = "workflow"
 
     @property
-    def _memo(self) -> Memo | None:
-        return self.raw_info.memo
+    def _memo(self) -> tuple[Memo | None, DataConverter]:
+        return self.raw_info.memo, self.data_converter
 
     @property
     def data_converter(self) -> DataConverter:
