@@ -175,7 +175,7 @@ class Describing:
         for queue in parts_of(self._core.matching, namespace_id, kind, name):
             backlog += len(queue.tasks)
             if request.report_stats:
-                age = max(age, await self._age(queue, kind))
+                age = max(age, await self.age(queue, kind))
                 rates = queue.rates(loop_now)
                 added, dispatched = added + rates[0], dispatched + rates[1]
             for priority, count in sizes_of(queue).items():
@@ -216,7 +216,7 @@ class Describing:
         reachability = _REACHABLE if request.report_task_reachability else 0
         return ws.DescribeTaskQueueResponse(versions_info={"": taskqueue_v1.TaskQueueVersionInfo(types, reachability)})
 
-    async def _age(self, queue: TaskQueue, kind: TaskKind) -> int:
+    async def age(self, queue: TaskQueue, kind: TaskKind) -> int:
         """Nanoseconds since the first of a queue's waiting tasks was scheduled."""
         task = next(iter(queue.tasks), None)
         run = None if task is None or task.query else await self._core.load(task.key)

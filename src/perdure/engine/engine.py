@@ -28,6 +28,7 @@ from perdure.engine.multi_operations import MultiOperations
 from perdure.engine.namespace_rpcs import NamespaceRpcs
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_rpcs import NexusRpcs
+from perdure.engine.poller_scaling import PollerScaling
 from perdure.engine.queries import Queries
 from perdure.engine.remote import RemoteService
 from perdure.engine.resets import Resets
@@ -104,7 +105,8 @@ class Engine(ActivityRpcs, DeploymentRpcs, NamespaceRpcs, NexusRpcs, ScheduleRpc
         self._add_namespace_rpcs(core, namespaces, self)
         self._add_worker_rpcs(namespaces, core.now)
         self._idle_queues = IdleQueues(core)
-        parts = self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries
+        scaling = PollerScaling(core.matching, self._describing.age)
+        parts = self, self._check, self._starts, self._workflow_tasks, self._activity_tasks, self._queries, scaling
         #: This service for workers and clients of other processes: what they hold does not end with this one.
         self.remote = RemoteService(*parts)
         #: The same for processes that share the store's folder.

@@ -360,6 +360,7 @@ def _described(namespace: Namespace) -> ws.DescribeNamespaceResponse:
                 worker_heartbeats=True,
                 workflow_pause=True,
                 standalone_activities=True,
+                poller_autoscaling=True,
             ),
             limits=namespace_v1.NamespaceInfoLimits(
                 blob_size_limit_error=MAX_BLOB_SIZE, memo_size_limit_error=MAX_MEMO_SIZE

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from perdure.api.common import v1 as common_v1
+from perdure.api.taskqueue.v1 import PollerScalingDecision
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.activity_tasks import ActivityTasks
 from perdure.engine.errors import invalid_argument
 from perdure.engine.ids import NexusTaskToken, TaskToken, decode_nexus_task, decode_token
 from perdure.engine.limits import long_poll
 from perdure.engine.namespaces import activities_of
+from perdure.engine.poller_scaling import PollerScaling
 from perdure.engine.queries import Queries, is_query_token
 from perdure.engine.starts import Starts
 from perdure.engine.workflow_tasks import WorkflowTasks
+from perdure.store.api import TaskKind
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -81,6 +85,7 @@ class RemoteService:
         workflow_tasks: WorkflowTasks,
         activity_tasks: ActivityTasks,
         queries: Queries,
+        scaling: PollerScaling,
         *,
         is_strict: bool = True,
     ) -> None:
@@ -91,6 +96,7 @@ class RemoteService:
         self._workflow_tasks = workflow_tasks
         self._activity_tasks = activity_tasks
         self._queries = queries
+        self._scaling = scaling
         for name, read_token in _ANSWERS.items():
             setattr(self, name, self._in_own_namespace(getattr(engine, name), read_token))
         for name, attributes_of in _WITH_SEARCH_ATTRIBUTES.items():
@@ -152,14 +158,29 @@ class RemoteService:
     ) -> ws.PollWorkflowTaskQueueResponse:
         """Temporal's PollWorkflowTaskQueue."""
         self._check()
-        return await self._workflow_tasks.poll(request, is_local=False, timeout=long_poll(timeout))
+        began = monotonic()
+        response = await self._workflow_tasks.poll(request, is_local=False, timeout=long_poll(timeout))
+        if response.task_token and request.task_queue is not None:
+            response.poller_scaling_decision = await self._advice(request, TaskKind.WORKFLOW, began)
+        return response
 
     async def poll_activity_task_queue(
         self, request: ws.PollActivityTaskQueueRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
     ) -> ws.PollActivityTaskQueueResponse:
         """Temporal's PollActivityTaskQueue."""
         self._check()
-        return await self._activity_tasks.poll(request, is_local=False, timeout=long_poll(timeout))
+        began = monotonic()
+        response = await self._activity_tasks.poll(request, is_local=False, timeout=long_poll(timeout))
+        if response.task_token and request.task_queue is not None:
+            response.poller_scaling_decision = await self._advice(request, TaskKind.ACTIVITY, began)
+        return response
+
+    async def _advice(
+        self, request: ws.PollWorkflowTaskQueueRequest | ws.PollActivityTaskQueueRequest, kind: TaskKind, began: float
+    ) -> PollerScalingDecision | None:
+        assert request.task_queue is not None
+        namespace_id = self._engine.namespaces.get(request.namespace).namespace_id
+        return await self._scaling.decide(namespace_id, kind, request.task_queue.name, began)
 
     async def query_workflow(
         self, request: ws.QueryWorkflowRequest, *, metadata: Metadata = None, timeout: timedelta | None = None
