@@ -185,10 +185,13 @@ class Server:
     def _assemble(self, grpc: Any, service: Any, authorizer: Authorizer | None) -> grpc.aio.Server:
         from perdure.server._calls import Calls
         from perdure.server._health import Health
+        from perdure.server._reflection import Reflection
 
         self._health = Health()
-        self._calls = Calls(service, authorizer, self._health.handlers())
+        reflection = Reflection()
+        self._calls = Calls(service, authorizer, self._health.handlers() | reflection.handlers())
         self._health.services |= self._calls.services
+        reflection.services |= self._calls.services
         server: Any = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_MAX_CALLS)
         server.add_generic_rpc_handlers((self._calls,))
         return server
