@@ -243,7 +243,7 @@ async def test_the_views_of_a_history(tab: Tab, client: Client) -> None:
     await tab.page.get_by_text("Compact", exact=True).click()
     await tab.shows("greet")
     await tab.page.get_by_text("JSON", exact=True).click()
-    await tab.shows('"EVENT_TYPE_WORKFLOW_EXECUTION_STARTED"')
+    await tab.shows("workflowExecutionStartedEventAttributes")
 
 
 async def test_actions_on_a_workflow(tab: Tab, client: Client) -> None:
@@ -403,7 +403,7 @@ async def test_activities_alone(tab: Tab, client: Client) -> None:
 
 async def test_workers_and_deployments(tab: Tab, client: Client) -> None:
     await tab.open("workers")
-    await tab.shows("Running", "shop", "the shop's worker", "perdure-python")
+    await tab.shows("1 Worker", "Running", "shop", "the shop's worker")
     version = WorkerDeploymentVersion("kitchen", "1.0")
     config = WorkerDeploymentConfig(version=version, use_worker_versioning=True)
     async with Worker(client, task_queue="kitchen", activities=[programs.greet], deployment_config=config):

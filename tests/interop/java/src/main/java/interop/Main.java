@@ -52,7 +52,7 @@ public final class Main {
         factory.start();
         System.out.println("ready");
         System.in.transferTo(OutputStream.nullOutputStream());
-        factory.shutdown();
+        factory.shutdownNow();
         factory.awaitTermination(10, TimeUnit.SECONDS);
       }
       case "replay" -> {

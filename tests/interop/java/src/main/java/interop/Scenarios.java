@@ -53,13 +53,12 @@ record Scenarios(WorkflowClient client, String queue, String counter) {
     return all;
   }
 
+  private WorkflowOptions.Builder options(String id) {
+    return WorkflowOptions.newBuilder().setWorkflowId(id).setTaskQueue(queue);
+  }
+
   private WorkflowStub stub(String id, String type) {
-    WorkflowOptions options = WorkflowOptions.newBuilder()
-        .setWorkflowId(id)
-        .setTaskQueue(queue)
-        .setWorkflowIdConflictPolicy(WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_FAIL)
-        .build();
-    return client.newUntypedWorkflowStub(type, options);
+    return client.newUntypedWorkflowStub(type, options(id).build());
   }
 
   private WorkflowStub start(String id, String type, Object... arguments) {
@@ -114,7 +113,10 @@ record Scenarios(WorkflowClient client, String queue, String counter) {
     Throwable rejected = failureOf(() -> stub.update("add", Integer.class, -1)).getCause();
     results.add(rejected instanceof ApplicationFailure failure ? failure.getType() : String.valueOf(rejected));
     results.add(finish(stub));
-    WorkflowStub other = stub("updates-with-start", counter);
+    WorkflowOptions running = options("updates-with-start")
+        .setWorkflowIdConflictPolicy(WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING)
+        .build();
+    WorkflowStub other = client.newUntypedWorkflowStub(counter, running);
     UpdateOptions<Integer> options = update("with-start", WorkflowUpdateStage.COMPLETED).build();
     results.add(other.executeUpdateWithStart(options, new Object[] {9}, new Object[] {}));
     finish(other);
@@ -140,7 +142,7 @@ record Scenarios(WorkflowClient client, String queue, String counter) {
     ScheduleActionStartWorkflow action = ScheduleActionStartWorkflow.newBuilder()
         .setWorkflowType("JavaHello")
         .setArguments("schedule")
-        .setOptions(WorkflowOptions.newBuilder().setWorkflowId("scheduled").setTaskQueue(queue).build())
+        .setOptions(options("scheduled").build())
         .build();
     Schedule schedule = Schedule.newBuilder()
         .setAction(action)
