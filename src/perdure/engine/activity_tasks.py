@@ -217,7 +217,7 @@ class ActivityTasks:
                 if task is None:
                     return ws.PollActivityTaskQueueResponse()
             if isinstance(task, StartedActivity):
-                return task.response  # type: ignore[no-any-return]
+                return task.response  # type: ignore[no-any-return]  # made for this poll
             assert isinstance(task, Task)
             try:
                 response = await self._take(task, name, identity, is_local)

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -252,10 +252,10 @@ class Archival:
                 "namespace %s is archived again, after %d s", namespace.name, (self._now_ms() - outage.since) // 1000
             )
 
-    async def _tried(self, namespace: Namespace, target: str, call: object) -> bool:
+    async def _tried(self, namespace: Namespace, target: str, call: Awaitable[bool]) -> bool:
         """What an archiver says; whatever goes wrong in it is an ArchiveError."""
         try:
-            return bool(await call)  # type: ignore[misc]
+            return bool(await call)
         except (ArchiveError, StoreError):
             self._metrics.failed(target, namespace.name)
             raise

@@ -149,10 +149,10 @@ def _own_pool() -> Any:
         for field, number, kind, repeats in fields:
             described = message.field.add(name=field, number=number, label=3 if repeats else 1)
             if isinstance(kind, str):
-                described.type = _MESSAGE  # type: ignore[assignment]
+                described.type = _MESSAGE  # type: ignore[assignment]  # an enumeration's number
                 described.type_name = f".{_PACKAGE}.{kind}"
             else:
-                described.type = kind  # type: ignore[assignment]
+                described.type = kind  # type: ignore[assignment]  # as above
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return pool
