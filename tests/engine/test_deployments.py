@@ -518,3 +518,29 @@ async def test_cron_and_retries_take_no_version_along_that_was_not_inherited(d: 
     await d.advance(60)
     task = await turn(d, "2")
     assert task.history.events[0].attributes.inherited_pinned_version is None
+
+
+async def test_a_deployment_before_its_workers(d: Driver) -> None:
+    request = ws.CreateWorkerDeploymentRequest("default", "bakery", "me", "request")
+    token = (await d.engine.create_worker_deployment(request)).conflict_token
+    assert (await d.engine.create_worker_deployment(request)).conflict_token == token
+    version = deployment_v1.WorkerDeploymentVersion("1", "bakery")
+    making = ws.CreateWorkerDeploymentVersionRequest("default", version, None, "me", "request")
+    await d.engine.create_worker_deployment_version(making)
+    await d.engine.create_worker_deployment_version(making)
+    described = await d.engine.describe_worker_deployment(ws.DescribeWorkerDeploymentRequest("default", "bakery"))
+    assert described.worker_deployment_info is not None
+    assert [it.deployment_version for it in described.worker_deployment_info.version_summaries] == [version]
+    for again in (
+        d.engine.create_worker_deployment(ws.CreateWorkerDeploymentRequest("default", "bakery", "me", "other")),
+        d.engine.create_worker_deployment_version(
+            ws.CreateWorkerDeploymentVersionRequest("default", version, None, "me", "other")
+        ),
+    ):
+        with pytest.raises(RPCError, match="already exists") as refused:
+            await again
+        assert refused.value.status is RPCStatusCode.ALREADY_EXISTS
+    for name, status in (("a.b", RPCStatusCode.INVALID_ARGUMENT), ("", RPCStatusCode.INVALID_ARGUMENT)):
+        with pytest.raises(RPCError) as refused:
+            await d.engine.create_worker_deployment(ws.CreateWorkerDeploymentRequest("default", name))
+        assert refused.value.status is status

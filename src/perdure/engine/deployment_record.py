@@ -28,6 +28,8 @@ class VersionRecord(msgspec.Struct):
     queues: list[tuple[int, str]] = []
     metadata: dict[str, common_v1.Payload] = {}
     modifier: str = ""
+    #: Of the request that made it before a worker of it polled.
+    create_request_id: str = ""
 
 
 class DeploymentRecord(msgspec.Struct):
@@ -50,6 +52,8 @@ class DeploymentRecord(msgspec.Struct):
     routing_revision: int = 0
     modifier: str = ""
     manager: str = ""
+    #: Of the request that made it before a worker of it polled.
+    create_request_id: str = ""
 
     def token(self) -> bytes:
         """Proof of having seen this state."""

@@ -171,3 +171,25 @@ class DeploymentRpcs:
         """Temporal's GetWorkerTaskReachability, refused: it belongs to a kind of versioning that servers have switched off."""
         self._check()
         raise permission_denied(_LEGACY)
+
+    async def create_worker_deployment(
+        self,
+        request: ws.CreateWorkerDeploymentRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.CreateWorkerDeploymentResponse:
+        """Temporal's CreateWorkerDeployment."""
+        self._check()
+        return await self._deployments.create(request)
+
+    async def create_worker_deployment_version(
+        self,
+        request: ws.CreateWorkerDeploymentVersionRequest,
+        *,
+        metadata: Metadata = None,
+        timeout: timedelta | None = None,
+    ) -> ws.CreateWorkerDeploymentVersionResponse:
+        """Temporal's CreateWorkerDeploymentVersion."""
+        self._check()
+        return await self._deployments.create_version(request)

@@ -29,7 +29,7 @@ from perdure.engine.deployment_record import (
     version_message,
     version_text,
 )
-from perdure.engine.errors import failed_precondition, invalid_argument, not_found
+from perdure.engine.errors import already_exists, failed_precondition, invalid_argument, not_found
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.routing import Router, Version, ramp_position, versioned
 from perdure.store.api import Document, TaskKind
@@ -479,6 +479,39 @@ class Deployments:
         return sum(counts.values())
 
     # ---- changes that route nothing
+
+    async def create(self, request: ws.CreateWorkerDeploymentRequest) -> ws.CreateWorkerDeploymentResponse:
+        """Temporal's CreateWorkerDeployment: one without versions. The same request again is answered as before."""
+        namespace_id = self._namespaces.get(request.namespace).namespace_id
+        check_names(request.deployment_name, "build")
+        key = namespace_id, request.deployment_name
+        record = self._by_name.get(key)
+        if record is None:
+            record = DeploymentRecord(namespace_id, request.deployment_name, self._core.now())
+            record.modifier, record.create_request_id = request.identity, request.request_id
+            self._by_name[key] = record
+            await self._put(record)
+        elif not request.request_id or record.create_request_id != request.request_id:
+            raise already_exists(f"Worker Deployment {record.name!r} already exists.")
+        return ws.CreateWorkerDeploymentResponse(record.token())
+
+    async def create_version(
+        self, request: ws.CreateWorkerDeploymentVersionRequest
+    ) -> ws.CreateWorkerDeploymentVersionResponse:
+        """Temporal's CreateWorkerDeploymentVersion: one whose workers are still to come."""
+        given = request.deployment_version or deployment_v1.WorkerDeploymentVersion()
+        check_names(given.deployment_name, given.build_id)
+        if request.compute_config is not None:
+            raise invalid_argument("ComputeConfig is not supported: start the version's workers yourself.")
+        record = self._find(request.namespace, given.deployment_name)
+        version = record.versions.get(given.build_id)
+        if version is None:
+            version = record.versions[given.build_id] = VersionRecord(given.build_id, self._core.now())
+            version.modifier, version.create_request_id = request.identity, request.request_id
+            await self._put(record)
+        elif not request.request_id or version.create_request_id != request.request_id:
+            raise already_exists(f"Worker Deployment Version {record.name}.{given.build_id} already exists.")
+        return ws.CreateWorkerDeploymentVersionResponse()
 
     async def delete(self, request: ws.DeleteWorkerDeploymentRequest) -> ws.DeleteWorkerDeploymentResponse:
         """Temporal's DeleteWorkerDeployment: only one without versions goes."""

@@ -30,6 +30,11 @@ def namespace_not_found(namespace: str) -> RPCError:
     )
 
 
+def already_exists(message: str) -> RPCError:
+    """The name is taken."""
+    return RPCError(message, RPCStatusCode.ALREADY_EXISTS)
+
+
 def namespace_already_exists(namespace: str) -> RPCError:
     """The name is taken."""
     return RPCError(

@@ -151,3 +151,23 @@ class DeploymentService(Protocol):
     ) -> ws.GetWorkerTaskReachabilityResponse:
         """Temporal's GetWorkerTaskReachability."""
         ...
+
+    async def create_worker_deployment(
+        self,
+        request: ws.CreateWorkerDeploymentRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.CreateWorkerDeploymentResponse:
+        """Temporal's CreateWorkerDeployment."""
+        ...
+
+    async def create_worker_deployment_version(
+        self,
+        request: ws.CreateWorkerDeploymentVersionRequest,
+        *,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: timedelta | None = None,
+    ) -> ws.CreateWorkerDeploymentVersionResponse:
+        """Temporal's CreateWorkerDeploymentVersion."""
+        ...

@@ -7,6 +7,7 @@ from perdure.api.activity import v1 as activity_v1
 from perdure.api.batch import v1 as batch_v1
 from perdure.api.command import v1 as command_v1
 from perdure.api.common import v1 as common_v1
+from perdure.api.compute import v1 as compute_v1
 from perdure.api.deployment import v1 as deployment_v1
 from perdure.api.failure import v1 as failure_v1
 from perdure.api.filter import v1 as filter_v1
@@ -140,6 +141,35 @@ class CreateScheduleResponse(Message):
     """Temporal's ``temporal.api.workflowservice.v1.CreateScheduleResponse``."""
 
     conflict_token: bytes = b""
+
+
+class CreateWorkerDeploymentRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CreateWorkerDeploymentRequest``."""
+
+    namespace: str = ""
+    deployment_name: str = ""
+    identity: str = ""
+    request_id: str = ""
+
+
+class CreateWorkerDeploymentResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CreateWorkerDeploymentResponse``."""
+
+    conflict_token: bytes = b""
+
+
+class CreateWorkerDeploymentVersionRequest(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CreateWorkerDeploymentVersionRequest``."""
+
+    namespace: str = ""
+    deployment_version: deployment_v1.WorkerDeploymentVersion | None = None
+    compute_config: compute_v1.ComputeConfig | None = None
+    identity: str = ""
+    request_id: str = ""
+
+
+class CreateWorkerDeploymentVersionResponse(Message):
+    """Temporal's ``temporal.api.workflowservice.v1.CreateWorkerDeploymentVersionResponse``."""
 
 
 class DeleteActivityExecutionRequest(Message):
