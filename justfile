@@ -38,7 +38,7 @@ pyright:
 
 # The stubs of the native modules against what was built (needs perdure installed or `just develop`).
 stubtest:
-    {{ python }} -m mypy.stubtest perdure._native perdure.store.lmdb._api perdure.store.lmdb._batch perdure.store.lmdb._column perdure.store.lmdb._gather perdure.store.lmdb._index perdure.store.lmdb._lmdb perdure.store.lmdb._log perdure.store.lmdb._select perdure.store.lmdb._writer --ignore-missing-stub --ignore-disjoint-bases
+    {{ python }} -m mypy.stubtest perdure._native perdure.store.lmdb._api perdure.store.lmdb._batch perdure.store.lmdb._column perdure.store.lmdb._entries perdure.store.lmdb._gather perdure.store.lmdb._index perdure.store.lmdb._lmdb perdure.store.lmdb._log perdure.store.lmdb._program perdure.store.lmdb._select perdure.store.lmdb._writer --ignore-missing-stub --ignore-disjoint-bases
 
 # Who imports whom, as pyproject.toml lays down.
 imports:

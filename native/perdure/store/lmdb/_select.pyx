@@ -1,14 +1,6 @@
-"""Filters over the columns of a namespace: a set of rows for each condition, joined word by word.
+"""Filters over the columns of a namespace: which rows match, how many, in which groups and orders.
 
-A program is a list of steps on a stack of sets, each a tuple:
-
-=================================================== =================================================================
-``("terms", attribute, ranges, negated)``            rows with a term in one of ``(low, high)`` (high b"": no end);
-                                                    negated: rows with a term, but with none of these
-``("null", attribute, negated)``                     rows without a term of the attribute; negated: rows with one
-``("runs", ranges, negated)``                        rows whose run id (16 bytes) is in one of the ranges
-``("and", count)``, ``("or", count)``                what the newest sets of the stack have in common, or together
-=================================================== =================================================================
+What programs are is told in ``_program``, what columns are in ``_column.pxd``.
 """
 
 cimport cython
@@ -20,10 +12,14 @@ from libc.string cimport memcmp, memcpy, memset
 from perdure.store.lmdb._api cimport MDB_NOTFOUND, MDB_txn, MDB_val, mdb, store_error
 from perdure.store.lmdb._batch cimport COLUMN, NAMESPACE_SIZE, POSITION_SIZE
 from perdure.store.lmdb._column cimport (
-    DEAD, IS_CUT, IS_FULL, IS_SINGLE, POSITIONS, SEGMENT_ROWS, SEGMENT_WORDS, Column, compare_bytes, first_posting,
-    get16, lower_bound, open_column, term_at,
+    DEAD, IS_CUT, IS_FULL, POSITIONS, SEGMENT_ROWS, SEGMENT_WORDS, Column, compare_bytes, first_posting, get16,
+    lower_bound, open_column, term_at,
 )
 from perdure.store.lmdb._lmdb cimport Environment
+from perdure.store.lmdb._program cimport (
+    AND, DEEPEST, OR, RUNS, SET_SIZE, TERMS, Part, Program, Step, all_rows, clear_row, present_rows, row_after,
+    rows_of_runs, rows_with_terms, word_at,
+)
 
 from perdure.store.api import StoreCorruptError
 
@@ -32,214 +28,9 @@ cdef extern from *:
     int __builtin_ctzll(unsigned long long) noexcept nogil
 
 cdef enum:
-    SET_SIZE = 4096                 # SEGMENT_WORDS words
-    DEEPEST = 64                    # sets on the stack
     RANK_BITS = 16
     ROW_BITS = 15
     MOST_FIELDS = 3                 # of an order: their ranks and a row are one number
-
-cdef enum:
-    TERMS
-    NULLS
-    RUNS
-    AND
-    OR
-
-cdef struct Range:
-    const uint8_t* low
-    size_t low_size
-    const uint8_t* high
-    size_t high_size
-    uint64_t[4] run                 # of run ids: the bounds as numbers, the end inclusive
-
-cdef struct Step:
-    int kind
-    uint32_t attribute
-    size_t count                    # of ranges, or of sets to join
-    Range* ranges
-    bint negated
-
-cdef struct Part:
-    # A segment, while it is looked at
-    uint32_t number
-    uint32_t rows
-    const uint8_t* positions
-
-
-@cython.final
-cdef class Program:
-    """Steps, checked and ready to be taken."""
-
-    cdef Step* _steps
-    cdef size_t _count
-    cdef list _source
-
-    def __cinit__(self, list source not None):
-        cdef size_t depth = 0, i, k
-        cdef Step* step
-        self._source = source
-        self._steps = <Step*> calloc(max(len(source), 1), sizeof(Step))
-        if self._steps == NULL:
-            raise MemoryError()
-        for i, (kind, *arguments) in enumerate(source):
-            step = &self._steps[i]
-            self._count += 1
-            if kind == "and" or kind == "or":
-                step.kind = AND if kind == "and" else OR
-                step.count = arguments[0]
-                if step.count > depth:
-                    raise ValueError("a step joins more sets than there are")
-                depth -= step.count
-            elif kind == "null":
-                step.kind = NULLS
-                step.attribute, step.negated = arguments
-            else:
-                step.kind = TERMS if kind == "terms" else RUNS
-                step.negated = arguments[-1]
-                ranges = arguments[-2]
-                if kind == "terms":
-                    step.attribute = arguments[0]
-                step.count = len(ranges)
-                step.ranges = <Range*> calloc(max(step.count, <size_t> 1), sizeof(Range))
-                if step.ranges == NULL:
-                    raise MemoryError()
-                for k, (low, high) in enumerate(ranges):
-                    step.ranges[k].low = <const uint8_t*> PyBytes_AS_STRING(<bytes?> low)
-                    step.ranges[k].low_size = len(low)
-                    step.ranges[k].high = <const uint8_t*> PyBytes_AS_STRING(<bytes?> high)
-                    step.ranges[k].high_size = len(high)
-                    if kind == "runs":
-                        _take_runs(&step.ranges[k], low, high)
-            depth += 1
-            if depth > DEEPEST:
-                raise ValueError("a filter is too deep")
-        if depth != 1 and self._count:
-            raise ValueError("a program leaves one set")
-
-    def __dealloc__(self):
-        cdef size_t i
-        for i in range(self._count):
-            free(self._steps[i].ranges)
-        free(self._steps)
-
-
-cdef inline uint64_t _word(const uint8_t* words, size_t index) noexcept nogil:
-    cdef uint64_t word
-    memcpy(&word, words + 8 * index, 8)
-    return word
-
-
-cdef inline void _set(uint64_t* words, uint16_t row) noexcept nogil:
-    words[row >> 6] |= <uint64_t> 1 << (row & 63)
-
-
-cdef inline void _clear(uint64_t* words, uint16_t row) noexcept nogil:
-    words[row >> 6] &= ~(<uint64_t> 1 << (row & 63))
-
-
-cdef void _all_rows(uint64_t* words, uint32_t rows) noexcept nogil:
-    memset(words, 0, SET_SIZE)
-    memset(words, 0xff, rows // 64 * 8)
-    if rows & 63:
-        words[rows >> 6] = (<uint64_t> 1 << (rows & 63)) - 1
-
-
-cdef void _present(Column* c, uint64_t* words) noexcept nogil:
-    if c.present == NULL:
-        _all_rows(words, c.head.rows)
-        return
-    memset(words, 0, SET_SIZE)
-    memcpy(words, c.present, (c.head.rows + 63) // 64 * 8)
-
-
-cdef void _mark_rows(Column* c, size_t begin, size_t end, bint on, uint64_t* words) noexcept nogil:
-    """Put the rows of postings into a set, or take them out."""
-    cdef size_t i
-    if on:
-        for i in range(begin, end):
-            _set(words, get16(c.rows, i))
-    else:
-        for i in range(begin, end):
-            _clear(words, get16(c.rows, i))
-
-
-cdef void _terms(Column* c, Step* step, uint64_t* words) noexcept nogil:
-    cdef size_t i, begin, end
-    cdef bint inverted = step.negated
-    if step.negated:
-        _present(c, words)
-    else:
-        memset(words, 0, SET_SIZE)
-    for i in range(step.count):
-        begin = first_posting(c, lower_bound(c, step.ranges[i].low, step.ranges[i].low_size))
-        end = c.head.postings
-        if step.ranges[i].high_size:
-            end = first_posting(c, lower_bound(c, step.ranges[i].high, step.ranges[i].high_size))
-        if end <= begin:
-            continue
-        if step.count == 1 and c.head.flags & IS_SINGLE and end - begin > c.head.postings >> 1:
-            # The others are fewer.
-            if step.negated:
-                memset(words, 0, SET_SIZE)
-            else:
-                _present(c, words)
-            _mark_rows(c, 0, begin, step.negated, words)
-            _mark_rows(c, end, c.head.postings, step.negated, words)
-        else:
-            _mark_rows(c, begin, end, not inverted, words)
-
-
-cdef inline uint64_t _read64(const uint8_t* at) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int i
-    for i in range(8):
-        value = value << 8 | at[i]
-    return value
-
-
-cdef int _take_runs(Range* r, bytes low, bytes high) except -1:
-    cdef object last = int.from_bytes(high) - 1 if high else (1 << 128) - 1
-    cdef object first = int.from_bytes(low)
-    r.run[0] = first >> 64
-    r.run[1] = first & 0xffffffffffffffff
-    r.run[2] = last >> 64
-    r.run[3] = last & 0xffffffffffffffff
-    return 0
-
-
-cdef void _runs(Part* part, Step* step, uint64_t* words) noexcept nogil:
-    cdef size_t i, k
-    cdef const uint8_t* run_id
-    cdef const uint64_t* run
-    cdef uint64_t major, minor
-    cdef bint is_in
-    memset(words, 0, SET_SIZE)
-    for i in range(part.rows):
-        run_id = part.positions + i * POSITION_SIZE + 16
-        major = _read64(run_id)
-        minor = _read64(run_id + 8)
-        is_in = False
-        for k in range(step.count):
-            run = step.ranges[k].run
-            if (major > run[0] or (major == run[0] and minor >= run[1])) and (
-                major < run[2] or (major == run[2] and minor <= run[3])
-            ):
-                is_in = True
-                break
-        if is_in != step.negated:
-            _set(words, <uint16_t> i)
-
-
-cdef size_t _after(Part* part, const uint8_t* position) noexcept nogil:
-    """The first row after a position (NULL: the first of all)."""
-    cdef size_t low = 0, high = part.rows, middle
-    while position != NULL and low < high:
-        middle = (low + high) >> 1
-        if memcmp(part.positions + middle * POSITION_SIZE, position, POSITION_SIZE) <= 0:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @cython.final
@@ -311,7 +102,7 @@ cdef class Segments:
         cdef Py_ssize_t i, k
         try:
             for i in range(self.count):
-                _all_rows(self._alive + i * SEGMENT_WORDS, self._parts[i].rows)
+                all_rows(self._alive + i * SEGMENT_WORDS, self._parts[i].rows)
                 if self._value(env, txn, &self._parts[i], DEAD, &value):
                     memset(dead, 0, SET_SIZE)
                     memcpy(dead, value.mv_data, min(value.mv_size, <size_t> SET_SIZE))
@@ -331,11 +122,11 @@ cdef class Segments:
                 self._find_positions(env, txn, &self._parts[i])
                 for position in positions:
                     wanted = <const uint8_t*> PyBytes_AS_STRING(<bytes?> position)
-                    row = _after(&self._parts[i], wanted)
+                    row = row_after(&self._parts[i], wanted)
                     if row and memcmp(
                         self._parts[i].positions + (row - 1) * POSITION_SIZE, wanted, POSITION_SIZE
                     ) == 0:
-                        _clear(self._alive + i * SEGMENT_WORDS, <uint16_t> (row - 1))
+                        clear_row(self._alive + i * SEGMENT_WORDS, <uint16_t> (row - 1))
         finally:
             env._end()
 
@@ -343,7 +134,7 @@ cdef class Segments:
         """A bit for each dead row of a segment."""
         cdef uint64_t[SEGMENT_WORDS] words
         cdef Py_ssize_t k
-        _all_rows(words, self._parts[index].rows)
+        all_rows(words, self._parts[index].rows)
         for k in range(SEGMENT_WORDS):
             words[k] &= ~self._alive[index * SEGMENT_WORDS + k]
         return PyBytes_FromStringAndSize(<char*> words, (self._parts[index].rows + 63) // 64 * 8)
@@ -389,10 +180,10 @@ cdef class Segments:
         cdef size_t i, _k
         cdef int w
         cdef bint there
-        if program._count == 0:
+        if program.count == 0:
             memcpy(stack, alive, SET_SIZE)
-        for i in range(program._count):
-            step = &program._steps[i]
+        for i in range(program.count):
+            step = &program.steps[i]
             if step.kind == AND or step.kind == OR:
                 for _k in range(1, step.count):
                     top -= SEGMENT_WORDS
@@ -405,17 +196,17 @@ cdef class Segments:
                 continue
             if step.kind == RUNS:
                 self._find_positions(env, txn, part)
-                _runs(part, step, top)
+                rows_of_runs(part, step, top)
             else:
                 there = self._column(env, txn, part, step.attribute, &column)
                 if step.kind == TERMS:
                     if there:
-                        _terms(&column, step, top)
+                        rows_with_terms(&column, step, top)
                     else:
                         memset(top, 0, SET_SIZE)
                 else:
                     if there:
-                        _present(&column, top)
+                        present_rows(&column, top)
                     else:
                         memset(top, 0, SET_SIZE)
                     if not step.negated:
@@ -598,7 +389,7 @@ cdef class Segments:
         cdef size_t terms = column.head.terms if there else 0
         if after != NULL:
             rank = terms
-            first_row = _after(part, after)
+            first_row = row_after(part, after)
             if value is not None and there:
                 place = lower_bound(&column, <const uint8_t*> PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
                 text = term_at(&column, place, &size) if place < terms else NULL
@@ -628,7 +419,7 @@ cdef class Segments:
         for w in range(SEGMENT_WORDS):
             word = words[w]
             if there and w < <int> ((part.rows + 63) // 64):
-                word &= ~_word(column.present, w)
+                word &= ~word_at(column.present, w)
             while word and count < limit:
                 row = <size_t> w * 64 + __builtin_ctzll(word)
                 word &= word - 1
@@ -694,7 +485,7 @@ cdef class Segments:
                     if begin == NULL:
                         beyond = -1
                     elif exact == 0:
-                        beyond += <int64_t> _after(&self._parts[i], begin) - 1
+                        beyond += <int64_t> row_after(&self._parts[i], begin) - 1
                     else:
                         beyond -= 1
                     count = 0
@@ -753,7 +544,7 @@ cdef size_t _merge_rows(
     uint8_t* merged
 ) noexcept nogil:
     """Merge the rows of a set into sorted positions, of which no more than a limit are kept."""
-    cdef size_t row = _after(part, after), w = row >> 6, taken = 0, at = 0
+    cdef size_t row = row_after(part, after), w = row >> 6, taken = 0, at = 0
     cdef uint64_t word = words[w] & (<uint64_t> -1 << (row & 63)) if row < SEGMENT_ROWS else 0
     cdef const uint8_t* position = NULL
     while at < limit:

@@ -21,7 +21,8 @@ from perdure.store.lmdb import _gather as gather
 from perdure.store.lmdb import _index as index
 from perdure.store.lmdb._batch import Names
 from perdure.store.lmdb._lmdb import Environment
-from perdure.store.lmdb._select import Program, Segments
+from perdure.store.lmdb._program import Program
+from perdure.store.lmdb._select import Segments
 from perdure.store.visibility import (
     BUCKETS,
     EXACT_TEXT,

@@ -1,12 +1,9 @@
-from typing import Any, TypeAlias, final
+from typing import TypeAlias, final
 
 from perdure.store.lmdb._lmdb import Environment
+from perdure.store.lmdb._program import Program
 
 _Field: TypeAlias = tuple[int, bool, dict[bytes, int] | None, bytes | None, int]
-
-@final
-class Program:
-    def __init__(self, source: list[tuple[Any, ...]]) -> None: ...
 
 @final
 class Segments:

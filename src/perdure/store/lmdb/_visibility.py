@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.store.api import VisibilityPage, VisibilityRecord
 from perdure.store.lmdb import _batch as rows
+from perdure.store.lmdb import _entries as sets
 from perdure.store.lmdb import _index as index
 from perdure.store.lmdb._batch import Names
 from perdure.store.lmdb._columns import token_position
@@ -179,7 +180,7 @@ class Visibility:
                 entries = self._collect(group, allowed)
             elif group.exclusions:
                 return None
-            items += index.first(
+            items += sets.first(
                 self._environment, keys, entries, group.bounds, allowed, by_close, descending, after, page.size + 1
             )
         items.sort()
@@ -289,11 +290,11 @@ class Visibility:
     def _collect(self, group: Group, allowed: bytes | None) -> bytes:
         entries = self._union(group.accesses[0], group, allowed)
         for access in group.accesses[1:]:
-            entries = index.intersect(entries, self._union(access, group, allowed))
+            entries = sets.intersect(entries, self._union(access, group, allowed))
         if group.exclusions:
-            entries = index.subtract(entries, self._excluded(group))
+            entries = sets.subtract(entries, self._excluded(group))
         if group.numbers:
-            entries = index.narrow(self._environment, self._prefix, entries, group.numbers)
+            entries = sets.narrow(self._environment, self._prefix, entries, group.numbers)
         return entries
 
     def _excluded(self, group: Group) -> bytes:
@@ -305,7 +306,7 @@ class Visibility:
 
     def _union(self, access: Access, group: Group, allowed: bytes | None) -> bytes:
         parts = [part for part in map(self._range, access.parts) if part is not None]
-        return index.collect(self._environment, parts, group.bounds, allowed)
+        return sets.collect(self._environment, parts, group.bounds, allowed)
 
     # Counting and reading
 

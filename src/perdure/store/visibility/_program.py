@@ -1,4 +1,4 @@
-"""Filters as programs over columns: see ``perdure.store.lmdb._select`` for their steps.
+"""Filters as programs over columns: see ``perdure.store.lmdb._program`` for their steps.
 
 A filter that columns can answer becomes one program for all of it, however its conditions are joined. Negations are
 taken down to the tests first: a test that is unknown is as good as a false one then, and so is its negation.

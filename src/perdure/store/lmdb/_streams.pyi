@@ -1,0 +1,1 @@
+# What it has is for the other extensions.
