@@ -122,7 +122,15 @@ async def test_what_both_nodes_change_of_a_deployment_stays(two: Two) -> None:
         for index, engine in enumerate(two)
     ]
     async with workers[0], workers[1]:
-        await seen(two, metadata, set())
+
+        async def versions(engine: Any) -> tuple[int, list[int]]:
+            kept = await engine.store.load_document(_default(engine), "deployment", "shop")
+            return 0 if kept is None else kept.version, [
+                record.revision for record in engine._deployments._by_name.values()
+            ]
+
+        # Each worker polls for workflow tasks and for activities.
+        await seen(two, versions, (4, [4]))
         assert await at_both(two, change) == [None] * len(NAMES)
         await seen(two, metadata, set(NAMES))
 

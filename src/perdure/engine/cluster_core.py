@@ -88,12 +88,14 @@ class ClusterCore(Core):
         #: While this node, which was taken for dead, joins again.
         self.rejoining: asyncio.Task[None] | None = None
         self.on_fenced: Callable[[], None] = lambda: None
-        #: Told of the kind of a document that was committed, and whether documents were read while it travelled.
-        self.on_document: Callable[[str, bool], None] = lambda kind, is_old: None
+        #: Told of the kind of a document that was committed.
+        self.on_document: Callable[[str], None] = lambda kind: None
         #: Told of kinds of documents that another node changed first.
         self.on_stale_documents: Callable[[set[str]], None] = lambda kinds: None
-        #: Counts the beginnings and ends of reads of documents.
-        self.document_reads = 0
+        #: Whether documents of a kind are being read again.
+        self.is_reading: Callable[[str], bool] = lambda kind: False
+        #: By kind of document how many commits of this node travel.
+        self.documents_in_flight: dict[str, int] = {}
         self.on_committed: Callable[[list[Run]], None] = lambda runs: None
 
     # ---- sections: what stands or falls together
@@ -157,11 +159,26 @@ class ClusterCore(Core):
         return batch
 
     def put_document(self, document: Document) -> Batch:
-        """As :meth:`Core.put_document`."""
+        """As :meth:`Core.put_document`.
+
+        What is being read again is not changed meanwhile: the change is :class:`StaleError`, and done again on what was
+        read. It must not have been made in memory for longer than that.
+        """
+        if document.version and self.is_reading(document.kind):
+            self.on_stale_documents({document.kind})
+            raise StaleError
         batch = self._form()
         batch.documents.append(document)
-        reads = self.document_reads
-        batch.deliveries.append(lambda: self.on_document(document.kind, self.document_reads != reads))
+        kind = document.kind
+        self.documents_in_flight[kind] = self.documents_in_flight.get(kind, 0) + 1
+
+        def ended(error: Exception | None = None) -> None:
+            self.documents_in_flight[kind] -= 1
+            if error is None:
+                self.on_document(kind)
+
+        batch.deliveries.append(ended)
+        batch.failures.append(ended)
         return batch
 
     def _bind(self, batch: Batch, other: Batch) -> None:

@@ -17,6 +17,7 @@ logger = logging.getLogger("perdure.engine")
 
 NAMESPACE = "namespace"
 _RETRY = 0.2
+_MOMENT = 0.001
 
 
 class Rereads:
@@ -37,6 +38,10 @@ class Rereads:
         if kind not in self._running:
             self._running[kind] = self._core.loop.create_future()
             self._core.spawn(self._read(kind))
+
+    def is_running(self, kind: str) -> bool:
+        """Whether a kind is being read."""
+        return kind in self._running
 
     def begin_all(self) -> None:
         """News may have been missed."""
@@ -62,8 +67,10 @@ class Rereads:
         try:
             while kind in self._wanted and not core.is_closed:
                 self._wanted.discard(kind)
-                core.document_reads += 1
                 try:
+                    # Nothing is changed here from now on. What still travels would be missing in what is read.
+                    while core.documents_in_flight.get(kind):  # noqa: ASYNC110
+                        await asyncio.sleep(_MOMENT)
                     await self._readers[kind]()
                 except StoreClosedError:
                     return
@@ -71,6 +78,5 @@ class Rereads:
                     logger.warning("what other nodes changed (%s) cannot be read yet: %s", kind, error)
                     self._wanted.add(kind)
                     await asyncio.sleep(_RETRY)
-                core.document_reads += 1
         finally:
             self._running.pop(kind).set_result(None)

@@ -167,7 +167,8 @@ class ClusterEngine(Engine):
         )
         cluster.on_change = self._rereads.begin
         cluster.on_missed = self._rereads.begin_all
-        core.on_document = self._document_kept
+        core.is_reading = self._rereads.is_running
+        core.on_document = lambda kind: cluster.tell(f"d{kind}")
         core.on_stale_documents = self._documents_stale
         namespaces.on_change = lambda: cluster.tell(f"d{NAMESPACE}")
         for name in dir(self):
@@ -385,12 +386,6 @@ class ClusterEngine(Engine):
     def _documents_stale(self, kinds: set[str]) -> None:
         """Another node changed what this one was about to change."""
         for kind in kinds:
-            self._rereads.begin(kind)
-
-    def _document_kept(self, kind: str, is_old: bool) -> None:
-        """This node changed something that every node has in memory; what it has itself may be from before."""
-        self.cluster.tell(f"d{kind}")
-        if is_old:
             self._rereads.begin(kind)
 
     async def _members_changed(self) -> None:

@@ -28,6 +28,8 @@ from perdure.engine.routing import priority_of_run
 from perdure.store.api import Document, TaskKind
 
 KIND = "queue"
+#: That a queue is ranked is a document of its own: it is said in the middle of what must not be refused.
+_RANKED = "queue-ranked"
 _UNLIMITED = 1e9
 _PAGE = 1000
 
@@ -190,16 +192,10 @@ class QueueLimits:
         """Read what the store has."""
         configs: dict[tuple[str, int, str], QueueConfig] = {}
         for namespace in await self._core.store.load_namespaces():
-            after = ""
-            while True:
-                page = await self._core.store.list_documents(namespace.namespace_id, KIND, _PAGE, after)
-                for document in page:
-                    kind, _, name = document.id.partition("/")
-                    key = (namespace.namespace_id, int(kind), name)
-                    configs[key] = msgspec.msgpack.decode(document.body, type=QueueConfig)
-                if len(page) < _PAGE:
-                    break
-                after = page[-1].id
+            for document in await self._documents(namespace.namespace_id, KIND):
+                configs[_key(document)] = msgspec.msgpack.decode(document.body, type=QueueConfig)
+            for document in await self._documents(namespace.namespace_id, _RANKED):
+                configs.setdefault(_key(document), QueueConfig()).is_ranked = True
         self._configs = configs
         if self._configs:
             self._core.matching.on_new_queue = self._prepare
@@ -208,6 +204,14 @@ class QueueLimits:
                 base = self._configs.get((key[0], key[1], queue.name.partition("\0")[0]))
                 if base is not None and base.is_ranked:
                     await self._rank(key[1], queue)
+
+    async def _documents(self, namespace_id: str, kind: str) -> list[Document]:
+        found: list[Document] = []
+        while True:
+            page = await self._core.store.list_documents(namespace_id, kind, _PAGE, found[-1].id if found else "")
+            found += page
+            if len(page) < _PAGE:
+                return found
 
     async def _rank(self, kind: int, queue: TaskQueue) -> None:
         """Put the tasks that waited before a restart in their places again."""
@@ -231,8 +235,8 @@ class QueueLimits:
         key = (self._core.matching.aliases.get(namespace_id, namespace_id), kind, name.partition("\0")[0])
         config = self._configs.get(key) or QueueConfig()
         if not config.is_ranked:
-            self._configs[key] = config = msgspec.structs.replace(config, is_ranked=True)
-            self._core.put_document(self._document(key, config))
+            self._configs[key] = msgspec.structs.replace(config, is_ranked=True)
+            self._core.put_document(Document(key[0], _RANKED, f"{key[1]}/{key[2]}", b"1"))
 
     def _document(self, key: tuple[str, int, str], config: QueueConfig) -> Document:
         """A changed configuration as it is kept: its next version."""
@@ -246,7 +250,9 @@ class QueueLimits:
             del self._configs[key]
         self._worker_rates = {key: rate for key, rate in self._worker_rates.items() if key[0] != namespace_id}
         if gone:
-            documents = [Document(namespace_id, KIND, f"{kind}/{name}") for _, kind, name in gone]
+            documents = [
+                Document(namespace_id, what, f"{kind}/{name}") for _, kind, name in gone for what in (KIND, _RANKED)
+            ]
             await self._core.store.commit([], documents)
 
     async def read_again(self) -> None:
@@ -356,6 +362,11 @@ class QueueLimits:
         self._configs[key] = config
         self._apply(key)
         return ws.UpdateTaskQueueConfigResponse(self.config(namespace_id, kind, request.task_queue))
+
+
+def _key(document: Document) -> tuple[str, int, str]:
+    kind, _, name = document.id.partition("/")
+    return document.namespace_id, int(kind), name
 
 
 def _rate(update: ws.UpdateTaskQueueConfigRequestRateLimitUpdate, kind: int, what: str) -> float | None:

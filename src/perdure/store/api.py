@@ -194,8 +194,10 @@ class Document(msgspec.Struct, frozen=True, array_like=True):
     id: str
     #: Opaque to the store. In a commit ``b""`` forgets the document.
     body: bytes = b""
-    #: In a shared store a commit with version n > 0 holds only if the document has version n - 1 (1: is not there).
+    #: In a shared store a commit with version n > 0 holds only if the document has version n - 1 (1: is not there), ...
     version: int = 0
+    #: ... made by the process of this epoch; 0: by any. Not kept.
+    base: int = 0
 
 
 class HistoryPage(NamedTuple):

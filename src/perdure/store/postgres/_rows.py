@@ -22,10 +22,10 @@ _COLUMNS = {
     "t": "utusibtiiib",
     "w": "utu",
     "v": "ututtsiiiiiittttbbj",
-    "e": "utbi",
+    "e": "utbii",
     "o": "utbtb",
     "m": "utbtb",
-    "k": "utbib",
+    "k": "utbiib",
 }
 #: UUIDs and numbers go as the text of an array: the driver looks at each element of a list, which costs much more.
 _CASTS = {"u": "::text::uuid[]", "i": "::text::bigint[]", "s": "::text::smallint[]", "t": "", "b": "", "j": ""}
@@ -103,9 +103,9 @@ class Rows:
         for document in self._documents.values():
             key = (document.namespace_id, document.kind, document_key(document.kind, document.id))
             if not document.body:
-                groups["e"].append((*key, document.version))
+                groups["e"].append((*key, document.version, document.base))
             elif document.version > 1:
-                groups["k"].append((*key, document.version, document.body))
+                groups["k"].append((*key, document.version, document.base, document.body))
             else:
                 groups["m" if document.version else "o"].append((*key, escape(document.id), document.body))
         arrays: list[Any] = []

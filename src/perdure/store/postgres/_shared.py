@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from perdure.store.api import (
     Capability,
     Document,
@@ -25,7 +27,7 @@ from perdure.store.api import (
     StoreError,
     TaskRow,
 )
-from perdure.store.keys import check_document, check_update, is_run_id, ordered_text
+from perdure.store.keys import check_document, check_update, document_key, is_run_id, ordered_text
 from perdure.store.postgres._connections import (
     Backoff,
     close_connection,
@@ -38,6 +40,7 @@ from perdure.store.postgres._rows import TASK_COLUMNS, task_row
 from perdure.store.postgres._settings import Settings
 from perdure.store.postgres._store import PostgresStore
 from perdure.store.postgres._text import escape, unescape
+from perdure.store.postgres._writer import DocumentName, document_name
 
 logger = logging.getLogger("perdure.store")
 
@@ -64,6 +67,8 @@ class SharedPostgresStore(PostgresStore):
         super().__init__(settings, durability, lease)
         #: Run id -> the epoch that committed what :meth:`load_run` gave.
         self.writers: dict[str, int] = {}
+        #: Document -> the epoch that made the version that was read, or that this process built the newest one as.
+        self._document_writers: dict[DocumentName, int] = {}
 
     @classmethod
     async def open(
@@ -85,7 +90,48 @@ class SharedPostgresStore(PostgresStore):
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
+        if documents:
+            documents = [self._based(document, epoch) if document.version else document for document in documents]
         return self.writer.submit(updates, documents, epoch)
+
+    def _based(self, document: Document, epoch: int) -> Document:
+        name = document_name(document)
+        base = self._document_writers.get(name, 0)
+        self._document_writers[name] = epoch
+        return msgspec.structs.replace(document, base=base)
+
+    async def load_document(self, namespace_id: str, kind: str, id: str) -> Document | None:
+        """As :meth:`Store.load_document`; remembers whose version it is for the one that follows."""
+        self._check_open()
+        row = await self.connections.fetchrow(
+            f"SELECT body, version, writer FROM {self._schema}.document "
+            "WHERE namespace_id = $1 AND kind = $2 AND id_key = $3",
+            namespace_id,
+            kind,
+            document_key(kind, id),
+        )
+        return None if row is None else self._remembered(Document(namespace_id, kind, id, row[0], row[1]), row[2])
+
+    async def list_documents(self, namespace_id: str, kind: str, limit: int, after: str = "") -> list[Document]:
+        """As :meth:`Store.list_documents`; remembers as :meth:`load_document`."""
+        self._check_open()
+        rows = await self.connections.fetch(
+            f"SELECT id, body, version, writer FROM {self._schema}.document WHERE namespace_id = $1 AND kind = $2 "
+            "AND id_key > $3 ORDER BY id_key LIMIT $4",
+            namespace_id,
+            kind,
+            document_key(kind, after) if after else b"",
+            limit,
+        )
+        return [
+            self._remembered(Document(namespace_id, kind, unescape(id), body, version), writer)
+            for id, body, version, writer in rows
+        ]
+
+    def _remembered(self, document: Document, writer: int) -> Document:
+        if document.version:
+            self._document_writers[document_name(document)] = writer
+        return document
 
     async def document_marks(self) -> dict[str, int]:
         """By kind of document that has versions, and "" for namespaces: a number that changes when any of them does."""

@@ -53,8 +53,8 @@ class Found(NamedTuple):
     versions: dict[RunKey, tuple[int, int]]
     #: The current runs of workflow ids; "": none.
     currents: dict[RunName, str]
-    #: The versions of documents.
-    documents: dict[DocumentName, int]
+    #: The same of documents.
+    documents: dict[DocumentName, tuple[int, int]]
 
 
 def document_name(document: Document) -> DocumentName:
@@ -340,13 +340,13 @@ class Writer:
         documents = {}
         if names:
             rows = await connection.fetch(
-                "SELECT t.i, r.version FROM unnest($1::uuid[], $2::text[], $3::bytea[]) WITH ORDINALITY AS t(a, b, c, i) "
+                "SELECT t.i, r.version, r.writer FROM unnest($1::uuid[], $2::text[], $3::bytea[]) WITH ORDINALITY AS t(a, b, c, i) "
                 f"LEFT JOIN {schema}.document r ON r.namespace_id = t.a AND r.kind = t.b AND r.id_key = t.c",
                 [namespace_id for namespace_id, _, _ in names],
                 [kind for _, kind, _ in names],
                 [document_key(kind, id) for _, kind, id in names],
             )
-            documents = {names[place - 1]: version or 0 for place, version in rows}
+            documents = {names[place - 1]: (version or 0, writer or 0) for place, version, writer in rows}
         return Found(versions, currents, documents)
 
     async def close(self) -> Connection | None:
@@ -377,10 +377,10 @@ def _fits(commit: Commit, found: Found, epoch: int) -> StaleRunError | None:
             currents[name] = ""
     for document in commit.documents:
         if document.version:
-            have = documents.get(document_name(document), 0)
-            if have != document.version - 1:
-                return StaleDocumentError(document, have)
-            documents[document_name(document)] = document.version if document.body else 0
+            version, writer = documents.get(document_name(document), (0, 0))
+            if version != document.version - 1 or (version and document.base not in (0, writer)):
+                return StaleDocumentError(document, version)
+            documents[document_name(document)] = (document.version, epoch) if document.body else (0, 0)
     return None
 
 

@@ -36,6 +36,8 @@ CREATE TABLE @schema@.document (
     id_key bytea NOT NULL,
     id text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
+    -- Who made that version.
+    writer bigint NOT NULL DEFAULT 0,
     body bytea NOT NULL,
     PRIMARY KEY (namespace_id, kind, id_key)
 );
@@ -190,10 +192,10 @@ CREATE FUNCTION @schema@.commit_1(
     v_parent text[], v_parent_run text[], v_root text[], v_root_run text[], v_memo bytea[], v_search bytea[],
     v_attributes jsonb[],
     -- documents: gone (e), put whatever was there (o), made (m), in place of the version before (k)
-    e_namespace uuid[], e_kind text[], e_key bytea[], e_version bigint[],
+    e_namespace uuid[], e_kind text[], e_key bytea[], e_version bigint[], e_base bigint[],
     o_namespace uuid[], o_kind text[], o_key bytea[], o_id text[], o_body bytea[],
     m_namespace uuid[], m_kind text[], m_key bytea[], m_id text[], m_body bytea[],
-    k_namespace uuid[], k_kind text[], k_key bytea[], k_version bigint[], k_body bytea[]
+    k_namespace uuid[], k_kind text[], k_key bytea[], k_version bigint[], k_base bigint[], k_body bytea[]
 ) RETURNS void LANGUAGE plpgsql
 -- The arrays are short and the tables long, whatever the statistics of a young table say.
 SET plan_cache_mode = force_generic_plan
@@ -320,8 +322,10 @@ BEGIN
     END IF;
 
     IF cardinality(e_key) > 0 THEN
-        DELETE FROM @schema@.document r USING unnest(e_namespace, e_kind, e_key, e_version) AS t(a, b, c, d)
-            WHERE r.namespace_id = t.a AND r.kind = t.b AND r.id_key = t.c AND (t.d = 0 OR r.version = t.d - 1);
+        DELETE FROM @schema@.document r USING unnest(e_namespace, e_kind, e_key, e_version, e_base)
+                AS t(a, b, c, d, h)
+            WHERE r.namespace_id = t.a AND r.kind = t.b AND r.id_key = t.c
+                AND (t.d = 0 OR r.version = t.d - 1 AND (t.h = 0 OR r.writer = t.h));
         GET DIAGNOSTICS n = ROW_COUNT;
         IF n < (SELECT count(*) FROM unnest(e_version) AS t(d) WHERE t.d > 0) THEN
             RAISE EXCEPTION 'stale' USING ERRCODE = 'PD409';
@@ -333,8 +337,8 @@ BEGIN
             ON CONFLICT (namespace_id, kind, id_key) DO UPDATE SET version = 0, body = excluded.body;
     END IF;
     IF cardinality(m_key) > 0 THEN
-        INSERT INTO @schema@.document (namespace_id, kind, id_key, id, version, body)
-            SELECT a, b, c, d, 1, e FROM unnest(m_namespace, m_kind, m_key, m_id, m_body) AS t(a, b, c, d, e)
+        INSERT INTO @schema@.document (namespace_id, kind, id_key, id, version, writer, body)
+            SELECT a, b, c, d, 1, p_epoch, e FROM unnest(m_namespace, m_kind, m_key, m_id, m_body) AS t(a, b, c, d, e)
             ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS n = ROW_COUNT;
         IF n <> cardinality(m_key) THEN
@@ -342,9 +346,10 @@ BEGIN
         END IF;
     END IF;
     IF cardinality(k_key) > 0 THEN
-        UPDATE @schema@.document r SET version = t.d, body = t.e
-            FROM unnest(k_namespace, k_kind, k_key, k_version, k_body) AS t(a, b, c, d, e)
-            WHERE r.namespace_id = t.a AND r.kind = t.b AND r.id_key = t.c AND r.version = t.d - 1;
+        UPDATE @schema@.document r SET version = t.d, writer = p_epoch, body = t.e
+            FROM unnest(k_namespace, k_kind, k_key, k_version, k_base, k_body) AS t(a, b, c, d, h, e)
+            WHERE r.namespace_id = t.a AND r.kind = t.b AND r.id_key = t.c AND r.version = t.d - 1
+                AND (t.h = 0 OR r.writer = t.h);
         GET DIAGNOSTICS n = ROW_COUNT;
         IF n <> cardinality(k_key) THEN
             RAISE EXCEPTION 'stale' USING ERRCODE = 'PD409';
