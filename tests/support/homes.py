@@ -4,6 +4,8 @@
 ``memory`` is not among them, all that a test opens as ``memory:``, or as an environment that skips time, is in truth the
 first of those that are: so ``PERDURE_STORES=postgresql pytest`` runs everything over PostgreSQL, and
 ``PERDURE_STORES=guest pytest`` over an engine in memory that is reached as another process reaches it.
+``PERDURE_STORES=temporal PERDURE_TEMPORAL=host:port pytest`` runs clients and workers over a Temporal server, see
+``tests.support.temporal``; what is about engines and stores is skipped.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ from perdure.store.postgres import SharedPostgresStore
 from perdure.testing import _service
 from perdure.testing._clock import SkippingClock
 from tests.support.postgres import place_in
+from tests.support.temporal import TemporalHomes
 
-_KNOWN = ("memory", "lmdb", "postgresql", "guest")
+_KNOWN = ("memory", "lmdb", "postgresql", "guest", "temporal")
 
 
 def _chosen() -> tuple[str, ...]:
@@ -45,12 +48,16 @@ INSTEAD_OF_MEMORY = "memory" if "memory" in STORES else STORES[0]
 
 #: For tests that are about homes in memory themselves.
 memory_only = pytest.mark.skipif(INSTEAD_OF_MEMORY != "memory", reason="about homes in memory")
+#: For tests of what a Temporal server does in its own way, or has no part in.
+our_homes_only = pytest.mark.skipif(INSTEAD_OF_MEMORY == "temporal", reason="about our own homes")
 
 
 def home_url(store: str, folder: Path, *, durability: str = "process") -> str:
     """The URL of a home of a test's own; the same one for the same folder, except in memory without a name."""
     if store in ("memory", "guest"):
         return "memory:"
+    if store == "temporal":
+        return f"memory:{folder.name}"
     if store == "lmdb":
         return f"lmdb:{folder / 'store'}?durability={durability}"
     return f"{place_in(folder)}&durability={durability}"
@@ -91,7 +98,9 @@ class Instead:
         self._engines: list[Engine] = []
         self._guests: list[_HostedGuest] = []
         self._open = connect._open
-        monkeypatch.setattr(connect, "_open", self._opened)
+        self._temporal = TemporalHomes(monkeypatch) if store == "temporal" else None
+        if self._temporal is None:
+            monkeypatch.setattr(connect, "_open", self._opened)
         monkeypatch.setattr(_service.TimeSkippingService, "open", self._skipping)
 
     def _next(self) -> Path:
@@ -111,6 +120,8 @@ class Instead:
         return engine
 
     async def _skipping(self, retention: timedelta) -> _service.TimeSkippingService:
+        if self._temporal is not None:
+            pytest.skip("skips time")
         clock = SkippingClock()
         engine: Engine
         if self._store == "guest":
@@ -126,6 +137,8 @@ class Instead:
 
     async def close(self) -> None:
         """Close what the test left open, as one in memory may be."""
+        if self._temporal is not None:
+            await self._temporal.close()
         loop = asyncio.get_running_loop()
         for guest in self._guests:
             if guest._loop is loop:
