@@ -56,6 +56,14 @@ async def test_connecting_asks_the_server_who_it_is(server: ScriptedServer, clie
     assert call.metadata["user-agent"].startswith("perdure")  # type: ignore[union-attr]
 
 
+async def test_a_call_from_another_thread_is_refused(client: Client) -> None:
+    def call() -> None:
+        asyncio.run(client.workflow_service.get_system_info(ws.GetSystemInfoRequest()))
+
+    with pytest.raises(RuntimeError, match="event loop of another thread; call it from there, or hand"):
+        await asyncio.to_thread(call)
+
+
 async def test_a_bare_address_is_a_temporal_server(server: ScriptedServer) -> None:
     async with await Client.connect(server.address) as client:
         assert not client.service_client.workflow_service.in_process

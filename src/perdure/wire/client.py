@@ -10,6 +10,7 @@ found nothing. Whoever polls, polls again.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, cast
@@ -21,6 +22,7 @@ import perdure
 from perdure.api._message import Message
 from perdure.api.workflowservice.v1 import GetSystemInfoRequest, GetSystemInfoResponse
 from perdure.service import ConnectConfig, RetryConfig, RPCError, RPCStatusCode, ServiceClosedError, WorkflowService
+from perdure.service._loops import refuse_loop
 from perdure.wire import codec, errors
 from perdure.wire._channel import address_of, open_channel
 from perdure.wire._retry import Backoff
@@ -75,7 +77,9 @@ class TemporalService:
         self._config = config
         self._retry = config.retry_config or RetryConfig()
         self._channel = open_channel(config)
-        self._time = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        self._time = self._loop.time
         self._is_closed = False
         #: What the server said it can do.
         self.system_info = GetSystemInfoResponse()
@@ -99,6 +103,8 @@ class TemporalService:
             metadata: Mapping[str, str | bytes] | None = None,
             timeout: timedelta | None = None,
         ) -> Any:
+            if asyncio._get_running_loop() is not self._loop:
+                refuse_loop(self._thread_id)
             data = codec.encode(request)
             headers = self._headers(request, metadata)
             seconds = default_seconds if timeout is None else timeout.total_seconds()
