@@ -65,11 +65,15 @@ def main() -> None:
     parser.add_argument("--server-us", type=float, default=250, help="microseconds of the database's processors")
     parser.add_argument("--node-us", type=float, default=850, help="microseconds of a node's")
     parser.add_argument("--wal-bytes", type=float, default=6500, help="bytes of WAL")
-    parser.add_argument("--stored-bytes", type=float, default=2500, help="bytes that a closed run takes, with its indexes")
+    parser.add_argument(
+        "--stored-bytes", type=float, default=2500, help="bytes that a closed run takes, with its indexes"
+    )
     parser.add_argument("--retention-days", type=float, default=3)
     options = parser.parse_args()
     cost = Cost(options.server_us, options.node_us, options.wal_bytes, options.stored_bytes)
-    print(f"| Home | workflows/s | limit | node cores | TB kept for {options.retention_days:g} days |\n|---|---|---|---|---|")
+    print(
+        f"| Home | workflows/s | limit | node cores | TB kept for {options.retention_days:g} days |\n|---|---|---|---|---|"
+    )
     for database in DATABASES:
         found, limit = rate(database, cost)
         cores = found * cost.node_us * 1e-6 / BUSY

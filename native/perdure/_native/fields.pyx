@@ -6,8 +6,6 @@ by type and name, as long as the type is not changed. All else, what is no field
 question about attributes, goes Python's way.
 """
 
-
-
 cdef extern from *:
     """
     #include <structmember.h>

@@ -21,12 +21,13 @@ from perdure.engine import callback_requests
 from perdure.engine.callback_requests import CallbackError, Outcome
 from perdure.engine.core import Core
 from perdure.engine.errors import failed_precondition, invalid_argument, unavailable
+from perdure.engine.external_endpoints import CALLBACK_TOKEN
 from perdure.engine.ids import decode_nexus_completion
 from perdure.engine.limits import NS_PER_MS
 from perdure.engine.namespaces import Namespaces
 from perdure.engine.nexus_operations import NexusOperations
 from perdure.engine.nexus_state import Callback, attempt_failed, callback_message, callbacks, new_callback
-from perdure.engine.nexus_tasks import CALLBACK_TOKEN, SYSTEM_CALLBACK
+from perdure.engine.nexus_tasks import SYSTEM_CALLBACK
 from perdure.engine.run import Run
 from perdure.engine.update_registry import CLOSED_WHILE_ACCEPTED
 from perdure.engine.wiring import encode
