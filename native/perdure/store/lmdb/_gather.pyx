@@ -335,7 +335,11 @@ cdef class Segment:
     cdef uint8_t* _buckets
     cdef uint64_t[SEGMENT_WORDS] _dead
 
-    def __cinit__(self, bytes namespace not None, bytes positions not None):
+    def __init__(self, bytes namespace not None, bytes positions not None):
+        """
+        Args:
+            positions: of the rows, in order.
+        """
         self._namespace = namespace
         self._positions = positions
         self._rows = PyBytes_GET_SIZE(positions) // POSITION_SIZE
@@ -513,7 +517,7 @@ cdef class Terms:
     cdef bytes _low                 # the key to go on with ...
     cdef size_t _row                # ... and the row, if it was begun
 
-    def __cinit__(self, bytes attribute not None, bytes positions not None, size_t rows):
+    def __init__(self, bytes attribute not None, bytes positions not None, size_t rows):
         """
         Args:
             attribute: namespace and number.

@@ -23,7 +23,11 @@ from perdure.store.lmdb._column cimport IS_SINGLE, Column, first_posting, get16,
 cdef class Program:
     """Steps, checked and ready to be taken."""
 
-    def __cinit__(self, list source not None):
+    def __init__(self, list source not None):
+        """
+        Args:
+            source: the steps.
+        """
         cdef size_t depth = 0, i, k
         cdef Step* step
         self._source = source

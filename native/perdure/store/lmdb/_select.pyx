@@ -45,7 +45,11 @@ cdef class Segments:
     cdef uint64_t* _alive           # SEGMENT_WORDS for each
     cdef readonly Py_ssize_t count
 
-    def __cinit__(self, bytes namespace not None, list segments not None):
+    def __init__(self, bytes namespace not None, list segments not None):
+        """
+        Args:
+            segments: the number and the size of each.
+        """
         cdef Py_ssize_t i
         self._namespace = namespace
         self.count = len(segments)
