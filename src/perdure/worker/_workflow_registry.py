@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.common import VersioningBehavior
+from perdure.workflow import _asyncio
 from perdure.workflow._definition import _Definition
 
 
 class WorkflowRegistry:
-    """The workflows of one worker, by type."""
+    """The workflows of one worker or replayer, by type. From now on asyncio keeps an order inside workflows."""
 
     def __init__(self, workflows: Sequence[type]) -> None:
+        _asyncio.install()
         self._by_name: dict[str, _Definition] = {}
         self._dynamic: _Definition | None = None
         for cls in workflows:

@@ -24,7 +24,7 @@ from typing import Any, cast
 from perdure._native import guard
 from perdure.worker._restricted import RestrictedWorkflowAccessError, UnintentionalPassthroughError
 from perdure.worker.workflow_sandbox._names import SandboxMatcher, SandboxRestrictions
-from perdure.workflow import SandboxImportNotificationPolicy, unsafe
+from perdure.workflow import SandboxImportNotificationPolicy, _asyncio, unsafe
 from perdure.workflow._unsafe import passed_through_modules
 
 Path = tuple[str, ...]
@@ -49,6 +49,8 @@ class Enforcement:
 
     def __init__(self, restrictions: SandboxRestrictions) -> None:
         """Hook what the restrictions name, in every module that is loaded now or later."""
+        # What stands before a function keeps what it was: so what exchanges functions itself goes first.
+        _asyncio.install()
         guard.install(RestrictedWorkflowAccessError)
         self._restrictions = restrictions
         self._covered: dict[str, bool] = {}
