@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from perdure.engine import Engine
+from perdure.engine import Engine, collector
 from perdure.engine.collector import PACE
 from perdure.store.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)
-def pace() -> Iterator[None]:
+def pace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Engines that other tests left open do not count.
+    monkeypatch.setattr(collector, "_open_engines", 0)
+    monkeypatch.setattr(collector, "_before", None)
     before = gc.get_threshold()
     gc.set_threshold(700, 10, 10)
     yield

@@ -143,8 +143,8 @@ async def test_the_same_request_joins_the_run_and_the_update_it_made(d: Driver) 
     second = await ask(d, operations(request_id="r"))
     third = await ask(d, operations())  # known by the id of its update
     await accept_and_complete(d, await d.poll())
-    assert (await first)[0].started
-    assert not (await second)[0].started
+    # Which of two requests at once comes first is a cluster's to say.
+    assert sorted([(await first)[0].started, (await second)[0].started]) == [False, True]
     assert (await third)[1].outcome == (await first)[1].outcome
     later = await (await ask(d, operations()))
     assert later[1].outcome == (await first)[1].outcome

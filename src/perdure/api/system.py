@@ -8,7 +8,7 @@ few fields that are asked for are read and written here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -78,7 +78,7 @@ def from_payload(payload: Payload | None, message_type: type[MessageT]) -> Messa
         message: MessageT = _codec[1](message_type, payload.data)
         return message
     if issubclass(message_type, ws.SignalWithStartWorkflowExecutionResponse):
-        return _read_response(payload.data, message_type)
+        return cast("MessageT", _read_response(payload.data))
     raise ValueError("failed to decode input payload: protobuf's bytes are read with pip install 'perdure[temporal]'")
 
 
@@ -87,7 +87,7 @@ def _response(message: ws.SignalWithStartWorkflowExecutionResponse) -> bytes:
     return b"\n" + bytes([len(run_id)]) + run_id + (b"\x10\x01" if message.started else b"")
 
 
-def _read_response(data: bytes, message_type: type[MessageT]) -> MessageT:
+def _read_response(data: bytes) -> ws.SignalWithStartWorkflowExecutionResponse:
     found: dict[int, Any] = {}
     at = 0
     while at < len(data):
@@ -100,7 +100,9 @@ def _read_response(data: bytes, message_type: type[MessageT]) -> MessageT:
             found[key >> 3] = value
         else:
             raise ValueError("failed to decode the response: it is no protobuf")
-    return message_type(run_id=found.get(_RUN_ID, b"").decode(), started=bool(found.get(_STARTED, 0)))
+    return ws.SignalWithStartWorkflowExecutionResponse(
+        run_id=found.get(_RUN_ID, b"").decode(), started=bool(found.get(_STARTED, 0))
+    )
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -99,6 +99,7 @@ class ClusterNamespaces(Namespaces):
     async def read_again(self) -> None:
         """Take over what other nodes changed."""
         writes = -1
+        found: dict[str, NamespaceRecord] = {}
         while writes != self._writes:
             writes = self._writes
             found = {record.namespace_id: record for record in await self._store.load_namespaces()}

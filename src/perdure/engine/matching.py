@@ -140,7 +140,7 @@ class StartedActivity:
         self.activity = activity
         self.response = response
         self.queue = queue
-        self.poller = poller
+        self.poller: Poller = poller
 
     def deliver(self) -> None:
         """It is durable: the poll gets it."""

@@ -213,7 +213,9 @@ def started(answer: Answer) -> nexus_v1.StartOperationResponse:
             info = msgspec.json.decode(answer.body)
         except msgspec.DecodeError:
             info = None
-        token = info.get("token") or info.get("id") if isinstance(info, dict) else None
+        if not isinstance(info, dict):
+            info = {}
+        token = info.get("token") or info.get("id")
         if isinstance(token, str) and info.get("state") == "running":
             return nexus_v1.StartOperationResponse(
                 async_success=nexus_v1.StartOperationResponseAsync(token, links, token)

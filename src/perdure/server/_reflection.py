@@ -67,6 +67,7 @@ class Reflection:
                 request = _class("Request").FromString(data)
             except DecodeError as error:
                 await context.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
+                return  # abort has raised
             yield self._answer(request).SerializeToString()
 
     def _answer(self, request: Any) -> Any:

@@ -173,6 +173,7 @@ class Connections:
                         connection = await open_connection(self._settings, self._dsn)
                     self._in_use.add(connection)
                     if self._settings.is_pooled:
+                        assert connection is not None
                         async with connection.transaction():
                             result = await work(connection)
                     else:
