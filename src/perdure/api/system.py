@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from perdure.api._message import Message
+from perdure.api.common._payload_wire import field
 from perdure.api.common.v1 import Payload
 from perdure.api.workflowservice import v1 as ws
 
@@ -83,8 +84,7 @@ def from_payload(payload: Payload | None, message_type: type[MessageT]) -> Messa
 
 
 def _response(message: ws.SignalWithStartWorkflowExecutionResponse) -> bytes:
-    run_id = message.run_id.encode()
-    return b"\n" + bytes([len(run_id)]) + run_id + (b"\x10\x01" if message.started else b"")
+    return field(_RUN_ID, message.run_id.encode()) + field(_STARTED, int(message.started))
 
 
 def _read_response(data: bytes) -> ws.SignalWithStartWorkflowExecutionResponse:

@@ -16,6 +16,7 @@ import msgspec
 
 from perdure._native.events import HistoryEvent
 from perdure.api import json
+from perdure.api.common._payload_wire import field
 from perdure.api.history.v1 import History
 from perdure.store.archive import ArchiveCorruptError
 
@@ -37,7 +38,7 @@ def format_of(name: str) -> Format:
         return Format(".json", _json_item, lambda items: b'{"items":[' + b",".join(items) + b"]}")
     if name == "proto":
         encode = _codec().encode
-        return Format(".proto", lambda events: _framed(encode(History(list(events)))), _framed_all)
+        return Format(".proto", lambda events: field(1, encode(History(list(events)))), _framed_all)
     raise ValueError(f"format is 'proto' or 'json', not {name!r}")
 
 
@@ -70,21 +71,8 @@ def _json_item(events: Sequence[HistoryEvent]) -> bytes:
     return msgspec.json.encode({"history": {"events": [json.event_to_json_dict(event) for event in events]}})
 
 
-def _framed(data: bytes) -> bytes:
-    return b"\x0a" + _varint(len(data)) + data
-
-
 def _framed_all(items: Sequence[bytes]) -> bytes:
-    return b"".join(_framed(item) for item in items)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return b"".join(field(1, item) for item in items)
 
 
 def _parts(data: bytes) -> list[bytes]:
