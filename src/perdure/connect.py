@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from perdure.engine import Engine
-    from perdure.sharing import Guest
+    from perdure.sharing._guest import Guest
     from perdure.store.api import Store
 
 DURABILITIES = ("full", "process")
@@ -246,7 +246,7 @@ async def _open(target: Target) -> Engine | Guest:
         if error.pid == os.getpid():
             raise
         owned = error
-    from perdure.sharing import Guest, NoOwnerError
+    from perdure.sharing._guest import Guest, NoOwnerError
 
     guest = Guest(Path(target.place), target.durability, lambda: _open_and_host(target), StoreOwnedError)
     try:
@@ -258,7 +258,7 @@ async def _open(target: Target) -> Engine | Guest:
 
 async def _open_and_host(target: Target) -> Engine:
     """The engine over a folder that nobody has; where a socket can be, other processes are served."""
-    from perdure.sharing import Host, is_shareable
+    from perdure.sharing._host import Host, is_shareable
 
     engine = await _open_engine(target)
     folder = Path(target.place)

@@ -73,7 +73,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
         ("perdure.engine", {"Engine": FakeEngine}),
         ("perdure.store.memory", {"MemoryStore": FakeStore}),
         ("perdure.store.lmdb", {"LMDBStore": FakeStore}),
-        ("perdure.sharing", {"Host": None, "is_shareable": lambda folder: False}),
+        ("perdure.sharing._host", {"Host": None, "is_shareable": lambda folder: False}),
     ):
         module = types.ModuleType(name)
         module.__dict__.update(attributes)

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.connect import _open_and_host, parse
 from perdure.engine import Engine
-from perdure.sharing import Guest
+from perdure.sharing._guest import Guest
 from perdure.store.api import StoreOwnedError
 
 #: Guests are services by their attributes, which type checkers do not see.

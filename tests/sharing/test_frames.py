@@ -12,9 +12,9 @@ from perdure.api.errordetails import v1 as errordetails_v1
 from perdure.api.protocol import v1 as protocol_v1
 from perdure.api.update import v1 as update_v1
 from perdure.api.workflowservice import v1 as ws
-from perdure.service import RPCError, RPCStatusCode
-from perdure.sharing import _frames
-from perdure.sharing._frames import METHODS, Buffer, Kind, decode, decode_call, encode, encode_call, pack
+from perdure.service import RPCError, RPCStatusCode, _packing
+from perdure.service._packing import decode, encode
+from perdure.sharing._frames import METHODS, Buffer, Kind, decode_call, encode_call, pack
 from tests.api.messages import messages
 
 _TYPES = sorted(
@@ -46,7 +46,9 @@ def test_what_a_field_of_any_kind_holds_keeps_its_kind() -> None:
             )
         ]
     )
-    error = _frames.decode_error(_frames.encode_error(RPCError("no", RPCStatusCode.ALREADY_EXISTS, details=[failure])))
+    error = _packing.decode_error(
+        _packing.encode_error(RPCError("no", RPCStatusCode.ALREADY_EXISTS, details=[failure]))
+    )
     assert (error.message, error.status, error.details) == ("no", RPCStatusCode.ALREADY_EXISTS, (failure,))
 
 

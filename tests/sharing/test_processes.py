@@ -47,6 +47,21 @@ async def test_whoever_dies_the_others_go_on(tmp_path: Path) -> None:
         assert [found.id async for found in client.list_workflows("ExecutionStatus = 'Completed'")] == ["steps"]
 
 
+async def test_an_owner_without_guests_loads_nothing_for_them(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from perdure.client import Client\n"
+        "async def main():\n"
+        "    async with await Client.connect(sys.argv[1]):\n"
+        "        print([name for name in sys.modules if name.startswith('perdure.wire')])\n"
+        "asyncio.run(main())"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, f"lmdb:{tmp_path}/store", stdout=asyncio.subprocess.PIPE
+    )
+    assert (await process.communicate())[0] == b"[]\n"
+
+
 async def test_an_owner_that_does_not_serve_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perdure.connect.OWNER_STARTS_SECONDS", 0.01)
     program = (

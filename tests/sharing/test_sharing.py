@@ -23,9 +23,10 @@ from perdure.common import RetryPolicy, SearchAttributeKey, SearchAttributePair,
 from perdure.connect import _open_and_host, parse
 from perdure.engine import Engine
 from perdure.service import RPCError, RPCStatusCode
-from perdure.sharing import Guest, Host, NoOwnerError, RefusedError
-from perdure.sharing._frames import Hello, Kind, encode, pack
-from perdure.sharing._host import SOCKET_NAME
+from perdure.service._packing import encode
+from perdure.sharing._frames import Hello, Kind, pack
+from perdure.sharing._guest import Guest, NoOwnerError, RefusedError
+from perdure.sharing._host import SOCKET_NAME, Host
 from perdure.store.api import StoreOwnedError
 from perdure.worker import Worker
 from tests.sharing.conftest import MakeGuest

@@ -20,7 +20,8 @@ import pytest
 from perdure import connect
 from perdure.engine import Engine
 from perdure.engine.cluster_engine import ClusterEngine
-from perdure.sharing import Guest, Host
+from perdure.sharing._guest import Guest
+from perdure.sharing._host import Host
 from perdure.store.api import Durability, StoreOwnedError
 from perdure.store.lmdb import LMDBStore
 from perdure.store.memory import MemoryStore

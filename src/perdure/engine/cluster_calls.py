@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 
-from perdure.api.errordetails import v1 as errordetails_v1
 from perdure.api.workflowservice import v1 as ws
 from perdure.engine.cluster import NEWS, SLOW_POLL, Cluster
 from perdure.engine.cluster_core import ClusterCore, StaleError
 from perdure.engine.errors import deadline_exceeded
-from perdure.service import RPCError, RPCStatusCode
+from perdure.service import RPCError, RPCStatusCode, _packing
 from perdure.store.api import StoreError
 
 logger = logging.getLogger("perdure.engine")
@@ -34,18 +33,11 @@ class _Call(msgspec.Struct, array_like=True):
     timeout: float
 
 
-class _Detail(msgspec.Struct, array_like=True):
-    name: str
-    body: msgspec.Raw
-
-
 class _Answer(msgspec.Struct, array_like=True):
     call_id: str
-    #: -1: ``body`` is the response.
-    status: int
-    message: str = ""
-    details: list[_Detail] = []
-    body: msgspec.Raw = msgspec.Raw(b"\xc0")
+    #: Whether ``body`` is an error instead of the response.
+    is_error: bool
+    body: msgspec.Raw
 
 
 def _name(method: str) -> str:
@@ -69,7 +61,7 @@ class Calls:
         """The response of another node. A node that dies makes it :class:`StaleError`: ask again, another one."""
         core = self._core
         seconds = _LONGEST if timeout is None else min(timeout.total_seconds(), _LONGEST)
-        body = msgspec.msgpack.encode(_Call(method, msgspec.Raw(msgspec.msgpack.encode(request)), seconds))
+        body = msgspec.msgpack.encode(_Call(method, msgspec.Raw(_packing.encode(request)), seconds))
         call_id = await core.store.send(node, _CALL, body)
         future = self._waiting[call_id] = core.loop.create_future()
         self._cluster.tell(f"m{node}")
@@ -85,12 +77,9 @@ class Calls:
             answer = future.result()
         finally:
             del self._waiting[call_id]
-        if answer.status < 0:
-            return msgspec.msgpack.decode(answer.body, type=getattr(ws, _name(method) + "Response"))
-        details = [
-            msgspec.msgpack.decode(detail.body, type=getattr(errordetails_v1, detail.name)) for detail in answer.details
-        ]
-        raise RPCError(answer.message, RPCStatusCode(answer.status), details)
+        if answer.is_error:
+            raise _packing.decode_error(answer.body)
+        return _packing.decode(getattr(ws, _name(method) + "Response"), answer.body)
 
     def _message_is_there(self) -> None:
         if not self._is_taking and not self._core.is_closed:
@@ -120,19 +109,15 @@ class Calls:
 
     async def _answer(self, call_id: str, sender: int, call: _Call) -> None:
         try:
-            request = msgspec.msgpack.decode(call.request, type=getattr(ws, _name(call.method) + "Request"))
+            request = _packing.decode(getattr(ws, _name(call.method) + "Request"), call.request)
             response = await self._local[call.method](request, timeout=timedelta(seconds=call.timeout))
-            answer = _Answer(call_id, -1, body=msgspec.Raw(msgspec.msgpack.encode(response)))
+            answer = _Answer(call_id, False, msgspec.Raw(_packing.encode(response)))
         except RPCError as error:
-            details = [
-                _Detail(type(detail).__name__, msgspec.Raw(msgspec.msgpack.encode(detail)))
-                for detail in error.details
-                if hasattr(errordetails_v1, type(detail).__name__)
-            ]
-            answer = _Answer(call_id, int(error.status), error.message, details)
+            answer = _Answer(call_id, True, msgspec.Raw(_packing.encode_error(error)))
         except Exception as error:
             logger.exception("a call of node %d failed", sender)
-            answer = _Answer(call_id, int(RPCStatusCode.INTERNAL), str(error))
+            failed = RPCError(str(error), RPCStatusCode.INTERNAL)
+            answer = _Answer(call_id, True, msgspec.Raw(_packing.encode_error(failed)))
         try:
             await self._core.store.send(sender, _ANSWER, msgspec.msgpack.encode(answer))
         except StoreError as error:

@@ -22,18 +22,8 @@ import msgspec
 from perdure.api._message import Message
 from perdure.service import RPCError, RPCStatusCode, ServiceClosedError
 from perdure.service._loops import refuse_loop
-from perdure.sharing._frames import (
-    METHODS,
-    Buffer,
-    Frame,
-    Hello,
-    Kind,
-    decode,
-    decode_error,
-    encode,
-    encode_call,
-    pack,
-)
+from perdure.service._packing import decode, decode_error, encode
+from perdure.sharing._frames import METHODS, Buffer, Frame, Hello, Kind, encode_call, pack
 from perdure.sharing._host import socket_path
 
 logger = logging.getLogger("perdure.sharing")
