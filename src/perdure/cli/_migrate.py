@@ -167,7 +167,7 @@ async def migrate_runs(
     A run that is there already changes nothing, so a migration that was cut short is completed by another one.
     """
     # What perdure's own homes have besides the RPCs of Temporal.
-    take: Import = target.import_workflow_execution  # type: ignore[attr-defined]
+    take: Import = target.import_workflow_execution  # type: ignore[attr-defined]  # see above
     report = Report()
     infos = await _list(source)
     is_new = not await _has_namespace(source, target, make=not dry_run)

@@ -25,7 +25,7 @@ class WithMemo:
     @property
     def _memo(self) -> tuple[Memo | None, DataConverter]:
         """The memo, and what reads it."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of description has it
 
     async def memo(self) -> Mapping[str, Any]:
         """Every memo value, converted without type hints; see :meth:`memo_value` for one with a hint."""

@@ -42,7 +42,7 @@ class StartCalls:
     _is_direct: bool
 
     def _check_usable(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the client has it
 
     @overload
     async def start_workflow(

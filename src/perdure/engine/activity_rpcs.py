@@ -24,7 +24,7 @@ class ActivityRpcs:
     """Every method checks that the engine is open and asks its component."""
 
     def _check(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the engine has it
 
     def _add_activity_rpcs(self, core: Core, namespaces: Namespaces, closing: Closing) -> None:
         self._activity_operations = ActivityOperations(core, namespaces)

@@ -22,7 +22,7 @@ class DeploymentRpcs:
     """Every method checks that the engine is open and asks its component."""
 
     def _check(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the engine has it
 
     def _add_deployment_rpcs(self, core: Core, namespaces: Namespaces) -> None:
         self._router = Router(core)

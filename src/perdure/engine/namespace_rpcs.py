@@ -29,7 +29,7 @@ class NamespaceRpcs:
     _histories: Histories
 
     def _check(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the engine has it
 
     def _add_namespace_rpcs(self, core: Core, namespaces: Namespaces, service: WorkflowService) -> None:
         self._batches = Batches(core, namespaces, service)

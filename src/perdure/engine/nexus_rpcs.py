@@ -30,7 +30,7 @@ class NexusRpcs:
     """Every method checks that the engine is open and asks its component."""
 
     def _check(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the engine has it
 
     def _add_nexus_rpcs(self, core: Core, namespaces: Namespaces, callback_addresses: Sequence[str]) -> None:
         self._nexus_endpoints = NexusEndpoints(core, namespaces)

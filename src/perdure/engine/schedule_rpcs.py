@@ -20,7 +20,7 @@ class ScheduleRpcs:
     """Every method checks that the engine is open and asks its component."""
 
     def _check(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the engine has it
 
     def _add_schedule_rpcs(self, core: Core, namespaces: Namespaces, starts: Starts, messages: Messages) -> None:
         self._schedules = Schedules(core, namespaces, starts, messages)

@@ -16,7 +16,7 @@ class WorkerRpcs:
     """Every method checks that the engine is open and asks the registry."""
 
     def _check(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # the engine has it
 
     def _add_worker_rpcs(self, namespaces: Namespaces, clock: Callable[[], int]) -> None:
         self._worker_registry = WorkerRegistry(namespaces, clock)
